@@ -1,0 +1,5 @@
+"""``python -m cathoscope``."""
+
+from cathoscope.cli import main
+
+main()

@@ -1,0 +1,227 @@
+"""The command line: new, simulate, check, run, compare, report."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import cathoscope
+from cathoscope.core.errors import CathoscopeError, Interrupted, RecipeError
+from cathoscope.core.parallel import Resources
+from cathoscope.core.study import Study
+from cathoscope.core.units import parse
+from cathoscope.flow.check import check_recipe
+from cathoscope.flow.compare import Comparison, compare
+from cathoscope.flow.recipe import load_recipe
+from cathoscope.flow.run import RunOutcome, run
+from cathoscope.flow.starter import STARTER_RECIPE
+from cathoscope.report.page import write_report
+from cathoscope.terminal import TerminalProgress
+
+_EXIT_CODES = (
+    "Exit codes: 0 all well; 1 unexpected; 2 the recipe is wrong; 3 a measurement cannot be used; "
+    "4 the study cannot be read or written; 130 stopped."
+)
+
+app = typer.Typer(
+    name="cathoscope",
+    help="From raw in situ measurements of battery cathode particles to numbers with error bars, figures and "
+    "one report.\n\nStart with:  cathoscope new study.toml",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a TOML file. Make one with: cathoscope new")]
+StudyArgument = Annotated[Path, typer.Argument(help="The study, a folder that ends in .zarr")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder that holds the measured files; overrides what the recipe says.")
+]
+StudyOption = Annotated[Path | None, typer.Option(help="Where the study is kept [default: RECIPE with .zarr]")]
+
+
+def _friendly(command: F) -> F:
+    """Print our own errors as plain words and leave with their exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except CathoscopeError as error:
+            _err.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _err.print("stopped", style="bold red")
+            raise typer.Exit(Interrupted.exit_code) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _out.print(cathoscope.__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@_friendly
+def new(
+    recipe: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.toml"),
+    force: Annotated[bool, typer.Option(help="Overwrite the file if it is there.")] = False,
+) -> None:
+    """Write a commented recipe to start from."""
+    if recipe.exists() and not force:
+        raise RecipeError("this file is there already", where=recipe, cure="choose another name, or add --force")
+    try:
+        recipe.write_text(STARTER_RECIPE, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError("the recipe could not be written", where=recipe, found=str(error)) from error
+    _out.print(f"wrote {recipe}; fill it in, then:  cathoscope check {recipe}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+@_friendly
+def simulate(
+    preset: Annotated[str, typer.Argument(help="Which virtual experiment: spheres")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
+    size: Annotated[str, typer.Option(help="small, medium or large")] = "small",
+    seed: Annotated[int, typer.Option(help="One seed makes one study, always the same.", min=0)] = 1,
+) -> None:
+    """Make a virtual experiment: raw files as the beamline writes them, the truth, and a recipe."""
+    from cathoscope.virtual.study import simulate_study
+
+    with TerminalProgress(_err) as progress:
+        recipe = simulate_study(preset, size=size, seed=seed, folder=output, progress=progress)
+    _out.print(f"wrote {recipe.parent}; analyse it with:  cathoscope run {recipe}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+@_friendly
+def check(recipe: RecipeArgument, data: DataOption = None) -> None:
+    """Find every mistake of a recipe and of its files before an hour is spent. Computes nothing."""
+    findings = check_recipe(load_recipe(recipe, data=data))
+    table = Table("measurement", "technique", "scans", "images", "what to know", box=None)
+    for finding in findings:
+        table.add_row(
+            finding.measurement,
+            finding.technique,
+            finding.scans,
+            finding.images,
+            "\n".join([*finding.problems, *finding.remarks]) or "ok",
+        )
+    _out.print(table)
+    unusable = [finding.measurement for finding in findings if finding.unusable]
+    if unusable:
+        _err.print(f"cannot be used: {', '.join(unusable)}", style="bold red", markup=False)
+        raise typer.Exit(3)
+    _out.print(f"ready:  cathoscope run {recipe}", highlight=False, soft_wrap=True)
+
+
+@app.command("run")
+@_friendly
+def run_command(
+    recipe: RecipeArgument,
+    study: StudyOption = None,
+    data: DataOption = None,
+    threads: Annotated[int, typer.Option(help="Threads; the result does not depend on it.", min=1)] = (
+        os.cpu_count() or 1
+    ),
+    memory: Annotated[str, typer.Option(help="Memory for the slabs in flight, such as 4GB.")] = "2GB",
+    report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
+) -> None:
+    """Run a recipe from raw files to a report.
+
+    Only what a change touches is computed again. A run that was stopped or killed goes on where it
+    was and ends with the same result.
+    """
+    resources = Resources(threads=threads, memory=parse(memory, "memory"))
+    loaded = load_recipe(recipe, data=data)
+    path = study or recipe.with_suffix(".zarr")
+    with TerminalProgress(_err) as progress:
+        outcome = run(loaded, path, resources=resources, progress=progress)
+    _print_outcome(outcome)
+    if report:
+        _write_report(path, path.with_suffix(".html"))
+    if outcome.failed:
+        raise typer.Exit(3)
+
+
+@app.command("compare")
+@_friendly
+def compare_command(
+    study: StudyArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare the results of a virtual experiment with its truth."""
+    rows = compare(Study.open(study))
+    if as_json:
+        _out.print_json(json.dumps([row.record() for row in rows], allow_nan=True))
+        return
+    table = Table("measurement", "array", "n", "bias", "rmse", "unit", "pull", "note", box=None)
+    for row in rows:
+        pull = "" if row.pull_width is None else f"{row.pull_mean:+.2f} ± {row.pull_width:.2f}"
+        table.add_row(
+            row.measurement, row.array, str(row.n), f"{row.bias:+.3g}", f"{row.rmse:.3g}", row.unit, pull, row.note
+        )
+    _out.print(table)
+
+
+@app.command("report")
+@_friendly
+def report_command(
+    study: StudyArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file to write [default: STUDY with .html]")
+    ] = None,
+) -> None:
+    """Write the report: one HTML page, and its figures and numbers beside it."""
+    _write_report(study, output or study.with_suffix(".html"))
+
+
+def _write_report(path: Path, output: Path) -> None:
+    study = Study.open(path)
+    rows: list[Comparison] = compare(study) if study.measurements("truth") else []
+    files = write_report(study, output, comparison=[row.record() for row in rows])
+    _out.print(f"report:  {files.page}", highlight=False, soft_wrap=True)
+
+
+def _print_outcome(outcome: RunOutcome) -> None:
+    for item in outcome.measurements:
+        done = f"{len(item.computed)} steps computed, {len(item.cached)} kept"
+        _out.print(f"{item.name}: {'FAILED' if item.failure else done}", highlight=False, markup=False)
+        for file, reason in item.set_aside:
+            _out.print(f"  set aside {file}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        for text in item.missing:
+            _out.print(f"  {text}", highlight=False, markup=False)
+    _out.print(f"study:   {outcome.study}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the ``cathoscope`` command."""
+    # A stopped pipe (| head) is not an error worth a traceback.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    app()

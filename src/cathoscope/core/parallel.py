@@ -1,0 +1,101 @@
+"""Slabs of detector rows on threads, within a memory budget, with progress.
+
+A slab is the unit of work, of parallelism, of memory and of resumption. Kernels release the
+interpreter lock and never start threads of their own, so one or many threads give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from cathoscope.core.errors import CathoscopeError
+
+T = TypeVar("T")
+
+# Slabs start and stop at multiples of this many rows: it is the chunk of the study along z and the
+# batch of the reconstruction, so neither the memory setting nor a resumed run can change a result.
+SLAB_ROWS = 8
+
+
+class Progress(Protocol):
+    """Whoever wants to know how far a long task is."""
+
+    def start(self, label: str, total: int, unit: str) -> None:
+        """Begin a task of ``total`` units."""
+
+    def advance(self, units: int = 1) -> None:
+        """Count units as done."""
+
+    def finish(self) -> None:
+        """End the task."""
+
+    def remark(self, text: str) -> None:
+        """Something a person should read."""
+
+
+class Silent:
+    """A Progress that nobody watches."""
+
+    def start(self, label: str, total: int, unit: str) -> None:
+        """Begin."""
+
+    def advance(self, units: int = 1) -> None:
+        """Count."""
+
+    def finish(self) -> None:
+        """End."""
+
+    def remark(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How much of the machine a run may use: threads, and bytes of memory for the slabs in flight."""
+
+    threads: int = 1
+    memory: float = 2e9
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise CathoscopeError("a run needs at least one thread", found=str(self.threads), cure="--threads 1")
+        if self.memory < 1e8:
+            raise CathoscopeError(
+                "the memory budget is too small", expected="100 MB or more", found=f"{self.memory:.3g} B"
+            )
+
+
+def row_slabs(n_rows: int, *, bytes_per_row: float, resources: Resources) -> list[slice]:
+    """Rows cut into slabs such that one slab per thread fits the memory budget.
+
+    A slab is never thinner than ``SLAB_ROWS`` rows: the budget bounds what it can, and the run warns otherwise.
+    """
+    affordable = int(resources.memory / resources.threads / max(bytes_per_row, 1.0))
+    # Every thread should have work, so a generous budget does not make a single slab.
+    share = -(-n_rows // resources.threads)
+    rows = max(min(affordable, share) // SLAB_ROWS, 1) * SLAB_ROWS
+    return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+
+
+def run_slabs(work: Callable[[T], None], slabs: Sequence[T], *, threads: int) -> None:
+    """Call ``work`` on every slab, at most ``threads`` at a time.
+
+    The first error, or Ctrl-C, stops the slabs that have not started and is raised after those in
+    flight have ended, so that nothing is written behind the caller's back.
+    """
+    if threads == 1:
+        for slab in slabs:
+            work(slab)
+        return
+    queue = iter(slabs)
+    with ThreadPoolExecutor(threads) as pool:
+        running: set[Future[None]] = {pool.submit(work, slab) for slab in islice(queue, threads)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            running |= {pool.submit(work, slab) for slab in islice(queue, len(done))}

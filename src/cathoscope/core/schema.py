@@ -1,0 +1,163 @@
+"""Every named array, once: its dims, its unit, its kind and what it means.
+
+Attributes are labels for disk and people. Steps compute on bare arrays in these units,
+``label`` what they return and ``require`` what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cathoscope.core.errors import SchemaError
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One named array.
+
+    ``dims`` is the longest form. An array may lack dims that its measurement does not
+    scan (a room-temperature volume has no ``temperature``), but never reorders them.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    unit: str
+    kind: str  # numpy dtype kind: f float, i integer, b boolean
+    meaning: str
+
+
+_CONDITION = ("temperature", "energy")
+_VOXEL = ("z", "y", "x")
+
+_SPECS = (
+    # coordinates
+    ArraySpec("temperature", ("temperature",), "degC", "f", "Sample temperature"),
+    ArraySpec("energy", ("energy",), "eV", "f", "Photon energy"),
+    ArraySpec("angle", (*_CONDITION, "projection"), "deg", "f", "Rotation angle of the sample about z"),
+    ArraySpec("z", ("z",), "um", "f", "Position along the rotation axis, growing with the detector row"),
+    ArraySpec("y", ("y",), "um", "f", "Position along the beam at 0 deg, zero on the rotation axis"),
+    ArraySpec("x", ("x",), "um", "f", "Position along the detector rows at 0 deg, zero on the rotation axis"),
+    # what files hold
+    ArraySpec("counts", ("projection", "row", "column"), "count", "f", "Detector counts of the projections"),
+    ArraySpec("flat_counts", ("flat", "row", "column"), "count", "f", "Detector counts without the sample"),
+    ArraySpec("dark_counts", ("dark", "row", "column"), "count", "f", "Detector counts without the beam"),
+    ArraySpec("image_counts", ("energy", "y", "x"), "count", "f", "Transmitted intensity of a scanned image stack"),
+    ArraySpec("incident_counts", ("energy",), "count", "f", "Incident intensity of a scanned image stack"),
+    ArraySpec("pages", ("page", "row", "column"), "1", "f", "Pages of an image stack whose meaning the recipe states"),
+    # tomography
+    ArraySpec("beam_intensity", (*_CONDITION, "projection"), "1", "f", "Open-beam intensity relative to the flats"),
+    ArraySpec("bad_pixel_mask", ("temperature", "row", "column"), "1", "b", "Dead, hot or unstable detector pixels"),
+    ArraySpec("rotation_axis", _CONDITION, "px", "f", "Detector column of the rotation axis, pixel centres at 0, 1, 2"),
+    ArraySpec("rotation_axis_check", _CONDITION, "px", "f", "Rotation axis by a second, independent method"),
+    ArraySpec("projection_shift", (*_CONDITION, "projection"), "px", "f", "Horizontal jitter of each projection"),
+    ArraySpec("attenuation", (*_CONDITION, *_VOXEL), "1/um", "f", "Linear attenuation coefficient"),
+    # spectra
+    ArraySpec("optical_depth", ("energy", "y", "x"), "1", "f", "Natural logarithm of incident over transmitted"),
+    ArraySpec("edge_jump", ("temperature", *_VOXEL), "1/um", "f", "Attenuation above minus below the absorption edge"),
+    ArraySpec("particle_mask", ("temperature", *_VOXEL), "1", "b", "Voxels that contain the absorbing element"),
+    ArraySpec("white_line_energy", ("temperature", *_VOXEL), "eV", "f", "Energy of the white-line maximum"),
+    ArraySpec("white_line_flag", ("temperature", *_VOXEL), "1", "i", "Why there is no trusted white line; 0 is good"),
+    ArraySpec("white_line_mean", ("temperature",), "eV", "f", "Mean white-line energy of the good voxels"),
+    ArraySpec("white_line_width", ("temperature",), "eV", "f", "Spread of the white-line energy, noise removed"),
+    ArraySpec("singular_value", ("rank",), "1", "f", "Singular values of the spectra, in units of the noise"),
+    ArraySpec("noise_floor", ("rank",), "1", "f", "Singular values that noise alone stays below"),
+    ArraySpec("singular_spectrum", ("rank", "energy"), "1", "f", "Orthogonal spectra that span the stack"),
+    ArraySpec("component_spectrum", ("component", "energy"), "1", "f", "Spectrum of each component"),
+    ArraySpec("component_weight", ("component", "y", "x"), "1", "f", "Amount of each component"),
+    ArraySpec("mixture_residual", ("y", "x"), "1", "f", "Root mean square misfit of the mixture"),
+)
+SCHEMA: Mapping[str, ArraySpec] = {spec.name: spec for spec in _SPECS}
+
+STD_SOURCES = ("counting", "fit covariance", "half-set", "threshold", "stated")
+
+
+def spec_of(name: str) -> ArraySpec:
+    """The entry of ``name``; the uncertainty of ``x`` is ``x_std``, with the dims and unit of ``x``.
+
+    Raises
+    ------
+    SchemaError
+        If no array of that name is known.
+    """
+    base = name.removesuffix("_std")
+    spec = SCHEMA.get(base)
+    if spec is None or (base != name and spec.kind != "f"):
+        raise SchemaError(f"unknown array {name!r}", expected="a name of core/schema.py")
+    if base == name:
+        return spec
+    return ArraySpec(name, spec.dims, spec.unit, "f", f"Standard uncertainty: {spec.meaning}")
+
+
+def label(
+    name: str,
+    values: Any,
+    dims: tuple[str, ...],
+    *,
+    coords: Mapping[Any, Any] | None = None,
+    std_source: str | None = None,
+) -> xr.DataArray:
+    """Bare ``values`` in the schema's unit as a labelled array.
+
+    Raises
+    ------
+    SchemaError
+        If the dims are not those of the schema in the schema's order, or the shape or kind differ.
+    """
+    spec = spec_of(name)
+    values = values if hasattr(values, "dtype") else np.asarray(values)
+    _check(name, dims, values.dtype)
+    attrs: dict[str, Any] = {"units": spec.unit, "long_name": spec.meaning}
+    if name.endswith("_std"):
+        if std_source not in STD_SOURCES:
+            raise SchemaError(
+                f"{name} must say where it comes from", expected=" or ".join(STD_SOURCES), found=str(std_source)
+            )
+        attrs["std_source"] = std_source
+    if len(dims) != len(values.shape):
+        raise SchemaError(f"{name} has the wrong number of dims", expected=str(dims), found=f"shape {values.shape}")
+    known = {key: value for key, value in (coords or {}).items() if key in dims}
+    return xr.DataArray(values, dims=dims, coords=known, name=name, attrs=attrs)
+
+
+def dataset(arrays: Iterable[xr.DataArray], **attrs: Any) -> xr.Dataset:
+    """Labelled arrays as one Dataset; each ``x`` is linked to its ``x_std`` and ``x_mask`` (CF ancillary variables)."""
+    named = {str(array.name): array for array in arrays}
+    for name, array in named.items():
+        companions = [name + suffix for suffix in ("_std", "_mask") if name + suffix in named]
+        if companions:
+            array.attrs["ancillary_variables"] = " ".join(companions)
+    return xr.Dataset(named, attrs=attrs)
+
+
+def require(data: xr.Dataset, *names: str) -> None:
+    """Check that ``data`` holds ``names`` with the schema's dims, unit and kind.
+
+    Raises
+    ------
+    SchemaError
+        Naming the first array that is missing or differs.
+    """
+    for name in names:
+        if name not in data.variables:
+            raise SchemaError(
+                f"{name} is missing", expected=spec_of(name).meaning, found=", ".join(map(str, data.variables))
+            )
+        array = data[name]
+        _check(name, tuple(map(str, array.dims)), array.dtype)
+        unit = array.attrs.get("units")
+        if unit != spec_of(name).unit:
+            raise SchemaError(f"{name} has the wrong unit", expected=spec_of(name).unit, found=str(unit))
+
+
+def _check(name: str, dims: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+    spec = spec_of(name)
+    if dims != tuple(dim for dim in spec.dims if dim in dims):
+        raise SchemaError(f"{name} has the wrong dims", expected=str(spec.dims), found=str(dims))
+    kinds = {"f": "fiu", "i": "iu", "b": "b"}[spec.kind]
+    if dtype.kind not in kinds:
+        raise SchemaError(f"{name} has the wrong kind", expected=spec.kind, found=str(dtype))

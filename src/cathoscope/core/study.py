@@ -1,0 +1,316 @@
+"""The study: one zarr v3 tree on disk with raw/, result/, truth/ and log/.
+
+``result/`` holds finished arrays only. A step writes into ``log/work/ADDRESS`` slab by slab and moves
+its arrays into place when the last slab is done, so a kill at any moment leaves either the old array,
+the new one, or a work folder from which the next run goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+from zarr.errors import GroupNotFoundError
+
+from cathoscope.core import locking
+from cathoscope.core.errors import StudyError
+from cathoscope.core.schema import spec_of
+
+FORMAT_VERSION = 1
+GROUPS = ("raw", "result", "truth", "log")
+# One temperature, a block of energies, and voxels such that a slice and a spectrum both read fast.
+_CHUNKS = {"temperature": 1, "energy": 20, "z": 8, "y": 64, "x": 64}
+_CODEC = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
+
+
+def chunk_shape(dims: Sequence[str], shape: Sequence[int]) -> tuple[int, ...]:
+    """Chunk of the study's layout for an array of these dims."""
+    return tuple(max(1, min(length, _CHUNKS.get(dim, length))) for dim, length in zip(dims, shape, strict=True))
+
+
+@dataclass(frozen=True)
+class NewArray:
+    """An array that a step is going to fill: name, dims, shape, type and attributes."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    attrs: Mapping[str, Any] | None = None
+
+
+class Study:
+    """A study on disk; create it with `Study.create` or open it with `Study.open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> Study:
+        """Open the study at ``path``, making it first if nothing is there.
+
+        Raises
+        ------
+        StudyError
+            If something else is there, or the place cannot be written.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())) and not (path / "zarr.json").is_file():
+            raise StudyError(
+                "this is not a study, and it is not empty",
+                where=path,
+                cure="choose another name with --study",
+            )
+        try:
+            root = zarr.open_group(path, mode="a")
+            if "format" not in root.attrs:
+                root.attrs.update({"format": "cathoscope study", "format_version": FORMAT_VERSION})
+            for group in GROUPS:
+                root.require_group(group)
+        except OSError as error:
+            raise write_failure(path, error) from error
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Study:
+        """Open an existing study.
+
+        Raises
+        ------
+        StudyError
+            If there is no study at ``path`` or a newer program wrote it.
+        """
+        try:
+            attrs = zarr.open_group(path, mode="r").attrs
+        except (GroupNotFoundError, FileNotFoundError, NotADirectoryError):
+            raise StudyError(
+                "there is no study here", where=path, cure="make one with: cathoscope run RECIPE"
+            ) from None
+        if attrs.get("format") != "cathoscope study":
+            raise StudyError("this zarr tree is not a study", where=path, found=str(dict(attrs))[:80])
+        if int(str(attrs["format_version"])) > FORMAT_VERSION:
+            raise StudyError(
+                "this study was written by a newer version",
+                where=path,
+                expected=f"format {FORMAT_VERSION}",
+                found=f"format {attrs['format_version']}",
+                cure="update cathoscope",
+            )
+        return cls(path)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def measurements(self, group: str) -> list[str]:
+        """Names of the measurements that have something in ``group``."""
+        folder = self.path / group
+        return sorted(entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file())
+
+    def arrays(self, group: str, measurement: str) -> list[str]:
+        """Names of the arrays of one measurement."""
+        folder = self.path / group / measurement
+        return sorted(entry.name for entry in folder.glob("*") if (entry / "zarr.json").is_file())
+
+    def read(self, group: str, measurement: str, names: Sequence[str] | None = None) -> xr.Dataset:
+        """Arrays of one measurement as a lazily read Dataset.
+
+        Raises
+        ------
+        StudyError
+            If a name is not there; the message lists what is.
+        """
+        there = self.arrays(group, measurement)
+        missing = sorted(set(names or ()) - set(there))
+        if missing or not there:
+            raise StudyError(
+                f"{group}/{measurement} has no {', '.join(missing) or 'arrays'}",
+                where=self.path,
+                found=", ".join(there) or "nothing",
+            )
+        data = xr.open_zarr(self.path, group=f"{group}/{measurement}", chunks=None, consolidated=False)
+        return data if names is None else data[list(names)]  # type: ignore[no-any-return]
+
+    def attributes(self, group: str, measurement: str, name: str = "") -> dict[str, Any]:
+        """Attributes of one measurement, or of one of its arrays; empty if it is not there."""
+        try:
+            return dict(zarr.open(self.path / group / measurement / name, mode="r").attrs)
+        except (FileNotFoundError, GroupNotFoundError):
+            return {}
+
+    def address(self, measurement: str, name: str) -> str | None:
+        """Address of a finished result, None if there is none."""
+        found = self.attributes("result", measurement, name).get("address")
+        return None if found is None else str(found)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study for writing.
+
+        Raises
+        ------
+        StudyError
+            If another run holds it.
+        """
+        with locking.exclusive(self.path / "log" / "lock", what=self.path):
+            yield
+
+    def write_raw(self, measurement: str, record: Mapping[str, Any]) -> None:
+        """Remember which files a measurement consists of and what they say about themselves."""
+        try:
+            group = zarr.open_group(self.path / "raw" / measurement, mode="a")
+            group.attrs.put(json.loads(json.dumps(dict(record))))
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
+    def write(self, group: str, measurement: str, data: xr.Dataset, *, address: str = "") -> None:
+        """Write a small Dataset at once, as `Work` does slab by slab."""
+        work = Work(self, group, measurement, address or "write")
+        work.store_dataset(data)
+        work.commit()
+
+    def remove(self, group: str, measurement: str, name: str) -> None:
+        """Delete one array."""
+        shutil.rmtree(self.path / group / measurement / name, ignore_errors=True)
+
+    def append_log(self, record: Mapping[str, Any]) -> None:
+        """Add one line to ``log/runs.jsonl``."""
+        try:
+            with (self.path / "log" / "runs.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, sort_keys=True) + "\n")
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
+    def log(self) -> list[dict[str, Any]]:
+        """All lines of the log, oldest first; a line cut short by a kill is left out."""
+        file = self.path / "log" / "runs.jsonl"
+        records = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return records
+
+
+class Work:
+    """Arrays in the making, under ``log/work/ADDRESS``; see the module's first lines."""
+
+    def __init__(self, study: Study, group: str, measurement: str, address: str) -> None:
+        self._study = study
+        self._target = study.path / group / measurement
+        self._attrs = {"address": address} if group == "result" else {}
+        self._folder = study.path / "log" / "work" / f"{group}-{measurement}-{address}"
+        self._open: dict[str, zarr.Array[Any]] = {}
+
+    def prepare(self, arrays: Sequence[NewArray], coords: Mapping[Any, xr.DataArray]) -> None:
+        """Make the arrays and their coordinates, or go on with those a killed run left.
+
+        Raises
+        ------
+        StudyError
+            If the disk is full or read-only.
+        """
+        try:
+            zarr.open_group(self._folder, mode="a")
+            for new in arrays:
+                self._open[new.name] = self._array(new)
+            used = {dim for new in arrays for dim in new.dims}
+            for name, coord in coords.items():
+                if set(coord.dims) <= used:
+                    self._coordinate(str(name), coord)
+        except OSError as error:
+            raise write_failure(self._study.path, error) from error
+
+    def _array(self, new: NewArray) -> zarr.Array[Any]:
+        if (self._folder / new.name / "zarr.json").is_file():
+            return zarr.open_array(self._folder / new.name, mode="r+")
+        spec = spec_of(new.name)
+        attrs = {"units": spec.unit, "long_name": spec.meaning, **dict(new.attrs or {})}
+        if new.name not in new.dims:  # coordinates are shared by all steps of a measurement
+            attrs |= self._attrs
+        return zarr.create_array(
+            self._folder / new.name,
+            shape=new.shape,
+            chunks=chunk_shape(new.dims, new.shape),
+            dtype=new.dtype,
+            fill_value=np.nan if np.dtype(new.dtype).kind == "f" else np.zeros((), new.dtype).item(),
+            compressors=_CODEC,
+            dimension_names=new.dims,
+            attributes=json.loads(json.dumps(attrs)),
+        )
+
+    def _coordinate(self, name: str, coord: xr.DataArray) -> None:
+        dims = tuple(map(str, coord.dims))
+        array = self._array(NewArray(name, dims, coord.shape, str(coord.dtype), coord.attrs))
+        array[...] = coord.values
+
+    def is_done(self, slab: str) -> bool:
+        """Whether a killed run had finished this slab."""
+        return (self._folder / "done" / slab).is_file()
+
+    def store(self, name: str, region: tuple[Any, ...], values: np.ndarray[Any, Any]) -> None:
+        """Write ``values`` into a region that no other slab touches, aligned with the chunks."""
+        try:
+            self._open[name][region or ...] = values
+        except OSError as error:
+            raise write_failure(self._study.path, error) from error
+
+    def store_dataset(self, data: xr.Dataset) -> None:
+        """Prepare and write a whole Dataset at once."""
+        new = [
+            NewArray(str(name), tuple(map(str, array.dims)), array.shape, str(array.dtype), array.attrs)
+            for name, array in data.data_vars.items()
+        ]
+        self.prepare(new, data.coords)
+        for name, array in data.data_vars.items():
+            self.store(str(name), (), np.asarray(array.values))
+
+    def mark_done(self, slab: str) -> None:
+        """Remember that everything of this slab is on disk."""
+        try:
+            (self._folder / "done").mkdir(exist_ok=True)
+            (self._folder / "done" / slab).touch()
+        except OSError as error:
+            raise write_failure(self._study.path, error) from error
+
+    def commit(self) -> None:
+        """Move the finished arrays into place, replacing older ones."""
+        try:
+            zarr.open_group(self._target, mode="a")
+            shutil.rmtree(self._folder / "done", ignore_errors=True)
+            for entry in sorted(self._folder.iterdir()):
+                if (entry / "zarr.json").is_file() and not entry.name.startswith("old-"):
+                    self._replace(entry)
+            shutil.rmtree(self._folder)
+        except OSError as error:
+            raise write_failure(self._study.path, error) from error
+
+    def _replace(self, entry: Path) -> None:
+        target = self._target / entry.name
+        if target.exists():
+            old = self._folder / f"old-{entry.name}"
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(target, old)
+        os.rename(entry, target)
+
+
+def write_failure(path: Path, error: OSError) -> StudyError:
+    """The error a person can act on, from what the operating system said."""
+    problem, cure = {
+        errno.ENOSPC: ("the disk is full", "free some space and run again: finished slabs are kept"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space and run again: finished slabs are kept"),
+        errno.EROFS: ("the disk is read-only", "choose a place you may write to with --study"),
+        errno.EACCES: ("this place may not be written to", "choose a place you may write to with --study"),
+    }.get(error.errno or 0, ("the study could not be written", "see the message above"))
+    return StudyError(problem, where=path, found=str(error), cure=cure)

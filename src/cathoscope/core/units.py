@@ -1,0 +1,56 @@
+"""Units as people write them, converted once, at the door, to the one unit the schema uses."""
+
+from __future__ import annotations
+
+import re
+
+from cathoscope.core.errors import CathoscopeError
+
+# quantity -> {spelling: factor to the canonical unit, which is the one with factor 1}
+_FACTORS: dict[str, dict[str, float]] = {
+    "energy": {"eV": 1.0, "keV": 1e3, "meV": 1e-3},
+    "length": {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "A": 1e-4, "Å": 1e-4},
+    "angle": {"deg": 1.0, "rad": 57.29577951308232, "mrad": 0.05729577951308232},
+    "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+}
+_CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -273.15}
+_QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)?\s*$")
+
+
+def convert(value: float, unit: str, quantity: str) -> float:
+    """Value in the canonical unit of ``quantity`` (eV, um, deg, B; temperature in C).
+
+    Raises
+    ------
+    CathoscopeError
+        If the unit is not known for this quantity; the message lists those that are.
+    """
+    known = _CELSIUS_OFFSETS if quantity == "temperature" else _FACTORS[quantity]
+    if unit not in known:
+        raise CathoscopeError(
+            f"unknown unit of {quantity}",
+            expected=" or ".join(known),
+            found=repr(unit),
+            cure=f'write for example "{_EXAMPLES[quantity]}"',
+        )
+    if quantity == "temperature":
+        return value + known[unit]
+    return value * known[unit]
+
+
+def parse(text: str | float, quantity: str) -> float:
+    """Number with unit (``"20 nm"``, ``"8.35 keV"``, ``"4GB"``) in the canonical unit of ``quantity``.
+
+    A bare number is refused: the reader of a recipe should never have to guess a unit.
+    """
+    match = _QUANTITY.match(text) if isinstance(text, str) else None
+    if match is None or match.group(2) is None:
+        raise CathoscopeError(
+            f"a {quantity} needs a number and a unit",
+            expected=f'for example "{_EXAMPLES[quantity]}"',
+            found=repr(text),
+        )
+    return convert(float(match.group(1)), match.group(2), quantity)
+
+
+_EXAMPLES = {"energy": "8.333 keV", "length": "20 nm", "angle": "0.5 deg", "memory": "4GB", "temperature": "150 C"}

@@ -1,0 +1,100 @@
+"""A hash of exactly the code that can change a step's result.
+
+It covers the step's function, the functions and constants of its own file that it uses, and the
+modules those come from with everything they import, `core` aside. Comments, docstrings and layout
+do not count, so an unrelated commit invalidates nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "cathoscope."
+_VOCABULARY = "cathoscope.core"
+
+
+def digest_of_code(function: Callable[..., Any]) -> str:
+    """Hash of a function and of all the package's code it can reach."""
+    local: dict[str, str] = {}
+    modules: set[str] = set()
+    _collect(function, local, modules)
+    digest = hashlib.sha256(repr(sorted(local.items())).encode())
+    for module in sorted({reached for name in modules for reached in _imports(name)}):
+        digest.update(_digest_of_module(module).encode())
+    return digest.hexdigest()
+
+
+def _collect(function: Callable[..., Any], local: dict[str, str], modules: set[str]) -> None:
+    """Gather what ``function`` uses: pieces of its own file into ``local``, other files into ``modules``."""
+    name = function.__qualname__
+    if name in local:
+        return
+    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function)))
+    local[name] = _dump(tree)
+    for word in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
+        value = function.__globals__.get(word)
+        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if isinstance(value, int | float | str | tuple):
+            local[word] = repr(value)
+        elif home == function.__module__ and inspect.isfunction(value):
+            _collect(value, local, modules)
+        elif isinstance(home, str) and home != function.__module__ and _counts(home):
+            modules.add(home)
+
+
+def _counts(module: str) -> bool:
+    return module.startswith(_PACKAGE) and not module.startswith((_VOCABULARY, "cathoscope.flow"))
+
+
+@cache
+def _imports(name: str) -> frozenset[str]:
+    """The module and every module of the package it imports, directly or not."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting.extend(other for other in _imported_by(module) if _counts(other))
+    return frozenset(reached)
+
+
+def _imported_by(name: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(_source(name))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_PACKAGE):
+            yield node.module
+            yield from (full for alias in node.names if _is_module(full := f"{node.module}.{alias.name}"))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def _digest_of_module(name: str) -> str:
+    return hashlib.sha256(_dump(ast.parse(_source(name))).encode()).hexdigest()
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name)
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
+def _dump(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)

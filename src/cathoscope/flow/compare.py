@@ -1,0 +1,166 @@
+"""Join ``result/`` with ``truth/``: bias, error and pull of every array that is in both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from cathoscope.core.errors import StudyError
+from cathoscope.core.schema import spec_of
+from cathoscope.core.study import Study
+
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One array against its truth.
+
+    ``bias`` is the mean of result minus truth, ``rmse`` its root mean square, both in ``unit``. The
+    pull is (result - truth) / sigma: an honest sigma gives mean 0 and width 1. For a mask, ``bias``
+    is the relative error of its volume and ``rmse`` the share of voxels that differ.
+    """
+
+    measurement: str
+    array: str
+    unit: str
+    n: int
+    bias: float
+    rmse: float
+    pull_mean: float | None
+    pull_width: float | None
+    note: str
+
+    def record(self) -> dict[str, Any]:
+        """The row as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass
+class _Sums:
+    n: int = 0
+    error: float = 0.0
+    square: float = 0.0
+    pulls: int = 0
+    pull: float = 0.0
+    pull_square: float = 0.0
+
+    def add(self, error: Values, std: Values | None) -> None:
+        self.n += error.size
+        self.error += float(error.sum())
+        self.square += float((error**2).sum())
+        if std is not None:
+            usable = std > 0
+            pull = error[usable] / std[usable]
+            self.pulls += pull.size
+            self.pull += float(pull.sum())
+            self.pull_square += float((pull**2).sum())
+
+
+def compare(study: Study) -> list[Comparison]:
+    """Every array of ``truth/`` that ``result/`` has too.
+
+    Raises
+    ------
+    StudyError
+        If the study has no truth, or none of it has a result yet.
+    """
+    rows = []
+    for measurement in study.measurements("truth"):
+        truth = study.read("truth", measurement)
+        if measurement in study.measurements("result"):
+            result = study.read("result", measurement)
+            both = sorted(set(map(str, truth.data_vars)) & set(map(str, result.data_vars)))
+            rows += [_compare_array(measurement, name, result, truth) for name in both if name not in _LABELS]
+    if not rows:
+        has_truth = bool(study.measurements("truth"))
+        raise StudyError(
+            "nothing to compare",
+            where=study.path,
+            found="no results yet" if has_truth else "no truth: this study was measured, not simulated",
+            cure="run the recipe first: cathoscope run RECIPE" if has_truth else None,
+        )
+    return rows
+
+
+# Arrays that name things rather than measure them.
+_LABELS = ("angle", "white_line_flag")
+
+
+def _compare_array(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:
+    spec = spec_of(name)
+    if result[name].dims != truth[name].dims or result[name].shape != truth[name].shape:
+        raise StudyError(
+            f"{measurement}: {name} and its truth have different shapes",
+            expected=f"{truth[name].dims} {truth[name].shape}",
+            found=f"{result[name].dims} {result[name].shape}",
+            cure="run the recipe that the simulation wrote",
+        )
+    if spec.kind == "b":
+        return _compare_mask(measurement, name, result, truth)
+    sums, share = _Sums(), _Sums()
+    for estimate, true, std, good in _pieces(name, result, truth):
+        usable = np.isfinite(estimate) & np.isfinite(true)
+        share.add(usable[np.isfinite(true)] & good[np.isfinite(true)], None)
+        usable &= good
+        sums.add((estimate - true)[usable].astype(np.float64), None if std is None else std[usable].astype(np.float64))
+    note = "" if share.n == sums.n else f"{100 * (1 - sums.n / max(share.n, 1)):.1f} % without a trusted value"
+    if name == "projection_shift":
+        note = "mean, cosine and sine of the angle removed: they move the object, not the projections"
+    return _row(measurement, name, sums, note)
+
+
+def _row(measurement: str, name: str, sums: _Sums, note: str) -> Comparison:
+    if sums.n == 0:
+        return Comparison(measurement, name, spec_of(name).unit, 0, np.nan, np.nan, None, None, "no value in common")
+    pull_mean = sums.pull / sums.pulls if sums.pulls else None
+    pull_width = None
+    if sums.pulls > 1 and pull_mean is not None:
+        pull_width = float(np.sqrt(max(sums.pull_square / sums.pulls - pull_mean**2, 0.0)))
+    bias, rmse = sums.error / sums.n, float(np.sqrt(sums.square / sums.n))
+    return Comparison(measurement, name, spec_of(name).unit, sums.n, bias, rmse, pull_mean, pull_width, note)
+
+
+def _pieces(name: str, result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[Values, Values, Values | None, Values]]:
+    """Result, truth, sigma and trust, one leading index after the other so that memory stays small."""
+    std = result.get(f"{name}_std")
+    flag = result.get("white_line_flag") if name == "white_line_energy" else None
+    shape = result[name].shape
+    lead = shape[: max(len(shape) - 2, 0)]
+    for index in np.ndindex(lead):
+        estimate, true = np.atleast_1d(result[name][index].values), np.atleast_1d(truth[name][index].values)
+        if name == "projection_shift":
+            angle = np.deg2rad(result["angle"][index].values)
+            estimate, true = _without_object_motion(estimate, angle), _without_object_motion(true, angle)
+        good = np.ones(estimate.shape, bool) if flag is None else np.atleast_1d(flag[index].values) == 0
+        sigma = np.atleast_1d(std[index].values) if std is not None and std.dims == result[name].dims else None
+        yield estimate, true, sigma, good
+
+
+def _without_object_motion(shift: Values, angle: Values) -> Values:
+    """The jitter without what a displaced object or axis would do as well (constant, cosine, sine)."""
+    shift, angle = np.atleast_2d(shift), np.atleast_2d(angle)
+    out = np.full(shift.shape, np.nan)
+    for row, (values, theta) in enumerate(zip(shift, angle, strict=True)):
+        there = np.isfinite(values) & np.isfinite(theta)
+        basis = np.stack([np.ones(there.sum()), np.cos(theta[there]), np.sin(theta[there])], axis=1)
+        coefficients, *_ = np.linalg.lstsq(basis, values[there], rcond=None)
+        out[row, there] = values[there] - basis @ coefficients
+    return out
+
+
+def _compare_mask(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:
+    there, true, both = 0, 0, 0
+    n = int(np.prod(result[name].shape))
+    for index in np.ndindex(result[name].shape[: max(result[name].ndim - 2, 0)]):
+        found, expected = result[name][index].values, truth[name][index].values
+        there, true, both = there + found.sum(), true + expected.sum(), both + (found & expected).sum()
+    volume_error = float(there / true - 1) if true else np.nan
+    dice = 2 * both / max(there + true, 1)
+    differing = float((there + true - 2 * both) / n)
+    return Comparison(measurement, name, "1", n, volume_error, differing, None, None, f"Dice overlap {dice:.3f}")

@@ -1,0 +1,305 @@
+"""The user's recipe: samples, measurements and analysis choices, validated before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cathoscope.core.errors import CathoscopeError, RecipeError
+from cathoscope.core.sample import Sample
+from cathoscope.core.units import parse
+from cathoscope.flow.lines import KeyPath, line_of, lines_of_keys
+
+DATA_VARIABLE = "CATHOSCOPE_DATA"
+
+
+def _quantity(quantity: str) -> BeforeValidator:
+    def check(value: Any) -> float:
+        try:
+            return parse(value, quantity)
+        except CathoscopeError as error:
+            expected = f" (expected {error.expected})" if error.expected else ""
+            raise ValueError(f"{error.problem}{expected}") from None
+
+    return BeforeValidator(check)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Energy = Annotated[float, _quantity("energy")]
+Length = Annotated[float, _quantity("length"), Field(gt=0)]
+Temperature = Annotated[float, _quantity("temperature"), Field(gt=-273.15)]
+Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+EnergyWindow = tuple[Energy, Energy]
+
+
+class Section(BaseModel):
+    """A table of the recipe: keys that nobody knows are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySection(Section):
+    """What the study is called and where its data are (relative to the recipe)."""
+
+    title: str = ""
+    data: str = "."
+
+
+class SampleSection(Section):
+    """One material; see `cathoscope.core.sample.Sample`."""
+
+    composition: str = ""
+    phases: tuple[str, ...] = ()
+    particle: str = ""
+    treatment: str = ""
+
+
+class SeriesEntry(Section):
+    """The files measured at one temperature."""
+
+    files: Files
+    temperature: Temperature | None = None
+
+
+class TomographySection(Section):
+    """How projections become volumes."""
+
+    stripes: Literal["none", "sorting", "all"] = "sorting"
+    zinger_sigma: float = Field(default=8.0, ge=0, description="0 leaves zingers alone")
+    normalise_beam: bool = True
+    jitter: Literal["auto", "none", "centre of mass"] = "auto"
+    survey_rows: int = Field(default=64, ge=8)
+
+
+class EdgeSection(Section):
+    """Windows below and above the absorption edge, and the mask of voxels that show the edge."""
+
+    edge_energy: Energy | None = None
+    pre_edge: EnergyWindow | None = None
+    post_edge: EnergyWindow | None = None
+    threshold: float | None = Field(default=None, description="edge jump in 1/um; Otsu's threshold if not given")
+    minimum_sigma: float = Field(default=5.0, gt=0)
+
+
+class WhiteLineSection(Section):
+    """The per-voxel fit of edge and white line."""
+
+    window: EnergyWindow | None = None
+    edge_width: Energy = 2.0
+
+
+class MixtureSection(Section):
+    """Component spectra and what lies under them."""
+
+    references: dict[str, str] = Field(default_factory=dict)
+    background: Literal["none", "constant", "linear"] = "constant"
+    non_negative: bool = True
+
+
+class MeasurementSection(Section):
+    """One file set of one technique on one sample under one series of conditions."""
+
+    sample: str
+    technique: Literal["tomography", "xanes-tomography", "spectromicroscopy"]
+    files: Files | None = None
+    series: tuple[SeriesEntry, ...] = ()
+    reader: str | None = None
+    content: Literal["counts", "optical depth"] = "counts"
+    angle_range: tuple[float, float] | None = None
+    pixel_size: Length | None = None
+    rows: tuple[int, int] | None = None
+    note: str = ""
+    start: dict[str, str] = Field(default_factory=dict)
+    fix: dict[str, float | list[float]] = Field(default_factory=dict)
+    tomography: TomographySection = TomographySection()
+    edge: EdgeSection = EdgeSection()
+    white_line: WhiteLineSection = WhiteLineSection()
+    mixture: MixtureSection = MixtureSection()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> MeasurementSection:
+        sources = sum((self.files is not None, bool(self.series), bool(self.start)))
+        if sources != 1:
+            raise ValueError("give exactly one of files, series or start")
+        temperatures = [entry.temperature for entry in self.series]
+        if None in temperatures and len(temperatures) > 1:
+            raise ValueError("every entry of a series needs its temperature")
+        if len(set(temperatures)) != len(temperatures):
+            raise ValueError("a temperature is given twice in the series")
+        return self
+
+
+class RecipeModel(Section):
+    """The whole recipe."""
+
+    study: StudySection = StudySection()
+    sample: dict[str, SampleSection] = Field(default_factory=dict)
+    measurement: dict[str, MeasurementSection] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe, with the file it came from so that later mistakes can name their line."""
+
+    path: Path
+    text: str
+    model: RecipeModel
+    data_folder: Path
+
+    def samples(self) -> dict[str, Sample]:
+        """The samples by name."""
+        return {name: Sample(name, **section.model_dump()) for name, section in self.model.sample.items()}
+
+    def mistake(self, path: KeyPath, problem: str, **words: str | None) -> RecipeError:
+        """A mistake at the line that holds ``path``."""
+        return RecipeError(problem, where=_where(self.path, self.text, path), **words)
+
+
+class RecipeMistakes(RecipeError):
+    """All mistakes of one recipe at once."""
+
+    def __init__(self, mistakes: list[RecipeError]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(map(str, mistakes)))
+
+
+def load_recipe(path: Path, *, data: Path | None = None) -> Recipe:
+    """Read and validate a recipe.
+
+    The data folder is ``data`` if given, else the environment variable ``CATHOSCOPE_DATA``, else what
+    the recipe says, relative to the recipe.
+
+    Raises
+    ------
+    RecipeError
+        Naming file, line, what was expected, what was found and what to type, for every mistake.
+    """
+    text = _read(path)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_mistake(path, text, error) from None
+    try:
+        model = RecipeModel.model_validate(values)
+    except ValidationError as error:
+        raise RecipeMistakes([_mistake(path, text, dict(entry)) for entry in error.errors()]) from None
+    stated = data or os.environ.get(DATA_VARIABLE) or path.parent / model.study.data
+    recipe = Recipe(path, text, model, Path(stated).resolve())
+    _check_samples(recipe)
+    return recipe
+
+
+def _read(path: Path) -> str:
+    if path.is_dir():
+        raise RecipeError("this is a directory", where=path, expected="a recipe, a TOML file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            "there is no such recipe", where=path, cure=f"make one with: cathoscope new {path.name}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("the recipe cannot be read", where=path, expected="UTF-8 text", found=str(error)) from None
+    if not text.strip():
+        raise RecipeError("the recipe is empty", where=path, cure="start from: cathoscope new study.toml")
+    return text
+
+
+def _check_samples(recipe: Recipe) -> None:
+    known = list(recipe.model.sample)
+    mistakes = [
+        recipe.mistake(
+            ("measurement", name, "sample"),
+            f"no sample is called {measurement.sample!r}",
+            expected=" or ".join(known) or "a [sample.NAME] table",
+            cure=_suggestion(measurement.sample, known) or f"add a table [sample.{measurement.sample}]",
+        )
+        for name, measurement in recipe.model.measurement.items()
+        if measurement.sample not in known
+    ]
+    if mistakes:
+        raise RecipeMistakes(mistakes)
+
+
+def _where(path: Path, text: str, key: KeyPath) -> str:
+    line = line_of(lines_of_keys(text), key)
+    return f"{path.name}, line {line}" if line else path.name
+
+
+def _suggestion(word: str, known: list[str]) -> str | None:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else None
+
+
+def _syntax_mistake(path: Path, text: str, error: tomllib.TOMLDecodeError) -> RecipeError:
+    message = str(error)
+    line = re.search(r"line (\d+)", message)
+    duplicate = re.search(r"Cannot declare \((.*)\) twice", message)
+    if duplicate:
+        key = ".".join(part.strip(" '") for part in duplicate.group(1).split(",") if part.strip())
+        first = line_of(lines_of_keys(text), tuple(key.split(".")))
+        return RecipeError(
+            f"[{key}] is declared twice",
+            where=f"{path.name}, line {line.group(1)}" if line else path.name,
+            found=f"the first one on line {first}",
+            cure="give one of them another name",
+        )
+    return RecipeError(
+        f"this is not TOML: {message}",
+        where=f"{path.name}, line {line.group(1)}" if line else path.name,
+        cure='keys look like  name = "text"  or  name = 3.5, tables like  [measurement.rod]',
+    )
+
+
+def _mistake(path: Path, text: str, entry: dict[str, Any]) -> RecipeError:
+    """A person's version of one pydantic error."""
+    key: KeyPath = tuple(part for part in entry["loc"] if not _is_union_branch(part))
+    where = _where(path, text, key)
+    name = ".".join(map(str, key))
+    found = repr(entry["input"])[:80]
+    if entry["type"] == "extra_forbidden":
+        known = _known_keys(key[:-1])
+        return RecipeError(
+            f"unknown key {key[-1]!r}" + (f" in [{'.'.join(map(str, key[:-1]))}]" if key[:-1] else ""),
+            where=where,
+            expected=" or ".join(known),
+            found=str(key[-1]),
+            cure=_suggestion(str(key[-1]), known),
+        )
+    if entry["type"] == "missing":
+        cure = f"add a line  {key[-1]} = ..."
+        return RecipeError(f"{name} is missing", where=where, expected=str(key[-1]), cure=cure)
+    message = entry["msg"].removeprefix("Value error, ")
+    return RecipeError(f"{name}: {message}" if name else message, where=where, found=found)
+
+
+def _is_union_branch(part: str | int) -> bool:
+    return isinstance(part, str) and (part.startswith(("list[", "function-", "tuple[")) or part in ("float", "str"))
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """Keys that the table at ``path`` may hold."""
+    model: Any = RecipeModel
+    for part in path:
+        if isinstance(part, int) or model is dict:
+            continue
+        field = model.model_fields.get(part)
+        annotation = getattr(field, "annotation", None)
+        model = (
+            {"sample": SampleSection, "measurement": MeasurementSection, "series": SeriesEntry}.get(
+                str(part), annotation
+            )
+            if field is not None
+            else model
+        )
+    return list(getattr(model, "model_fields", {}))

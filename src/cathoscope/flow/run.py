@@ -1,0 +1,261 @@
+"""Run a recipe: keep what is cached, resume what was killed, redo what a change touches."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import cathoscope
+from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
+from cathoscope.core.parallel import Progress, Resources
+from cathoscope.core.schema import dataset, label, spec_of
+from cathoscope.core.study import Study, Work
+from cathoscope.flow.code import digest_of_code
+from cathoscope.flow.graph import RAW, REFERENCES, Context, Graph, Node, build_graph
+from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
+from cathoscope.flow.recipe import Recipe
+from cathoscope.flow.steps import TECHNIQUES, open_measurement, open_start
+from cathoscope.flow.steps.technique import Technique
+
+_LOGGED_PACKAGES = ("numpy", "scipy", "numba", "xarray", "zarr", "h5py", "algotom", "scikit-image")
+
+
+@dataclass
+class MeasurementOutcome:
+    """What a run did for one measurement."""
+
+    name: str
+    computed: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failure: str | None = None
+
+
+@dataclass
+class RunOutcome:
+    """What a run did, measurement by measurement."""
+
+    study: Path
+    measurements: list[MeasurementOutcome] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[MeasurementOutcome]:
+        """The measurements that gave no result."""
+        return [outcome for outcome in self.measurements if outcome.failure]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One measurement, opened, with its graph and the arrays given from outside."""
+
+    raw: RawMeasurement
+    technique: Technique
+    graph: Graph
+    given: xr.Dataset
+    fixed: xr.Dataset
+
+
+def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Progress) -> RunOutcome:
+    """Bring ``result/`` of the study up to date with the recipe.
+
+    A measurement that cannot be used is reported in the outcome; the others go on.
+
+    Raises
+    ------
+    RecipeError, StudyError
+        If the recipe is wrong, or the study cannot be written.
+    Interrupted
+        On Ctrl-C; finished slabs are kept.
+    """
+    study = Study.create(study_path)
+    outcome = RunOutcome(study_path)
+    with study.locked():
+        began = time.perf_counter()
+        try:
+            for name in recipe.model.measurement:
+                outcome.measurements.append(_run_measurement(recipe, study, name, resources, progress))
+            _remove_measurements_left_over(study, recipe)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "stopped", where=study_path, cure="run again: it goes on where it stopped, with the same result"
+            ) from None
+        finally:
+            study.append_log(_log_record(recipe, resources, outcome, time.perf_counter() - began))
+    return outcome
+
+
+def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = None) -> Plan:
+    """Open one measurement and order its steps.
+
+    Raises
+    ------
+    RecipeError
+        If files are missing, a fixed array is unknown, or a needed input cannot be made.
+    MeasurementError
+        If no file of the measurement can be used.
+    """
+    section = recipe.model.measurement[name]
+    technique = TECHNIQUES[section.technique]
+    raw = raw or open_measurement(recipe, name)
+    started = open_start(recipe, name)
+    fixed = _fixed_arrays(recipe, name, raw, technique)
+    given = {str(key): str(array.attrs["address"]) for key, array in started.data_vars.items()}
+    given |= {str(key): _digest([key, array.values.tolist()]) for key, array in fixed.data_vars.items()}
+    if raw.scans:
+        given[RAW] = f"{raw.fingerprint}-{digest_of_code(open_measurement)[:20]}"
+    if raw.references:
+        given[REFERENCES] = _digest([link.sampled_hash for link in raw.references])
+    try:
+        graph = build_graph(
+            technique.steps,
+            targets=technique.targets,
+            given=given,
+            choices=section.model_dump(mode="json"),
+            if_possible=technique.if_possible,
+        )
+    except CathoscopeError as error:
+        raise recipe.mistake(
+            ("measurement", name), error.problem, expected=error.expected, found=error.found, cure=error.cure
+        ) from None
+    return Plan(raw, technique, graph, started, fixed)
+
+
+def _run_measurement(
+    recipe: Recipe, study: Study, name: str, resources: Resources, progress: Progress
+) -> MeasurementOutcome:
+    outcome = MeasurementOutcome(name)
+    try:
+        plan = plan_measurement(recipe, name)
+        study.write_raw(name, plan.raw.record())
+        if plan.fixed.data_vars:
+            study.write("result", name, plan.fixed, address=_digest([str(plan.fixed)]))
+        for node in plan.graph.nodes:
+            _run_node(recipe, study, plan, node, outcome, resources, progress)
+        _remove_arrays_left_over(study, name, plan)
+        _recall_remarks(study, name, plan.raw)
+        study.write_raw(name, plan.raw.record())
+        outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
+        outcome.missing = list(missing_scans(plan.raw))
+    except MeasurementError as error:
+        outcome.failure = str(error)
+        progress.remark(f"{name}: {error}")
+    return outcome
+
+
+def _run_node(
+    recipe: Recipe,
+    study: Study,
+    plan: Plan,
+    node: Node,
+    outcome: MeasurementOutcome,
+    resources: Resources,
+    progress: Progress,
+) -> None:
+    name = plan.raw.name
+    if all(study.address(name, made) == node.address for made in node.makes):
+        outcome.cached.append(node.step.name)
+        return
+    began = time.perf_counter()
+    work = Work(study, "result", name, node.address)
+    stored = [use for use in node.uses if use not in (RAW, REFERENCES) and use not in plan.given]
+    inputs = plan.given[[use for use in node.uses if use in plan.given]]
+    context = Context(
+        name=name,
+        raw=plan.raw,
+        data=xr.merge([inputs, study.read("result", name, stored)], compat="override") if stored else inputs,
+        section=plan.raw.section,
+        data_folder=recipe.data_folder,
+        work=work,
+        resources=resources,
+        progress=progress,
+    )
+    made = node.step.function(context)
+    if made is not None:
+        work.store_dataset(made[list(node.makes)])
+    work.commit()
+    outcome.computed.append(node.step.name)
+    outcome.seconds[node.step.name] = time.perf_counter() - began
+
+
+def _fixed_arrays(recipe: Recipe, name: str, raw: RawMeasurement, technique: Technique) -> xr.Dataset:
+    """The values the recipe fixes, spread over the scans they hold for, with zero uncertainty."""
+    arrays = []
+    for key, value in raw.section.fix.items():
+        if key not in technique.fixable:
+            raise recipe.mistake(
+                ("measurement", name, "fix", key),
+                f"{key} cannot be fixed",
+                expected=" or ".join(technique.fixable),
+                found=key,
+            )
+        dims = tuple(dim for dim in spec_of(key).dims if dim in raw.dims)
+        shape = tuple(raw.coords[dim].size for dim in dims)
+        try:
+            values = np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
+        except ValueError:
+            raise recipe.mistake(
+                ("measurement", name, "fix", key),
+                f"{key} has the wrong number of values",
+                expected=f"one number, or {shape[-1] if shape else 1}",
+                found=str(np.size(value)),
+            ) from None
+        arrays.append(label(key, values, dims, coords=raw.coords))
+        arrays.append(label(f"{key}_std", np.zeros(shape), dims, coords=raw.coords, std_source="stated"))
+    return dataset(arrays)
+
+
+def _recall_remarks(study: Study, name: str, raw: RawMeasurement) -> None:
+    """What steps remarked and set aside, also those whose results were kept from an earlier run."""
+    for array in study.arrays("result", name):
+        attrs = study.attributes("result", name, array)
+        raw.remarks.extend(remark for remark in attrs.get("remarks", ()) if remark not in raw.remarks)
+        known = {item.file for item in raw.set_aside}
+        raw.set_aside.extend(SetAside(file, why) for file, why in attrs.get("set_aside", ()) if file not in known)
+
+
+def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:
+    """Delete results that the recipe no longer asks for, so that result/ is what the recipe says."""
+    coords = {array for array in study.arrays("result", name) if study.address(name, array) is None}
+    wanted = {made for node in plan.graph.nodes for made in node.makes} | set(map(str, plan.fixed.data_vars)) | coords
+    for array in study.arrays("result", name):
+        if array not in wanted:
+            study.remove("result", name, array)
+
+
+def _remove_measurements_left_over(study: Study, recipe: Recipe) -> None:
+    for group in ("result", "raw"):
+        for name in study.measurements(group):
+            if name not in recipe.model.measurement:
+                study.remove(group, name, "")
+
+
+def _log_record(recipe: Recipe, resources: Resources, outcome: RunOutcome, seconds: float) -> Mapping[str, Any]:
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "cathoscope": cathoscope.__version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _LOGGED_PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": resources.threads,
+        "memory_bytes": resources.memory,
+        "recipe": recipe.text,
+        "measurements": [asdict(item) for item in outcome.measurements],
+    }
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,71 @@
+"""The recipe that ``cathoscope new`` writes."""
+
+STARTER_RECIPE = """\
+# A recipe of cathoscope: what was measured, and how to analyse it.
+# Fill it in, then:  cathoscope check study.toml   and   cathoscope run study.toml
+# Numbers with a unit are written as text: "20 nm", "8.333 keV", "150 C".
+
+[study]
+title = "Rod and gravel NMC heated to 250 C"
+data = "."                      # folder of the measured files, relative to this recipe
+
+[sample.gravel]
+composition = "LiNi0.8Mn0.1Co0.1O2"
+particle = "random, gravel-shaped grains"
+treatment = "charged to 4.5 V, heated in argon"
+
+# XANES nano-tomography: one file per energy (and temperature).
+[measurement.gravel]
+sample = "gravel"
+technique = "xanes-tomography"  # or "tomography", "spectromicroscopy"
+# pixel_size = "20 nm"          # only if the files do not say
+# rows = [100, 900]             # only these detector rows
+
+[[measurement.gravel.series]]
+temperature = "25 C"
+files = "gravel_025C/*.h5"      # one name, a pattern, or a list of them
+
+[[measurement.gravel.series]]
+temperature = "150 C"
+files = "gravel_150C/*.h5"
+
+# Every value the program estimates can be fixed instead:
+# [measurement.gravel.fix]
+# rotation_axis = 639.5         # detector column; one number, or one per energy
+# projection_shift = 0.0        # no jitter correction
+
+# Choices, with their defaults:
+# [measurement.gravel.tomography]
+# stripes = "sorting"           # or "all", "none"
+# zinger_sigma = 8.0            # 0 leaves zingers alone
+# normalise_beam = true         # beam intensity from the open columns of each projection
+# jitter = "auto"               # or "none", "centre of mass"
+# [measurement.gravel.edge]
+# edge_energy = "8333 eV"
+# pre_edge = ["8250 eV", "8320 eV"]
+# post_edge = ["8380 eV", "8420 eV"]
+# [measurement.gravel.white_line]
+# window = ["8320 eV", "8390 eV"]
+
+# A single scan, or a TIFF sequence of line integrals without angles:
+# [measurement.pillar]
+# sample = "gravel"
+# technique = "tomography"
+# files = "pillar/*.tiff"
+# content = "optical depth"
+# angle_range = [0, 180]
+# pixel_size = "20 nm"
+
+# A scanned image stack with component spectra (energy and intensity in two columns):
+# [measurement.map]
+# sample = "gravel"
+# technique = "spectromicroscopy"
+# files = "map/map.hdr"
+# mixture = { references = { oxidised = "map/oxidised.txt", reduced = "map/reduced.txt" } }
+
+# Start from an array of an earlier study instead of raw files:
+# [measurement.again]
+# sample = "gravel"
+# technique = "xanes-tomography"
+# start = { attenuation = "earlier.zarr/result/gravel" }
+"""

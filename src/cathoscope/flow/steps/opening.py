@@ -1,0 +1,163 @@
+"""Raw files and start arrays of a measurement, opened by the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from cathoscope.core.errors import CathoscopeError, MeasurementError, StudyError
+from cathoscope.core.links import link_file, sampled_digest_of_file
+from cathoscope.core.schema import label, require, spec_of
+from cathoscope.core.study import Study
+from cathoscope.flow.raw import RawMeasurement, SetAside, arrange, files_of, link_references
+from cathoscope.flow.recipe import MeasurementSection, Recipe
+from cathoscope.io import open_raw
+from cathoscope.io.quality import check_projections, drop_dead_frames
+from cathoscope.io.repair import even_angles
+
+
+def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
+    """Open every file of a measurement, set aside what cannot be used, order the rest.
+
+    Raises
+    ------
+    RecipeError
+        If a file is missing or the pixel size is not known.
+    MeasurementError
+        If no file can be used.
+    """
+    section = recipe.model.measurement[name]
+    raw = RawMeasurement(name, section)
+    opened: list[tuple[float | None, xr.Dataset]] = []
+    for entry, paths in files_of(recipe, name):
+        groups = [[path] for path in paths] if section.technique == "xanes-tomography" else [paths]
+        for group in groups:
+            try:
+                opened.append((entry.temperature, _open_scan(section, group)))
+                raw.links += [link_file(path, recipe.data_folder) for path in _all_files(group)]
+            except MeasurementError as error:
+                raw.set_aside.append(SetAside(group[0].name, _one_line(error)))
+    if not opened and not section.start:
+        reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
+        raise MeasurementError("no file can be used", where=name, found=reasons)
+    arrange(raw, opened)
+    link_references(raw, recipe)
+    _require_pixel_size(recipe, raw)
+    return raw
+
+
+def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset:
+    scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
+    if "pages" in scan.variables:
+        scan = _projections_of_pages(scan, section)
+    if section.rows is not None and "row" in scan.dims:
+        scan = _crop(scan, section.rows)
+    if "counts" in scan.variables:
+        scan, dropped = drop_dead_frames(scan)
+        scan.attrs["remarks"] = [*scan.attrs.get("remarks", ()), *dropped, *check_projections(scan)]
+    return scan
+
+
+def _projections_of_pages(scan: xr.Dataset, section: MeasurementSection) -> xr.Dataset:
+    """Pages of an image stack as projections; what they mean and at which angles is the recipe's word."""
+    if section.content != "optical depth" or section.angle_range is None:
+        raise MeasurementError(
+            "an image stack does not say what its pages are",
+            where=scan.attrs["source"],
+            expected="line integrals (minus the logarithm of the transmission) at evenly spaced angles",
+            found=f'content = "{section.content}", angle_range {"given" if section.angle_range else "not given"}',
+            cure='add  content = "optical depth"  and  angle_range = [0, 180]',
+        )
+    angle = even_angles(section.angle_range, scan.sizes["pages"])
+    scan = scan.rename_dims(page="projection")
+    return scan.assign_coords(angle=label("angle", angle, ("projection",)))
+
+
+def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:
+    start, stop = rows
+    if not 0 <= start < stop <= scan.sizes["row"]:
+        raise MeasurementError(
+            "the rows asked for are not on the detector",
+            where=scan.attrs["source"],
+            expected=f"0 <= first < last <= {scan.sizes['row']}",
+            found=f"rows = [{start}, {stop}]",
+        )
+    return scan.isel(row=slice(start, stop))
+
+
+def _all_files(paths: Sequence[Path]) -> list[Path]:
+    """The files named in the recipe, and those a header stands for."""
+    headers = [path for path in paths if path.suffix == ".hdr"]
+    pages = [page for header in headers for page in sorted(header.parent.glob(f"{header.stem}*.xim"))]
+    return [*paths, *pages]
+
+
+def _one_line(error: CathoscopeError) -> str:
+    return error.problem + (f" ({' '.join(error.found.split())})" if error.found else "")
+
+
+def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
+    if not raw.scans or raw.section.technique == "spectromicroscopy":
+        return
+    if raw.section.pixel_size is None and "pixel_size" not in raw.first.attrs:
+        raise recipe.mistake(
+            ("measurement", raw.name),
+            f"the pixel size of {raw.name} is neither in the files nor in the recipe",
+            expected="the size of a detector pixel at the sample",
+            cure='add a line such as  pixel_size = "20 nm"',
+        )
+
+
+def pixel_size_of(raw: RawMeasurement) -> float:
+    """Detector pixel at the sample in um: the recipe's word, else the file's."""
+    return float(raw.section.pixel_size or raw.first.attrs["pixel_size"])
+
+
+def open_start(recipe: Recipe, name: str) -> xr.Dataset:
+    """The intermediate arrays a measurement starts from, each with its ``address``.
+
+    A start array is a measurement's group in a study: ``start.attenuation = "old.zarr/result/rod"``.
+
+    Raises
+    ------
+    RecipeError
+        If the group or the array is not there or not as the schema states.
+    """
+    section = recipe.model.measurement[name]
+    arrays: dict[str, xr.DataArray] = {}
+    for key, place in section.start.items():
+        path = ("measurement", name, "start", key)
+        try:
+            spec_of(key)
+            study, group, measurement = _split_place(recipe.data_folder / place)
+            names = [name for name in (key, f"{key}_std") if name in Study.open(study).arrays(group, measurement)]
+            data = Study.open(study).read(group, measurement, names)
+            require(data, key)
+        except CathoscopeError as error:
+            raise recipe.mistake(
+                path,
+                error.problem,
+                expected=error.expected or 'a group of a study, such as "old.zarr/result/rod"',
+                found=error.found or place,
+                cure=error.cure,
+            ) from None
+        for array in names:
+            data[array].attrs["address"] = _start_address(study / group / measurement / array, data[array])
+            arrays[array] = data[array]
+    return xr.Dataset(arrays)
+
+
+def _split_place(place: Path) -> tuple[Path, str, str]:
+    if len(place.parts) < 3 or place.parent.name not in ("result", "truth"):
+        raise StudyError("this is not a measurement in a study")
+    return place.parent.parent, place.parent.name, place.name
+
+
+def _start_address(folder: Path, array: xr.DataArray) -> str:
+    """The address the array was given when it was made, else a hash of its metadata and first chunk."""
+    if "address" in array.attrs:
+        return str(array.attrs["address"])
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return "-".join(sampled_digest_of_file(file)[:8] for file in files[:8])

@@ -1,0 +1,19 @@
+"""What a technique is to the flow: its steps, what is wanted of it, and what may be fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cathoscope.flow.graph import Step
+
+
+@dataclass(frozen=True)
+class Technique:
+    """Steps of one technique: ``targets`` are made in every run, those ``if_possible`` where
+    their inputs are there; ``fixable`` arrays may be given in the recipe."""
+
+    title: str
+    steps: tuple[Step, ...]
+    targets: tuple[str, ...]
+    fixable: tuple[str, ...] = ()
+    if_possible: tuple[str, ...] = ()

@@ -1,0 +1,210 @@
+"""The list of readers, and the one function that opens a raw file, whatever its format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import xarray as xr
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.io.lazy import COPY_AGAIN, hdf5_file
+from cathoscope.io.stacks import open_tiff, recognise_tiff
+from cathoscope.io.stxm import open_stxm, recognise_stxm
+from cathoscope.io.txm import open_data_exchange, open_fxi, recognise_data_exchange, recognise_fxi
+
+AngleRange = tuple[float, float]
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One file format.
+
+    Parameters
+    ----------
+    name
+        As the recipe writes it.
+    title
+        As a person calls it.
+    suffixes
+        Usual endings of the file names; for display only, never used to recognise.
+    recognise
+        None if the file's content is of this format, else why it is not.
+    open
+        Files and the recipe's angle range (deg) to a lazy Dataset.
+    sequence
+        Whether several files make one measurement.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    recognise: Callable[[Path], str | None]
+    open: Callable[[Sequence[Path], AngleRange | None], xr.Dataset]
+    sequence: bool = False
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("fxi", "NSLS-II FXI 18-ID tomography scan", (".h5",), recognise_fxi, open_fxi),
+    Reader(
+        "data_exchange",
+        "APS Data Exchange tomography scan",
+        (".h5", ".hdf", ".hdf5"),
+        recognise_data_exchange,
+        open_data_exchange,
+    ),
+    Reader("stxm", "ALS STXM image stack (header)", (".hdr",), recognise_stxm, open_stxm),
+    Reader("tiff", "TIFF image stack", (".tif", ".tiff"), recognise_tiff, open_tiff, sequence=True),
+)
+
+
+def open_raw(
+    path: Path | Sequence[Path], *, reader: str | None = None, angle_range: AngleRange | None = None
+) -> xr.Dataset:
+    """A raw file, or the files of one measurement, as a labelled Dataset that reads only what is asked of it.
+
+    The format is recognised by content, never by the file's ending. Arrays are named and have
+    the units of ``core/schema.py``; ``attrs["remarks"]`` lists what was noticed and repaired.
+
+    Parameters
+    ----------
+    path
+        One file, or a sequence of files that make one measurement.
+    reader
+        Name of a reader (see `READERS`) to use instead of recognising.
+    angle_range
+        First and last angle of the projections in deg, both included, evenly spaced between; replaces
+        the angles of a tomography file. Formats without projections ignore it.
+
+    Raises
+    ------
+    MeasurementError
+        If a file is missing, empty, a directory, damaged, of no known format, or lacks what its format promises.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    if not paths:
+        raise MeasurementError(
+            "no file is given", expected="at least one file", found="none", cure="check the pattern in the recipe"
+        )
+    for each in paths:
+        _check_is_file(each)
+    _check_hdf5_opens(paths[0])
+    chosen = _recognised(paths[0]) if reader is None else _named(reader, paths[0])
+    if len(paths) > 1:
+        _check_sequence(chosen, paths)
+    return chosen.open(paths, angle_range)
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise _directory(path)
+    if not path.is_file():
+        raise MeasurementError(
+            "the file does not exist",
+            where=path,
+            expected="a file",
+            found=f"no file of that name in {path.parent}" if path.parent.is_dir() else f"no directory {path.parent}",
+            cure="check the name, and the folder that the recipe's paths start from",
+        )
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise MeasurementError(
+            "the file cannot be read",
+            where=path,
+            expected="permission to read",
+            found=str(error),
+            cure="ask the owner for permission, or copy the file",
+        ) from error
+    if empty:
+        raise MeasurementError(
+            "the file is empty",
+            where=path,
+            expected="a measurement",
+            found="0 bytes",
+            cure=COPY_AGAIN,
+        )
+
+
+def _directory(path: Path) -> MeasurementError:
+    endings = Counter(entry.suffix for entry in path.iterdir() if entry.is_file())
+    pattern = f"*{endings.most_common(1)[0][0]}" if endings else "*"
+    return MeasurementError(
+        "a directory stands where a file is wanted",
+        where=path,
+        expected="a file, or a pattern of files",
+        found=f"a directory with {', '.join(f'{n} {ending}' for ending, n in endings.items()) or 'no'} files",
+        cure=f'name the file, or for an image sequence write "{path / pattern}"',
+    )
+
+
+def _check_hdf5_opens(path: Path) -> None:
+    with path.open("rb") as file:
+        signed = file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
+    if signed or h5py.is_hdf5(path):
+        with hdf5_file(path):
+            pass
+
+
+def _recognised(path: Path) -> Reader:
+    reasons = []
+    for reader in READERS:
+        reason = reader.recognise(path)
+        if reason is None:
+            return reader
+        reasons.append(f"{reader.name}: {reason}")
+    raise MeasurementError(
+        f"no reader recognises the file; tried {len(reasons)}",
+        where=path,
+        expected=" or ".join(reader.title for reader in READERS),
+        found="\n            ".join(reasons),
+        cure="check the name, or convert the data to Data Exchange HDF5 or TIFF",
+    )
+
+
+def _named(name: str, path: Path) -> Reader:
+    for reader in READERS:
+        if reader.name == name:
+            reason = reader.recognise(path)
+            if reason is None:
+                return reader
+            raise MeasurementError(
+                f"the file is no {reader.title}",
+                where=path,
+                expected=f"a file for the reader {name!r}",
+                found=reason,
+                cure="leave out the reader, and the file is recognised by its content",
+            )
+    raise MeasurementError(
+        f"there is no reader {name!r}",
+        where=path,
+        expected=" or ".join(reader.name for reader in READERS),
+        found=name,
+        cure="leave out the reader, and the file is recognised by its content",
+    )
+
+
+def _check_sequence(reader: Reader, paths: Sequence[Path]) -> None:
+    if not reader.sequence:
+        raise MeasurementError(
+            f"{len(paths)} files are given where one makes a measurement",
+            where=paths[0],
+            expected=f"one {reader.title}",
+            found=f"{len(paths)} files, up to {paths[-1].name}",
+            cure="give each file its own measurement, or its own energy or temperature",
+        )
+    for path in paths[1:]:
+        reason = reader.recognise(path)
+        if reason is not None:
+            raise MeasurementError(
+                "a file of the sequence is of another format",
+                where=path,
+                expected=f"{reader.title}, as {paths[0].name}",
+                found=reason,
+                cure="narrow the pattern in the recipe to the images, or move the file away",
+            )

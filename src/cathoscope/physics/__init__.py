@@ -1,0 +1,1 @@
+"""Constants, cited tables and scalar laws; nothing here has an algorithm."""

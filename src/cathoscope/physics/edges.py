@@ -1,0 +1,27 @@
+"""K absorption edges of the transition metals: Bearden & Burr, Rev. Mod. Phys. 39, 125 (1967)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+K_EDGE: Mapping[str, float] = MappingProxyType(
+    {
+        "Ti": 4966.4,
+        "V": 5465.1,
+        "Cr": 5989.2,
+        "Mn": 6539.0,
+        "Fe": 7112.0,
+        "Co": 7708.9,
+        "Ni": 8332.8,
+        "Cu": 8978.9,
+        "Zn": 9658.6,
+    }
+)
+"""Energy of the K edge in eV."""
+
+
+def k_edge_within(*, lowest: float, highest: float) -> float | None:
+    """The one K edge (eV) between two energies (eV); None if there is none, or more than one."""
+    within = [energy for energy in K_EDGE.values() if lowest < energy < highest]
+    return within[0] if len(within) == 1 else None

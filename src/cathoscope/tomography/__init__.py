@@ -1,0 +1,1 @@
+"""From detector counts to attenuation: correction, alignment and reconstruction of parallel-beam projections."""

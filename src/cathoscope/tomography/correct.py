@@ -1,0 +1,333 @@
+"""From detector counts to optical depth: dark, flat, drift of the beam, bad pixels, zingers and stripes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from algotom.prep import removal
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, median_filter
+
+from cathoscope.core.errors import MeasurementError
+
+FloatArray = NDArray[np.floating]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_MAD_TO_STD = 1.4826
+_BAD_PIXEL_SIGMA = 8.0
+_DEAD_FRACTION = 0.2
+_OPEN_COLUMN_SIGMA = 5.0
+_UNEVEN_FLATS = 0.02
+_FEWEST_OPEN_COLUMNS = 4
+
+
+def transmission_from_counts(
+    *,
+    counts: FloatArray,
+    flat: FloatArray,
+    dark: FloatArray,
+    beam_intensity: FloatArray | None = None,
+    exposure_ratio: float = 1.0,
+    average: Literal["mean", "median"] = "mean",
+) -> Float32Array:
+    r"""Transmission, ``[projection, row, column]`` float32.
+
+    .. math:: T = \frac{N - \bar D}{r\, b_p\, (\bar F - \bar D)}
+
+    Parameters
+    ----------
+    counts, flat, dark
+        Detector counts ``[projection | flat | dark, row, column]``.
+    beam_intensity
+        Open-beam intensity :math:`b_p` of each projection relative to the flats, ``[projection]``.
+    exposure_ratio
+        Exposure time of a projection over that of a flat, :math:`r`. Darks are those of the projections; a
+        dark signal that grows with exposure is not separated.
+    average
+        Over flats and darks; ``"median"`` resists zingers when there are at least 5 of each.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ or the flats are nowhere above the darks. Single pixels without beam become nan.
+    """
+    _check_frames(counts, flat, dark)
+    middle = np.median if average == "median" else np.mean
+    dark_level = middle(np.asarray(dark, dtype=np.float64), axis=0)
+    open_beam = middle(np.asarray(flat, dtype=np.float64), axis=0) - dark_level
+    if not (open_beam > 0).any():
+        raise MeasurementError(
+            "the flats hold no beam",
+            expected="flat counts above the dark counts",
+            found=f"largest flat minus dark {np.nanmax(open_beam):g} counts",
+            cure="name other flats, or set this scan aside",
+        )
+    factor = np.full(open_beam.shape, np.nan, dtype=np.float32)
+    np.divide(1.0 / exposure_ratio, open_beam, out=factor, where=open_beam > 0, casting="same_kind")
+    transmission = counts.astype(np.float32)
+    transmission -= dark_level.astype(np.float32)
+    transmission *= factor
+    if beam_intensity is not None:
+        transmission /= np.asarray(beam_intensity, dtype=np.float32)[:, None, None]
+    return transmission
+
+
+def open_columns_from_transmission(*, transmission: FloatArray) -> BoolArray | None:
+    """Columns at the left and right rim that no projection shows the sample in, ``[column]``, or None.
+
+    The open beam of a projection is the brighter of its two rims. A column is open when it is darker than that by
+    no more than noise and uneven flats explain (5 standard deviations, at least 2 %) in 99 % of the projections. At
+    least 4 open columns must touch a rim. None means that the sample fills the view; a sample that does so with
+    equal thickness at both rims at every angle cannot be told from open beam.
+
+    Parameters
+    ----------
+    transmission
+        ``[projection, row, column]``; a common factor per projection does not matter.
+    """
+    profile = np.nanmedian(np.asarray(transmission, dtype=np.float64), axis=1)
+    n_columns, rim = profile.shape[1], _FEWEST_OPEN_COLUMNS
+    left_level = np.nanmedian(profile[:, :rim], axis=1)
+    level = np.maximum(left_level, np.nanmedian(profile[:, -rim:], axis=1))[:, None]
+    noise = _MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, axis=1))) / np.sqrt(2.0)
+    tolerance = max(_OPEN_COLUMN_SIGMA * float(noise), _UNEVEN_FLATS)
+    covered = np.mean(~(profile >= (1.0 - tolerance) * level), axis=0) > 0.01
+    open_columns = np.zeros(n_columns, dtype=bool)
+    if not covered.any():
+        return ~open_columns
+    left, right = int(np.argmax(covered)), int(np.argmax(covered[::-1]))
+    open_columns[:left] = left >= rim
+    open_columns[n_columns - right :] = right >= rim
+    return open_columns if open_columns.any() else None
+
+
+def beam_intensity_from_open_columns(*, transmission: FloatArray, open_columns: BoolArray) -> Float64Array:
+    """Open-beam intensity of each projection relative to the flats, ``[projection]``.
+
+    The median transmission over the open columns, so zingers and the rim of the sample do not count.
+
+    Raises
+    ------
+    MeasurementError
+        If no column is open, or a projection has no intensity above zero there.
+    """
+    open_columns = np.asarray(open_columns, dtype=bool)
+    if open_columns.shape != transmission.shape[2:] or not open_columns.any():
+        raise MeasurementError(
+            "no open beam to take the intensity from",
+            expected=f"a mask of {transmission.shape[2]} columns with at least one open",
+            found=f"mask of shape {open_columns.shape} with {int(open_columns.sum())} open",
+        )
+    intensity = np.nanmedian(np.asarray(transmission[:, :, open_columns], dtype=np.float64), axis=(1, 2))
+    if not (intensity > 0).all():
+        lost = np.flatnonzero(~(intensity > 0))
+        raise MeasurementError(
+            "projections without beam",
+            found=f"{lost.size} of {intensity.size}, the first is projection {lost[0]}",
+            cure="set these projections aside",
+        )
+    return intensity
+
+
+def bad_pixels_from_flats(*, flat: FloatArray, dark: FloatArray) -> BoolArray:
+    """Dead, hot and unstable pixels, ``[row, column]``.
+
+    Dead: flat minus dark below a fifth of its local median or not finite. Hot: dark above its local median by
+    more than 8 robust standard deviations of all pixels. Unstable: variance over at least 5 flats more than 8
+    standard deviations of a variance estimate above what pixels of that brightness have; the expected variance
+    is the frames' own median ratio of variance to signal, which is the gain for counting noise.
+    """
+    flat = np.asarray(flat, dtype=np.float64)
+    dark_level = np.asarray(dark, dtype=np.float64).mean(axis=0)
+    open_beam = flat.mean(axis=0) - dark_level
+    finite = np.isfinite(open_beam)
+    bad = ~finite | (open_beam < _DEAD_FRACTION * _local_median(open_beam)) | (open_beam <= 0)
+    excess = dark_level - _local_median(dark_level)
+    spread = _MAD_TO_STD * np.nanmedian(np.abs(excess))
+    # integer counts can make the spread of the darks exactly zero
+    floor = max(float(spread), 1e-3 * float(np.nanmedian(open_beam)) / _BAD_PIXEL_SIGMA, 1e-12)
+    bad |= excess > _BAD_PIXEL_SIGMA * floor
+    n_flats = flat.shape[0]
+    if n_flats >= 5:
+        # the brightness of whole frames may drift between flats; that is not the pixel's doing
+        frame = np.nanmedian(flat, axis=(1, 2), keepdims=True)
+        variance = np.var(flat * (np.nanmean(frame) / frame), axis=0, ddof=1)
+        ratio = variance / np.where(open_beam > 0, open_beam, np.nan)
+        # the median of a chi-square variable with m degrees of freedom is about m (1 - 2 / (9 m))**3
+        degrees = n_flats - 1
+        gain = np.nanmedian(ratio) / (1.0 - 2.0 / (9.0 * degrees)) ** 3
+        bad |= ratio > gain * (1.0 + _BAD_PIXEL_SIGMA * np.sqrt(2.0 / degrees))
+    return np.asarray(bad, dtype=bool)
+
+
+def fill_bad_pixels(image_stack: FloatArray, mask: BoolArray) -> Float32Array:
+    """Replace pixels of ``mask`` ``[row, column]`` and non-finite ones in ``[image, row, column]``.
+
+    The value is the median of the good pixels among the 8 neighbours of the same image, or the nearest good
+    pixel where there is none. The input is not changed.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ or an image has no good pixel.
+    """
+    if image_stack.ndim != 3 or image_stack.shape[1:] != mask.shape:
+        raise MeasurementError(
+            "the mask does not fit the images", expected=f"mask of shape {image_stack.shape[1:]}", found=f"{mask.shape}"
+        )
+    filled = image_stack.astype(np.float32)
+    for image in filled:
+        bad = mask | ~np.isfinite(image)
+        if bad.all():
+            raise MeasurementError("an image has no good pixel", cure="set this projection aside")
+        if bad.any():
+            _fill_image(image, bad)
+    return filled
+
+
+def zingers_removed(*, counts: FloatArray, threshold_sigma: float = 8.0, gain: float = 1.0) -> tuple[Float32Array, int]:
+    """Counts without single bright pixels, and how many were replaced.
+
+    A pixel more than ``threshold_sigma`` above the median of its 3 x 3 neighbourhood in the same frame is
+    replaced by that median. The standard deviation is the larger of counting noise, ``sqrt(gain * median)``, and the
+    frame's own robust scatter about the local median, so structure of the sample is not taken for zingers.
+
+    Parameters
+    ----------
+    counts
+        ``[frame, row, column]``.
+    threshold_sigma
+        In standard deviations.
+    gain
+        Counts per detected photon.
+    """
+    cleaned = counts.astype(np.float32)
+    n_replaced = 0
+    for frame in cleaned:
+        local = median_filter(frame, size=3, mode="mirror")
+        excess = frame - local
+        scatter = _MAD_TO_STD * float(np.median(np.abs(excess)))
+        noise = np.maximum(np.sqrt(gain * np.maximum(local, 1.0)), scatter)
+        # a bright pixel is one whose neighbours are not bright: edges rise over several pixels
+        zinger = excess > threshold_sigma * noise
+        n_replaced += int(zinger.sum())
+        frame[zinger] = local[zinger]
+    return cleaned, n_replaced
+
+
+def optical_depth_from_transmission(
+    *, transmission: FloatArray, open_counts: float | FloatArray, gain: float = 1.0
+) -> tuple[Float32Array, int]:
+    r"""Optical depth :math:`-\ln T`, float32, and how many pixels were below the floor.
+
+    The floor is the transmission of one detected photon, ``gain / open_counts``; smaller, negative and zero
+    transmissions are set to it and counted. Values that are not finite stay nan and are not counted.
+
+    Parameters
+    ----------
+    transmission
+        Any shape.
+    open_counts
+        Open-beam counts above dark, one number or broadcastable to ``transmission``.
+    gain
+        Counts per detected photon.
+    """
+    floor = gain / np.asarray(open_counts, dtype=np.float64)
+    transmission = np.asarray(transmission)
+    n_clipped = int(np.sum(transmission < floor))
+    limited = np.maximum(transmission, floor.astype(np.float32))
+    depth = -np.log(limited, dtype=np.float32, casting="same_kind")
+    return np.asarray(np.where(np.isfinite(transmission), depth, np.nan), dtype=np.float32), n_clipped
+
+
+def optical_depth_std_from_counts(
+    *, counts: FloatArray, flat: FloatArray, dark: FloatArray, gain: float = 1.0
+) -> Float32Array:
+    r"""Standard uncertainty of the optical depth from counting, ``[projection, row, column]`` float32.
+
+    .. math:: \sigma^2 = \frac{g S + v_D}{S^2} + \frac{g \bar F + v_D}{n_F (\bar F - \bar D)^2}
+              + \frac{v_D}{n_D} \left(\frac{1}{S} - \frac{1}{\bar F - \bar D}\right)^2,\quad S = N - \bar D
+
+    First-order propagation of ``-ln((N - D) / (F - D))``: the signal above dark is Poisson with ``gain`` g counts
+    per photon, :math:`v_D` is the variance of a single dark (read-out included), averaged over the frame; it falls
+    short by 10 % at 10 photons. Signals below one photon are taken as one photon.
+    """
+    _check_frames(counts, flat, dark)
+    dark = np.asarray(dark, dtype=np.float64)
+    dark_level = dark.mean(axis=0)
+    dark_variance = float(np.mean(np.var(dark, axis=0, ddof=1))) if dark.shape[0] > 1 else 0.0
+    open_beam = np.maximum(np.asarray(flat, dtype=np.float64).mean(axis=0) - dark_level, gain)
+    signal = np.maximum(np.asarray(counts, dtype=np.float64) - dark_level, gain)
+    variance = (gain * signal + dark_variance) / signal**2
+    variance += (gain * open_beam + dark_variance) / (flat.shape[0] * open_beam**2)
+    variance += dark_variance / dark.shape[0] * (1.0 / signal - 1.0 / open_beam) ** 2
+    return np.asarray(np.sqrt(variance), dtype=np.float32)
+
+
+def stripes_removed(
+    sinogram: FloatArray, method: Literal["none", "sorting", "all"], *, snr: float = 3.0, width: int = 31
+) -> Float32Array:
+    """Optical depth ``[row, projection, column]`` without the stripes that become rings.
+
+    ``"sorting"`` and ``"all"`` are algorithm 3 and algorithms 6, 5, 4 and 3 of Vo, Atwood and Drakopoulos
+    (Opt. Express 26, 28396, 2018), as in algotom. Both use medians and sorting, so they are not linear:
+    a combination of corrected sinograms is not the corrected combination. Where linearity matters (reconstruction of
+    spectral coefficients), use ``"none"`` or correct before combining.
+
+    Parameters
+    ----------
+    snr
+        Ratio above which a column counts as a stripe; ``"all"`` only.
+    width
+        Columns of the median window; wider than the widest stripe.
+
+    Raises
+    ------
+    MeasurementError
+        If the method is unknown.
+    """
+    if method not in ("none", "sorting", "all"):
+        raise MeasurementError("unknown stripe removal", expected="none, sorting or all", found=repr(method))
+    cleaned = np.array(sinogram, dtype=np.float32)
+    if method == "none":
+        return cleaned
+    for k, row in enumerate(cleaned):
+        if method == "sorting":
+            cleaned[k] = removal.remove_stripe_based_sorting(row, size=width, dim=1)
+        else:
+            cleaned[k] = removal.remove_all_stripe(row, snr=snr, la_size=2 * width + 1, sm_size=width, dim=1)
+    return cleaned
+
+
+def _check_frames(counts: FloatArray, flat: FloatArray, dark: FloatArray) -> None:
+    frames = {"counts": counts, "flat": flat, "dark": dark}
+    for name, frame in frames.items():
+        if frame.ndim != 3 or frame.shape[0] == 0 or frame.shape[1:] != counts.shape[1:]:
+            raise MeasurementError(
+                f"the {name} frames do not fit the projections",
+                expected=f"[frame, row, column] with at least one frame of {counts.shape[1:]} pixels",
+                found=f"shape {frame.shape}",
+            )
+
+
+def _local_median(image: Float64Array) -> Float64Array:
+    finite = np.where(np.isfinite(image), image, np.nanmedian(image))
+    return np.asarray(median_filter(finite, size=5, mode="mirror"), dtype=np.float64)
+
+
+def _fill_image(image: Float32Array, bad: BoolArray) -> None:
+    good = np.where(bad, np.nan, image)
+    row, column = np.nonzero(bad)
+    framed = np.pad(good, 1, constant_values=np.nan)
+    around = [framed[row + i, column + j] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    neighbours = np.stack(around, axis=1)
+    alone = np.isnan(neighbours).all(axis=1)
+    value = np.empty(row.size, dtype=np.float32)
+    value[~alone] = np.nanmedian(neighbours[~alone], axis=1)
+    if alone.any():
+        nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
+        value[alone] = image[nearest[0][row[alone], column[alone]], nearest[1][row[alone], column[alone]]]
+    image[row, column] = value

@@ -1,0 +1,105 @@
+"""Raw files as the beamline FXI, NSLS-II 18-ID, writes them: one HDF5 file per rotation scan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.study import write_failure
+
+_MAGNIFIED_PIXEL = 6500.0  # nm; size of the beamline's camera pixel at magnification 1
+
+
+@dataclass(frozen=True)
+class ScanHeader:
+    """What a file says about its scan; energy in eV, pixel size in um, time in seconds since 1970."""
+
+    scan_id: int
+    energy: float
+    pixel_size: float
+    uid: str
+    time: float
+    note: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file at the beamline."""
+        return f"fly_scan_id_{self.scan_id}.h5"
+
+
+@dataclass(frozen=True)
+class ScanImages:
+    """Counts of one scan: ``projections`` in blocks (which, counts), all of ``flats`` and ``darks``; angles in deg."""
+
+    angles: NDArray[np.float64]
+    projections: Iterable[tuple[slice, NDArray[np.uint16]]]
+    flats: NDArray[np.uint16]
+    darks: NDArray[np.uint16]
+
+
+def write_scan(folder: Path, header: ScanHeader, images: ScanImages) -> Path:
+    """Write one scan into ``folder`` and return its file, which is there whole or not at all.
+
+    The same input gives the same bytes: no time of writing is kept.
+
+    Raises
+    ------
+    StudyError
+        If the place cannot be written or the disk is full.
+    """
+    path = folder / header.file_name
+    unfinished = path.with_suffix(".h5.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(unfinished, path, header, images)
+    except OSError as error:
+        raise write_failure(path, error) from error
+    return path
+
+
+def _write_whole(unfinished: Path, path: Path, header: ScanHeader, images: ScanImages) -> None:
+    """Write to ``unfinished`` and give it its name when it is complete; remove it otherwise."""
+    try:
+        with h5py.File(unfinished, "w") as file:
+            _write_images(file, images)
+            _write_header(file, header)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_images(file: h5py.File, images: ScanImages) -> None:
+    shape = (images.angles.size, *images.flats.shape[1:])
+    projections = file.create_dataset("img_tomo", shape, dtype=np.uint16, track_times=False)
+    for block, counts in images.projections:
+        projections[block] = counts
+    for name, counts in (("img_bkg", images.flats), ("img_dark", images.darks)):
+        file.create_dataset(name, data=counts, track_times=False)
+        mean = counts.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+        file.create_dataset(f"{name}_avg", data=mean, track_times=False)
+    file.create_dataset("angle", data=images.angles, track_times=False)
+
+
+def _write_header(file: h5py.File, header: ScanHeader) -> None:
+    nanometres = header.pixel_size * 1e3
+    entries = {
+        "X_eng": header.energy / 1e3,
+        "Magnification": _MAGNIFIED_PIXEL / nanometres,
+        "Pixel Size": f"{nanometres:g}nm",
+        "note": header.note,
+        "uid": header.uid,
+        "scan_id": header.scan_id,
+        "scan_time": header.time,
+        "x_ini": 0.0,
+        "y_ini": 0.0,
+        "z_ini": 0.0,
+        "r_ini": 0.0,
+    }
+    for name, value in entries.items():
+        file.create_dataset(name, data=value, track_times=False)

@@ -1,0 +1,1 @@
+"""X-ray absorption near an edge: optical depth, edge jump, white line of every voxel, mixtures of known spectra."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.io import open_raw
+from cathoscope.io.lazy import HDF5Array, PageStack, hdf5_file, lazy
+
+SHAPE = (7, 5, 6)
+VALUES = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
+
+
+class CountingPages(PageStack):
+    """Pages in memory that remember what was asked of them."""
+
+    def __init__(self) -> None:
+        self.shape, self.dtype = SHAPE, VALUES.dtype
+        self.asked: list[tuple[int, slice]] = []
+
+    def read_pages(self, numbers: Sequence[int], rows: slice) -> Iterator[Any]:
+        for number in numbers:
+            self.asked.append((number, rows))
+            yield VALUES[number, rows]
+
+
+@pytest.fixture(scope="module")
+def hdf5_array(tmp_path_factory: pytest.TempPathFactory) -> HDF5Array:
+    path = tmp_path_factory.mktemp("lazy") / "values.h5"
+    with h5py.File(path, "w") as file:
+        file["values"] = VALUES.astype(">i4")
+    return HDF5Array(path, "values", SHAPE, np.dtype(">i4"))
+
+
+def array_of(source: Any) -> xr.DataArray:
+    return xr.DataArray(lazy(source), dims=("a", "b", "c"))
+
+
+def one_index(size: int) -> st.SearchStrategy[Any]:
+    position = st.integers(-size, size - 1)
+    bound = st.none() | st.integers(-size - 1, size + 1)
+    # xarray itself misreads empty slices of negative step, so of these only whole reversals are drawn.
+    forward = st.builds(slice, bound, bound, st.sampled_from([None, 1, 2, 3]))
+    reverse = st.builds(slice, st.none(), st.none(), st.sampled_from([-1, -2, -3]))
+    return position | forward | reverse | st.lists(position, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=st.tuples(*[one_index(size) for size in SHAPE]))
+def test_every_orthogonal_index_gives_what_numpy_gives(hdf5_array: HDF5Array, key: tuple[Any, ...]) -> None:
+    expected = xr.DataArray(VALUES, dims=("a", "b", "c"))[key]
+    np.testing.assert_array_equal(array_of(hdf5_array)[key].values, expected.values)
+    np.testing.assert_array_equal(array_of(CountingPages())[key].values, expected.values)
+
+
+def test_only_the_pages_and_rows_asked_for_are_read() -> None:
+    pages = CountingPages()
+    part = array_of(pages)[2:6][::2, 1:4]
+    assert pages.asked == []
+    np.testing.assert_array_equal(part.values, VALUES[2:6:2, 1:4])
+    assert pages.asked == [(2, slice(1, 4)), (4, slice(1, 4))]
+
+
+def test_values_have_the_byte_order_of_this_machine(hdf5_array: HDF5Array) -> None:
+    assert array_of(hdf5_array).values.dtype.isnative
+
+
+def test_a_lazy_array_can_be_pickled_and_read_from_threads(hdf5_array: HDF5Array) -> None:
+    array = pickle.loads(pickle.dumps(array_of(hdf5_array)))
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(pool.map(lambda k: array[:, k].values, range(SHAPE[1])))
+    np.testing.assert_array_equal(np.stack(rows, axis=1), VALUES)
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 1000, 1000)])
+def test_twenty_rows_of_a_large_scan_cost_their_own_memory(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+    path = tmp_path / "large.h5"
+    shape = (720, 1000, 1000)  # 1.44 GB; frames are never written, so the file stays small
+    with h5py.File(path, "w") as file:
+        file.create_dataset("img_tomo", shape, "u2", chunks=chunks, fillvalue=7)
+        for name in ("img_bkg", "img_dark"):
+            file.create_dataset(name, (20, *shape[1:]), "u2")
+        file["angle"] = np.linspace(0, 180, shape[0])
+    tracemalloc.start()
+    try:
+        data = open_raw(path)
+        _, to_open = tracemalloc.get_traced_memory()
+        values = data["counts"][:, 10:30].values
+        _, to_read = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert values.shape == (720, 20, 1000)
+    assert (values == 7).all()
+    assert to_open < 2e6
+    assert values.nbytes < to_read < 1.5 * values.nbytes < 100e6
+
+
+def test_a_vanished_file_is_named(write_hdf5: Callable[..., Path], fxi_content: dict[str, Any]) -> None:
+    path = write_hdf5(fxi_content)
+    data = open_raw(path)
+    path.unlink()
+    with pytest.raises(MeasurementError, match=r"scan\.h5"):
+        data["counts"][0].load()
+
+
+def test_an_error_without_words_is_named_by_its_kind(write_hdf5: Callable[..., Path]) -> None:
+    path = write_hdf5({"a": 1})
+    with pytest.raises(MeasurementError, match="RuntimeError"), hdf5_file(path):
+        raise RuntimeError

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cathoscope.physics.edges import K_EDGE, k_edge_within
+
+
+def test_edges_follow_moseley() -> None:
+    # the square root of the K edge grows linearly with the atomic number (Moseley 1913)
+    numbers = np.array([22, 23, 24, 25, 26, 27, 28, 29, 30])
+    roots = np.sqrt(list(K_EDGE.values()))
+    assert np.abs(roots - np.polyval(np.polyfit(numbers, roots, 1), numbers)).max() < 2e-3 * roots.min()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "edge"),
+    [(8300.0, 8400.0, 8332.8), (8340.0, 8400.0, None), (7000.0, 9000.0, None), (6500.0, 6600.0, 6539.0)],
+)
+def test_only_a_single_edge_within_is_named(lowest: float, highest: float, edge: float | None) -> None:
+    assert k_edge_within(lowest=lowest, highest=highest) == edge

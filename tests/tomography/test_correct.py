@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.tomography.correct import (
+    bad_pixels_from_flats,
+    beam_intensity_from_open_columns,
+    fill_bad_pixels,
+    open_columns_from_transmission,
+    optical_depth_from_transmission,
+    optical_depth_std_from_counts,
+    stripes_removed,
+    transmission_from_counts,
+    zingers_removed,
+)
+
+SHAPE = (24, 32)
+
+
+def frames(seed=0, n_flats=12):
+    """Flats with uneven illumination and fixed pattern, darks with read-out noise."""
+    rng = np.random.default_rng(seed)
+    level = 4000.0 * (1 + 0.2 * np.linspace(-1, 1, SHAPE[1])) * rng.uniform(0.97, 1.03, SHAPE)
+    offset = rng.uniform(95, 105, SHAPE)
+    flat = rng.poisson(level, (n_flats, *SHAPE)) + offset
+    dark = offset + rng.normal(0, 2, (n_flats, *SHAPE))
+    return level, offset, flat, dark
+
+
+@settings(max_examples=10, deadline=None)
+@given(exposure=st.floats(0.2, 5.0), drift=st.floats(0.5, 2.0))
+def test_correction_inverts_the_detector(exposure, drift):
+    level, offset, _, _ = frames()
+    truth = np.random.default_rng(1).uniform(0.1, 1.0, (3, *SHAPE))
+    beam = np.array([1.0, drift, 1.0 / drift])
+    counts = truth * level * exposure * beam[:, None, None] + offset
+    result = transmission_from_counts(
+        counts=counts, flat=(level + offset)[None], dark=offset[None], beam_intensity=beam, exposure_ratio=exposure
+    )
+    np.testing.assert_allclose(result, truth, rtol=2e-5)
+
+
+def test_median_of_flats_resists_a_zinger():
+    level, offset, _, _ = frames()
+    flat = np.repeat((level + offset)[None], 5, axis=0)
+    flat[2, 3, 4] += 60000
+    arguments = {"counts": (level + offset)[None], "flat": flat, "dark": offset[None]}
+    assert transmission_from_counts(**arguments, average="median")[0, 3, 4] == pytest.approx(1.0, rel=1e-5)
+    assert transmission_from_counts(**arguments, average="mean")[0, 3, 4] < 0.5
+
+
+def test_flats_without_beam_are_refused():
+    zero = np.zeros((2, *SHAPE))
+    with pytest.raises(MeasurementError, match="no beam"):
+        transmission_from_counts(counts=zero + 5, flat=zero, dark=zero)
+    with pytest.raises(MeasurementError, match="flat frames"):
+        transmission_from_counts(counts=zero, flat=zero[:, :-1], dark=zero)
+
+
+def test_beam_drift_is_found_in_the_open_columns():
+    rng = np.random.default_rng(2)
+    beam = rng.uniform(0.8, 1.2, 30)
+    transmission = rng.normal(1.0, 0.01, (30, *SHAPE))
+    transmission[:, :, 9:25] *= 0.5
+    transmission *= beam[:, None, None]
+    columns = open_columns_from_transmission(transmission=transmission)
+    np.testing.assert_array_equal(np.flatnonzero(columns), np.r_[0:9, 25:32])
+    found = beam_intensity_from_open_columns(transmission=transmission, open_columns=columns)
+    # the median of n normal values scatters by sqrt(pi / 2) sigma / sqrt(n)
+    expected = 0.01 * np.sqrt(np.pi / 2 / (SHAPE[0] * 16))
+    assert np.sqrt(np.mean((found / beam - 1) ** 2)) < 2 * expected
+
+
+def test_a_sample_that_fills_the_view_leaves_no_open_column():
+    angle = np.linspace(0, np.pi, 40)[:, None, None]
+    column = np.linspace(-1, 1, SHAPE[1])
+    transmission = np.exp(-1 - 0.5 * np.cos(angle + 2 * column)) * np.ones((1, SHAPE[0], 1))
+    assert open_columns_from_transmission(transmission=transmission) is None
+    with pytest.raises(MeasurementError, match="open beam"):
+        beam_intensity_from_open_columns(transmission=transmission, open_columns=np.zeros(SHAPE[1], dtype=bool))
+    transmission[4] = 0.0
+    with pytest.raises(MeasurementError, match="without beam"):
+        beam_intensity_from_open_columns(transmission=transmission, open_columns=np.ones(SHAPE[1], dtype=bool))
+
+
+def test_bad_pixels_are_those_that_were_spoilt():
+    _, _, flat, dark = frames(n_flats=20)
+    assert not bad_pixels_from_flats(flat=flat, dark=dark).any()
+    expected = np.zeros(SHAPE, dtype=bool)
+    flat[:, 3, 4] = dark[:, 3, 4]
+    dark[:, 10, 20] += 900
+    flat[:, 10, 20] += 900
+    flat[:, 17, 8] += np.random.default_rng(3).normal(0, 400, 20)
+    flat[0, 20, 30] = np.nan
+    for pixel in ((3, 4), (10, 20), (17, 8), (20, 30)):
+        expected[pixel] = True
+    np.testing.assert_array_equal(bad_pixels_from_flats(flat=flat, dark=dark), expected)
+
+
+def test_filled_pixels_come_from_good_neighbours():
+    row, column = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
+    stack = np.stack([row, column + 5])
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[5, 6] = mask[0, 0] = True
+    mask[10:15, 10:15] = True
+    broken = stack.copy()
+    broken[:, mask] = 1e9
+    broken[1, 20, 20] = np.nan
+    filled = fill_bad_pixels(broken, mask)
+    good = ~mask
+    np.testing.assert_array_equal(filled[0][good], stack[0][good])
+    assert filled[0, 5, 6] == 5
+    assert filled[1, 20, 20] == 25
+    # the middle of a 5 x 5 hole takes a pixel at its rim, three pixels away
+    assert abs(filled[0, 12, 12] - 12) <= 3
+    with pytest.raises(MeasurementError, match="no good pixel"):
+        fill_bad_pixels(stack, np.ones(SHAPE, dtype=bool))
+    with pytest.raises(MeasurementError, match="does not fit"):
+        fill_bad_pixels(stack, mask[1:])
+
+
+def test_zingers_go_and_everything_else_stays():
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(1000 * (1 + 0.5 * (np.arange(SHAPE[1]) > 15)), (4, *SHAPE)).astype(float)
+    hit = counts.copy()
+    places = [(0, 5, 6), (1, 0, 0), (3, 20, 28)]
+    for place in places:
+        hit[place] += 5000
+    cleaned, n_replaced = zingers_removed(counts=hit)
+    changed = np.argwhere(cleaned != hit)
+    assert n_replaced == len(places)
+    np.testing.assert_array_equal(changed, places)
+    assert all(abs(cleaned[place] - counts[place]) < 200 for place in places)
+
+
+@settings(max_examples=20, deadline=None)
+@given(depth=st.floats(0.0, 6.0))
+def test_optical_depth_inverts_the_exponential(depth):
+    found, n_clipped = optical_depth_from_transmission(transmission=np.full(3, np.exp(-depth)), open_counts=1000.0)
+    np.testing.assert_allclose(found, depth, atol=1e-5)
+    assert n_clipped == 0
+
+
+def test_transmission_below_one_photon_is_clipped_and_counted():
+    transmission = np.array([-0.1, 0.0, 1e-4, 0.5, np.nan])
+    depth, n_clipped = optical_depth_from_transmission(transmission=transmission, open_counts=2000.0, gain=2.0)
+    assert n_clipped == 3
+    np.testing.assert_allclose(depth[:4], [np.log(1000)] * 3 + [np.log(2)], rtol=1e-5)
+    assert np.isnan(depth[4])
+
+
+def test_counting_uncertainty_is_calibrated():
+    rng = np.random.default_rng(5)
+    gain, n_repeats = 2.0, 2000
+    pull = []
+    for _ in range(n_repeats // 100):
+        dark = 50 + rng.normal(0, 3, (6, 10, 10))
+        flat = 50 + gain * rng.poisson(800, (6, 10, 10)) + rng.normal(0, 3, (6, 10, 10))
+        counts = 50 + gain * rng.poisson(800 * np.exp(-1.2), (1, 10, 10)) + rng.normal(0, 3, (1, 10, 10))
+        depth, _ = optical_depth_from_transmission(
+            transmission=transmission_from_counts(counts=counts, flat=flat, dark=dark), open_counts=1600.0, gain=gain
+        )
+        std = optical_depth_std_from_counts(counts=counts, flat=flat, dark=dark, gain=gain)
+        pull.append((depth - 1.2) / std)
+    assert abs(np.mean(pull)) < 0.1
+    assert np.std(pull) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("method", ["sorting", "all"])
+def test_stripes_go(method):
+    rng = np.random.default_rng(6)
+    column = np.linspace(-1, 1, 128)
+    angle = np.linspace(0, np.pi, 90)[:, None]
+    clean = np.exp(-(((column - 0.3 * np.cos(angle)) / 0.4) ** 2)) + rng.normal(0, 0.003, (90, 128))
+    striped = clean.copy()
+    striped[:, [20, 61, 62, 90]] += [0.2, -0.1, 0.15, 0.1]
+    result = stripes_removed(striped[None], method, width=21)[0]
+    assert np.std(result - clean) < 0.5 * np.std(striped - clean)
+
+
+def test_no_stripe_removal_changes_nothing_and_unknown_is_refused():
+    rows = np.random.default_rng(7).normal(size=(2, 10, 20)).astype(np.float32)
+    result = stripes_removed(rows, "none")
+    np.testing.assert_array_equal(result, rows)
+    assert result is not rows
+    with pytest.raises(MeasurementError, match="unknown"):
+        stripes_removed(rows, "wavelet")
