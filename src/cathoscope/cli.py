@@ -107,14 +107,16 @@ def new(
 def simulate(
     preset: Annotated[str, typer.Argument(help="Which virtual experiment: spheres")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
-    size: Annotated[str, typer.Option(help="small, medium or large")] = "small",
+    size: Annotated[str, typer.Option(help="tiny, small, medium or large")] = "small",
     seed: Annotated[int, typer.Option(help="One seed makes one study, always the same.", min=0)] = 1,
 ) -> None:
     """Make a virtual experiment: raw files as the beamline writes them, the truth, and a recipe."""
     from cathoscope.virtual.study import simulate_study
 
     with TerminalProgress(_err) as progress:
-        recipe = simulate_study(preset, size=size, seed=seed, folder=output, progress=progress)
+        recipe = simulate_study(
+            preset, size=size, seed=seed, folder=output, progress=progress, threads=os.cpu_count() or 1
+        )
     _out.print(f"wrote {recipe.parent}; analyse it with:  cathoscope run {recipe}", highlight=False, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.tomography.align import rotation_axis_from_centre_of_mass, rotation_axis_from_mirror
@@ -31,7 +32,7 @@ def pulls_of(estimate, angle_deg, n_seeds, **options):
     for seed in range(n_seeds):
         noisy = clean + np.random.default_rng(seed).normal(0, 0.02, clean.shape)
         result = estimate(noisy)
-        found.append(((result.axis - AXIS) / result.std))
+        found.append((result.axis - AXIS) / result.std)
     return np.array(found)
 
 
@@ -43,8 +44,9 @@ def test_centre_of_mass_is_calibrated(last):
     assert pull.std() == pytest.approx(1.0, abs=0.1)
 
 
-def test_mirror_is_calibrated():
-    angle = np.linspace(0, 180, 61)
+@pytest.mark.parametrize("n_projections", [61, 181])
+def test_mirror_is_calibrated(n_projections):
+    angle = np.linspace(0, 180, n_projections)
 
     def estimate(sinogram):
         return rotation_axis_from_mirror(sinogram=sinogram, angle_deg=angle)
@@ -59,9 +61,9 @@ def test_noise_free_sinusoid_and_jitter_are_exact():
     design = np.stack([np.ones(91), np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))], axis=1)
     shift = np.random.default_rng(0).uniform(-2, 2, 91)
     shift -= design @ np.linalg.lstsq(design, shift, rcond=None)[0]
-    # the exact sum over pixels of a piecewise mean has the centre of mass of the object itself
+    # binning into pixels keeps the centre of mass but for the aliasing of the sharp rims
     still = rotation_axis_from_centre_of_mass(column_sum=ellipse_sinogram(angle), angle_deg=angle)
-    assert still.axis == pytest.approx(AXIS, abs=1e-6)
+    assert still.axis == pytest.approx(AXIS, abs=1e-3)
     assert still.reason is None
     jittering = rotation_axis_from_centre_of_mass(column_sum=ellipse_sinogram(angle, shift=shift), angle_deg=angle)
     assert np.std(jittering.jitter - shift) < 3 * jittering.std
@@ -125,3 +127,14 @@ def test_tooth_axis_is_where_others_find_it(data_folder):
     assert 295.8 < mirror.axis < 296.4
     assert 295.8 < mass.axis < 296.4
     assert mass.reason is None
+
+
+def test_gold_pillar_beyond_the_view_is_told_and_mirrored(data_folder):
+    files = sorted((data_folder / "imaging/npg-nanotomo-tomo77/tiff_sequence").glob("*.tiff"))
+    depth = np.stack([tifffile.imread(file) for file in files])
+    angle = np.linspace(0, 180, len(files))
+    mass = rotation_axis_from_centre_of_mass(column_sum=depth.sum(axis=1), angle_deg=angle)
+    assert mass.reason is not None
+    mirror = rotation_axis_from_mirror(sinogram=depth.transpose(1, 0, 2), angle_deg=angle)
+    # the projections at 0 and 180 deg, registered by others, put the axis at about 39.0
+    assert mirror.axis == pytest.approx(39.0, abs=0.2)

@@ -173,12 +173,12 @@ def test_counting_uncertainty_is_calibrated():
 @pytest.mark.parametrize("method", ["sorting", "all"])
 def test_stripes_go(method):
     rng = np.random.default_rng(6)
-    column = np.linspace(-1, 1, 128)
-    angle = np.linspace(0, np.pi, 90)[:, None]
-    clean = np.exp(-(((column - 0.3 * np.cos(angle)) / 0.4) ** 2)) + rng.normal(0, 0.003, (90, 128))
+    angle = np.linspace(0, np.pi, 181)[:, None]
+    distance = np.arange(160) - 80 - 20 * np.cos(angle) - 11 * np.sin(angle)
+    clean = 0.03 * np.sqrt(np.maximum(0, 35.0**2 - distance**2)) + rng.normal(0, 0.01, distance.shape)
     striped = clean.copy()
-    striped[:, [20, 61, 62, 90]] += [0.2, -0.1, 0.15, 0.1]
-    result = stripes_removed(striped[None], method, width=21)[0]
+    striped[:, [20, 70, 95, 120]] += [0.3, -0.3, 0.4, 0.3]
+    result = stripes_removed(striped[None], method, width=15)[0]
     assert np.std(result - clean) < 0.5 * np.std(striped - clean)
 
 

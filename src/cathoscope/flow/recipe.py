@@ -74,7 +74,7 @@ class SeriesEntry(Section):
 class TomographySection(Section):
     """How projections become volumes."""
 
-    stripes: Literal["none", "sorting", "all"] = "sorting"
+    stripes: Literal["none", "gain", "sorting", "all"] = "gain"
     zinger_sigma: float = Field(default=8.0, ge=0, description="0 leaves zingers alone")
     normalise_beam: bool = True
     jitter: Literal["auto", "none", "centre of mass"] = "auto"

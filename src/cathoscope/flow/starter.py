@@ -36,7 +36,7 @@ files = "gravel_150C/*.h5"
 
 # Choices, with their defaults:
 # [measurement.gravel.tomography]
-# stripes = "sorting"           # or "all", "none"
+# stripes = "gain"              # or "sorting", "all", "none"
 # zinger_sigma = 8.0            # 0 leaves zingers alone
 # normalise_beam = true         # beam intensity from the open columns of each projection
 # jitter = "auto"               # or "none", "centre of mass"

@@ -17,6 +17,7 @@ Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LARGEST_MASS_VARIATION = 0.03
+_LARGEST_RIM = 0.05  # optical depth at the rim of the view, relative to the largest
 _HUBER_WIDTH = 1.5  # standard deviations beyond which a residual loses weight
 _SMOOTHING = 1.0  # px; makes cubic interpolation of noisy profiles exact enough
 _LARGEST_GAP_DEG = 6.0  # between a projection and the mirror image it is compared with
@@ -39,7 +40,7 @@ class AxisEstimate:
         The part of ``rms`` that the stated noise explains, in px; nan where no noise was stated. Correcting
         jitter helps only where ``rms`` is well above it.
     mass_variation
-        Robust relative scatter of the total optical depth over the projections; nan where not looked at.
+        Standard deviation over mean of the projections' total optical depth; nan where not looked at.
     reason
         Why the estimate should not be trusted, or None.
     """
@@ -86,13 +87,8 @@ def rotation_axis_from_centre_of_mass(
     design = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle)], axis=1)
     scale = np.ones_like(angle) if std is None else np.sqrt(centre_var / np.mean(centre_var))
     solution, covariance, spread = _huber(design / scale[:, None], centre / scale)
-    variation = _robust_std(mass) / float(np.median(mass))
-    reason = None
-    if variation > _LARGEST_MASS_VARIATION:
-        reason = (
-            f"the total optical depth varies by {100 * variation:.1f} % over the projections: "
-            "the object leaves the field of view or the background is not zero"
-        )
+    variation = float(np.std(mass) / np.mean(mass))
+    reason = _reason_object_is_cut(sums, variation)
     return AxisEstimate(
         axis=float(solution[0]),
         std=float(np.sqrt(covariance[0, 0])),
@@ -193,8 +189,20 @@ def _centre_of_mass(sums: Float64Array, std: FloatArray | None) -> tuple[Float64
     return mass, centre, variance
 
 
-def _robust_std(values: Float64Array) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+def _reason_object_is_cut(sums: Float64Array, mass_variation: float) -> str | None:
+    """Why the centre of mass is not that of the object, or None."""
+    if mass_variation > _LARGEST_MASS_VARIATION:
+        return (
+            f"the total optical depth varies by {100 * mass_variation:.1f} % over the projections: "
+            "the object leaves the field of view or the background is not zero"
+        )
+    noise = 1.4826 * float(np.median(np.abs(np.diff(sums, n=2, axis=1)))) / np.sqrt(6.0)
+    rim = np.maximum(np.abs(sums[:, :2].mean(axis=1)), np.abs(sums[:, -2:].mean(axis=1)))
+    allowed = _LARGEST_RIM * float(np.median(sums.max(axis=1))) + 5.0 * noise
+    n_cut = int(np.sum(rim > allowed))
+    if n_cut > 0.01 * rim.size:
+        return f"the object reaches the rim of the field of view in {n_cut} of {rim.size} projections"
+    return None
 
 
 def _huber(design: Float64Array, values: Float64Array) -> tuple[Float64Array, Float64Array, float]:
@@ -250,9 +258,10 @@ def _mirror_pairs(angle_deg: Float64Array) -> tuple[IntArray, IntArray, Float64A
             cure="fix rotation_axis in the recipe",
         )
     exact = np.array(chosen)
-    close = np.abs(direct[exact]) <= 0.5
-    if np.sum(close) >= 6:
-        exact = exact[close]
+    # enough pairs at half a turn need no extrapolation, and fewer than three pairs allow none
+    near = np.abs(direct[exact]) <= max(0.5, float(np.abs(direct[exact]).min()) + 1e-6)
+    if near.sum() >= 6 or exact.size < 3:
+        exact = exact[near]
     return i[exact], j[exact], direct[exact]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from algotom.prep import removal
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.tomography.pixel_kernels import fill_from_neighbours, neighbourhood_median
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -22,6 +23,10 @@ _DEAD_FRACTION = 0.2
 _OPEN_COLUMN_SIGMA = 5.0
 _UNEVEN_FLATS = 0.02
 _FEWEST_OPEN_COLUMNS = 4
+_STRIPE_WINDOW = 9  # columns
+_STRIPE_SIGMA = 5.0
+
+StripeMethod = Literal["none", "gain", "sorting", "all"]
 
 
 def transmission_from_counts(
@@ -92,7 +97,8 @@ def open_columns_from_transmission(*, transmission: FloatArray) -> BoolArray | N
     n_columns, rim = profile.shape[1], _FEWEST_OPEN_COLUMNS
     left_level = np.nanmedian(profile[:, :rim], axis=1)
     level = np.maximum(left_level, np.nanmedian(profile[:, -rim:], axis=1))[:, None]
-    noise = _MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, axis=1))) / np.sqrt(2.0)
+    # second differences, so that slopes of the sample do not count as noise
+    noise = _MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, n=2, axis=1))) / np.sqrt(6.0)
     tolerance = max(_OPEN_COLUMN_SIGMA * float(noise), _UNEVEN_FLATS)
     covered = np.mean(~(profile >= (1.0 - tolerance) * level), axis=0) > 0.01
     open_columns = np.zeros(n_columns, dtype=bool)
@@ -184,7 +190,10 @@ def fill_bad_pixels(image_stack: FloatArray, mask: BoolArray) -> Float32Array:
         if bad.all():
             raise MeasurementError("an image has no good pixel", cure="set this projection aside")
         if bad.any():
-            _fill_image(image, bad)
+            alone = np.zeros(bad.shape, dtype=bool)
+            fill_from_neighbours(image, bad, alone)
+            if alone.any():
+                _fill_from_nearest(image, bad, alone)
     return filled
 
 
@@ -206,8 +215,9 @@ def zingers_removed(*, counts: FloatArray, threshold_sigma: float = 8.0, gain: f
     """
     cleaned = counts.astype(np.float32)
     n_replaced = 0
+    local = np.empty(cleaned.shape[1:], dtype=np.float32)
     for frame in cleaned:
-        local = median_filter(frame, size=3, mode="mirror")
+        neighbourhood_median(frame, local)
         excess = frame - local
         scatter = _MAD_TO_STD * float(np.median(np.abs(excess)))
         noise = np.maximum(np.sqrt(gain * np.maximum(local, 1.0)), scatter)
@@ -267,39 +277,66 @@ def optical_depth_std_from_counts(
     return np.asarray(np.sqrt(variance), dtype=np.float32)
 
 
-def stripes_removed(
-    sinogram: FloatArray, method: Literal["none", "sorting", "all"], *, snr: float = 3.0, width: int = 31
-) -> Float32Array:
+def stripes_removed(sinogram: FloatArray, method: StripeMethod, *, snr: float = 3.0, width: int = 31) -> Float32Array:
     """Optical depth ``[row, projection, column]`` without the stripes that become rings.
 
+    ``"gain"`` takes a stripe for what a wrong pixel gain makes of it, a constant in optical depth (see
+    `stripe_offsets_from_sinogram`), and leaves columns without one as they are.
     ``"sorting"`` and ``"all"`` are algorithm 3 and algorithms 6, 5, 4 and 3 of Vo, Atwood and Drakopoulos
-    (Opt. Express 26, 28396, 2018), as in algotom. Both use medians and sorting, so they are not linear:
-    a combination of corrected sinograms is not the corrected combination. Where linearity matters (reconstruction of
-    spectral coefficients), use ``"none"`` or correct before combining.
+    (Opt. Express 26, 28396, 2018), as in algotom, for stripes that vary along the scan. They act on every column and
+    flatten an object that is not much wider than ``width``. All but ``"none"`` use medians and are not linear:
+    a combination of corrected sinograms is not the corrected combination.
 
     Parameters
     ----------
     snr
         Ratio above which a column counts as a stripe; ``"all"`` only.
     width
-        Columns of the median window; wider than the widest stripe.
+        Columns of the median window of ``"sorting"`` and ``"all"``; wider than the widest stripe.
 
     Raises
     ------
     MeasurementError
         If the method is unknown.
     """
-    if method not in ("none", "sorting", "all"):
-        raise MeasurementError("unknown stripe removal", expected="none, sorting or all", found=repr(method))
+    if method not in get_args(StripeMethod):
+        expected = " or ".join(get_args(StripeMethod))
+        raise MeasurementError("unknown stripe removal", expected=expected, found=repr(method))
     cleaned = np.array(sinogram, dtype=np.float32)
     if method == "none":
         return cleaned
     for k, row in enumerate(cleaned):
-        if method == "sorting":
+        if method == "gain":
+            cleaned[k] -= stripe_offsets_from_sinogram(sinogram=row)
+        elif method == "sorting":
             cleaned[k] = removal.remove_stripe_based_sorting(row, size=width, dim=1)
         else:
             cleaned[k] = removal.remove_all_stripe(row, snr=snr, la_size=2 * width + 1, sm_size=width, dim=1)
     return cleaned
+
+
+def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
+    r"""Constant that a wrong gain adds to the optical depth of each column, ``[column]``; zero where none is found.
+
+    .. math:: o_c = \mathrm{median}_p\,[s_{pc} - \mathrm{median}_{|j| \le 4} s_{p,c+j}]
+
+    A sample moves over the columns as it turns, so its own deviation from the neighbouring columns has no
+    constant part, except within a few pixels of the rotation axis. An offset counts if it is above 5
+    times the robust scatter of all offsets and above 3 times its own standard uncertainty.
+
+    Parameters
+    ----------
+    sinogram
+        Optical depth of one row, ``[projection, column]``.
+    """
+    deviation = sinogram - median_filter(sinogram, size=(1, _STRIPE_WINDOW), mode="nearest")
+    offset = np.median(deviation, axis=0)
+    scatter = _MAD_TO_STD * float(np.median(np.abs(offset - np.median(offset))))
+    # a median of n values has sqrt(pi / 2 n) times their standard deviation
+    spread = _MAD_TO_STD * np.median(np.abs(deviation - offset), axis=0)
+    own = 1.2533 * spread / np.sqrt(sinogram.shape[0])
+    significant = np.abs(offset) > np.maximum(_STRIPE_SIGMA * scatter, 3.0 * own)
+    return np.asarray(np.where(significant, offset, 0.0), dtype=np.float32)
 
 
 def _check_frames(counts: FloatArray, flat: FloatArray, dark: FloatArray) -> None:
@@ -318,16 +355,6 @@ def _local_median(image: Float64Array) -> Float64Array:
     return np.asarray(median_filter(finite, size=5, mode="mirror"), dtype=np.float64)
 
 
-def _fill_image(image: Float32Array, bad: BoolArray) -> None:
-    good = np.where(bad, np.nan, image)
-    row, column = np.nonzero(bad)
-    framed = np.pad(good, 1, constant_values=np.nan)
-    around = [framed[row + i, column + j] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-    neighbours = np.stack(around, axis=1)
-    alone = np.isnan(neighbours).all(axis=1)
-    value = np.empty(row.size, dtype=np.float32)
-    value[~alone] = np.nanmedian(neighbours[~alone], axis=1)
-    if alone.any():
-        nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
-        value[alone] = image[nearest[0][row[alone], column[alone]], nearest[1][row[alone], column[alone]]]
-    image[row, column] = value
+def _fill_from_nearest(image: Float32Array, bad: BoolArray, alone: BoolArray) -> None:
+    nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
+    image[alone] = image[nearest[0][alone], nearest[1][alone]]

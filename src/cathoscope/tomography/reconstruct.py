@@ -33,10 +33,10 @@ Int64Array = NDArray[np.int64]
 BATCH = 8
 _PAIRS = BATCH // 2
 
-_OVERSAMPLING = 1.5
+_OVERSAMPLING = 1.625
 _KERNEL_WIDTH = 4
-# 0.92 minimises the largest error at the rim of the image for this width; 0.98 is the usual choice for wider windows
-_KERNEL_BETA = 0.92 * np.pi * _KERNEL_WIDTH * (1.0 - 0.5 / _OVERSAMPLING)
+# 0.94 keeps the largest error at the rim of the image small for this width; 0.98 is usual for wider windows
+_KERNEL_BETA = 0.94 * np.pi * _KERNEL_WIDTH * (1.0 - 0.5 / _OVERSAMPLING)
 _LARGEST_WEIGHT = 2.0  # of one projection, in units of the median weight
 
 

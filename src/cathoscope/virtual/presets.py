@@ -58,7 +58,7 @@ class Size:
 
 
 SIZES: Mapping[str, Size] = MappingProxyType(
-    {"small": Size(80, 40, 120), "medium": Size(256, 128, 360), "large": Size(512, 256, 720)}
+    {"tiny": Size(40, 20, 60), "small": Size(80, 40, 120), "medium": Size(256, 128, 360), "large": Size(512, 256, 720)}
 )
 
 

@@ -73,7 +73,8 @@ def transmission_of_rows(
             counts, _ = zingers_removed(counts=counts, threshold_sigma=section.zinger_sigma)
         divided = transmission_from_counts(counts=counts, flat=flat, dark=dark)
         transmission.append(fill_bad_pixels(divided, bad[around])[:, inner])
-        open_counts.append((flat.mean(axis=0) - dark.mean(axis=0))[inner])
+        open_beam = flat.mean(axis=0) - dark.mean(axis=0)
+        open_counts.append(fill_bad_pixels(open_beam[None], bad[around])[0, inner])
     return np.concatenate(transmission, axis=1), np.concatenate(open_counts)
 
 
@@ -92,10 +93,8 @@ def optical_depth_of_rows(
 
 
 def _optical_depth(transmission: Floats, open_counts: Floats, beam: NDArray[np.float64]) -> Floats:
-    # A dead pixel has no open-beam counts; its transmission is that of its neighbours.
-    counts = np.maximum(open_counts, 1.0)
     depth, _ = optical_depth_from_transmission(
-        transmission=transmission / beam.astype(np.float32)[:, None, None], open_counts=counts
+        transmission=transmission / beam.astype(np.float32)[:, None, None], open_counts=np.maximum(open_counts, 1.0)
     )
     return depth
 
@@ -212,17 +211,31 @@ def _geometry_of(
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
     mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
     mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=column_sum, angle_deg=angle))
-    estimates = [estimate for estimate in (mass, mirror) if isinstance(estimate, AxisEstimate)]
-    trusted = [estimate for estimate in estimates if estimate.reason is None] or estimates
-    if not trusted:
-        raise MeasurementError(f"no rotation axis: {mass}; {mirror}")
-    chosen = trusted[0]
-    check = mirror.axis if isinstance(mirror, AxisEstimate) and chosen is not mirror else np.nan
-    remarks = tuple(
-        str(word) for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word
-    )
-    shift = chosen.jitter if _jitter_is_wanted(chosen, section) else np.zeros(angle.size)
-    return ScanGeometry(angle, beam, shift, chosen.axis, chosen.std, check, remarks)
+    chosen, check, std = _choose_axis(mass, mirror)
+    remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
+    shift = _jitter_share(chosen, section) * chosen.jitter
+    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, remarks)
+
+
+def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[AxisEstimate, float, float]:
+    """The estimate to use, the axis of the other one, and the uncertainty.
+
+    The centre of mass uses all projections and is preferred, unless it is not to be trusted (the object leaves
+    the view) or disagrees with the mirrored projections, which do not mind a background. Two methods that disagree
+    by more than their errors show an error neither knows of: half their difference is then the uncertainty.
+    """
+    if isinstance(mass, str):
+        if isinstance(mirror, str):
+            raise MeasurementError(f"no rotation axis: {mass}; {mirror}", cure="fix rotation_axis in the recipe")
+        return mirror, np.nan, mirror.std
+    if isinstance(mirror, str):
+        return mass, np.nan, mass.std
+    difference = abs(mass.axis - mirror.axis)
+    agree = difference < 3.0 * np.hypot(mass.std, mirror.std)
+    use_mass = mass.reason is None and (agree or mirror.reason is not None)
+    chosen, other = (mass, mirror) if use_mass else (mirror, mass)
+    doubtful = not agree and other.reason is None
+    return chosen, other.axis, max(chosen.std, 0.5 * difference) if doubtful else chosen.std
 
 
 def _noise_of_column_sums(column_sum: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -243,14 +256,17 @@ def _reason(estimate: AxisEstimate | str, method: str) -> str | None:
     return None if problem is None else f"rotation axis by {method}: {problem}"
 
 
-# Jitter is corrected where the centre of mass scatters this much more than its noise.
-_JITTER_OVER_NOISE = 2.0
+def _jitter_share(estimate: AxisEstimate, section: TomographySection) -> float:
+    """Share of the centre of mass's scatter that is taken for jitter.
 
-
-def _jitter_is_wanted(estimate: AxisEstimate, section: TomographySection) -> bool:
-    if section.jitter == "auto":
-        return estimate.reason is None and estimate.rms > _JITTER_OVER_NOISE * estimate.noise_rms
-    return section.jitter == "centre of mass"
+    The scatter is jitter and noise together; the part of its variance that the noise does not explain is the
+    share that, applied as a correction, leaves the smallest error (Wiener).
+    """
+    if section.jitter == "none" or (section.jitter == "auto" and estimate.reason is not None):
+        return 0.0
+    if section.jitter == "centre of mass" or not estimate.rms > 0:
+        return 1.0
+    return float(max(0.0, 1.0 - (estimate.noise_rms / estimate.rms) ** 2))
 
 
 def _geometry_dataset(
@@ -312,7 +328,7 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
     def per_projection(name: str) -> NDArray[np.float64]:
         values = np.asarray(data[name][index].values, dtype=np.float64)
         # A value fixed in the recipe holds for every projection.
-        return np.array(np.broadcast_to(values, (count,)) if values.ndim == 0 else values[:count])
+        return np.array(np.broadcast_to(values, (count,)) if values.ndim == 0 else values[:count], dtype=np.float64)
 
     return ScanInputs(
         scan=scan,

@@ -82,11 +82,19 @@ def edge_jump(context: Context) -> None:
     _run(context, "edge jump", fill)
 
 
-def _windows(context: Context, energy: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+Window = tuple[float, float]
+
+
+def _windows(context: Context, energy: np.ndarray) -> tuple[Window, Window]:
     section = context.section.edge
     if section.pre_edge is not None and section.post_edge is not None:
         return section.pre_edge, section.post_edge
-    edge = section.edge_energy or k_edge_within(lowest=float(energy.min()), highest=float(energy.max()))
+    pre_edge, post_edge = default_windows(energy=energy, edge_energy=_edge_energy(context, energy))
+    return section.pre_edge or pre_edge, section.post_edge or post_edge
+
+
+def _edge_energy(context: Context, energy: np.ndarray) -> float:
+    edge = context.section.edge.edge_energy or k_edge_within(lowest=float(energy.min()), highest=float(energy.max()))
     if edge is None:
         raise MeasurementError(
             "no tabulated K edge lies within the energies",
@@ -94,8 +102,23 @@ def _windows(context: Context, energy: np.ndarray) -> tuple[tuple[float, float],
             found=f"{energy.min():g} to {energy.max():g} eV",
             cure='state it: [measurement.NAME.edge] edge_energy = "8333 eV"',
         )
-    pre_edge, post_edge = default_windows(energy=energy, edge_energy=edge)
-    return section.pre_edge or pre_edge, section.post_edge or post_edge
+    return edge
+
+
+# The fit sees the edge and the white line: the pre-edge peak lies below this window and the fine
+# structure above it, and neither is in the model. Without a window they move the maximum by 20 meV.
+_WINDOW_ABOVE_EDGE = 30.0  # eV
+_FEWEST_ENERGIES = 12
+
+
+def _fit_window(context: Context, energy: np.ndarray) -> Window | None:
+    """The recipe's window, else from the edge to 30 eV above it; all energies where those are too few."""
+    if context.section.white_line.window is not None:
+        return context.section.white_line.window
+    edge = _edge_energy(context, energy)
+    window = (edge, edge + _WINDOW_ABOVE_EDGE)
+    inside = (energy >= window[0]) & (energy <= window[1])
+    return window if inside.sum() >= _FEWEST_ENERGIES else None
 
 
 def particle_mask(context: Context) -> xr.Dataset:
@@ -115,10 +138,13 @@ def particle_mask(context: Context) -> xr.Dataset:
 def white_line(context: Context) -> None:
     """Edge and white-line model in every voxel of the particle."""
     work, energy = context.work, context.data["energy"].values
-    section = context.section.white_line
+    options = WhiteLineOptions(edge_width=context.section.white_line.edge_width)
+    window = _fit_window(context, energy)
     work.prepare(
         [
-            _new(context, "white_line_energy", ancillary_variables="white_line_energy_std white_line_flag"),
+            _new(
+                context, "white_line_energy", ancillary_variables="white_line_energy_std white_line_flag", window=window
+            ),
             _new(context, "white_line_energy_std", std_source="fit covariance"),
             _new(
                 context,
@@ -143,8 +169,8 @@ def white_line(context: Context) -> None:
                 spectra=np.ascontiguousarray(spectra[mask.ravel()][:, measured]),
                 energy=energy[measured],
                 noise_std=None if noise is None else noise[measured],
-                window=section.window,
-                options=WhiteLineOptions(edge_width=section.edge_width),
+                window=window,
+                options=options,
             )
             line[mask], std[mask], flag[mask] = fit.white_line_energy, fit.white_line_energy_std, fit.flag
         for name, values in (
@@ -233,7 +259,7 @@ STEPS = (
         needs=("attenuation", "particle_mask"),
         optional=("attenuation_std",),
         makes=("white_line_energy", "white_line_energy_std", "white_line_flag"),
-        choices=("white_line",),
+        choices=("white_line", "edge"),
     ),
     Step(
         "white-line statistics",

@@ -1,0 +1,1 @@
+"""From a study to figures, tables of numbers and one page."""

@@ -1,0 +1,125 @@
+"""Figures of the spectra behind the maps: mean spectrum of the particle, and why voxels were not trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.report.figures.reading import at, busiest_slice, coordinate, slabs, temperature_name, temperatures
+from cathoscope.report.numbers import count_text
+from cathoscope.report.style import DOUBLE_COLUMN, Panel, add_legend, axis_label, mean_line, new_figure, series_colours
+
+# Spectra are averaged over the whole particle up to this many values, else over its central slices.
+_MOST_VALUES = 2e8
+_SLICES = 8
+
+
+def mean_spectrum_panel(data: xr.Dataset) -> Panel | None:
+    """Mean attenuation of the particle against energy, with the mean white-line energy."""
+    if "attenuation" not in data or "energy" not in data["attenuation"].dims or "particle_mask" not in data:
+        return None
+    attenuation = data["attenuation"]
+    rows, words = _rows_to_average(data)
+    names = temperatures(attenuation)
+    energy = coordinate(attenuation, "energy")
+    figure = new_figure(height=58)
+    axes = figure.subplots()
+    parts = []
+    for index, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
+        spectrum, n = _mean_spectrum(data, index, rows)
+        where = np.arange(spectrum.size) if energy is None else energy
+        label = temperature_name(name)
+        axes.plot(where, spectrum, "o-", color=colour, markersize=2, label=label or None, linewidth=0.8)
+        mean = _mean_white_line(data, index)
+        if np.isfinite(mean):
+            mean_line(axes, mean, colour)
+        parts.append(f"{label + ': ' if label else ''}{count_text(n, 'voxel')}")
+    axes.set_xlabel("energy (eV)" if energy is not None else "image")
+    axes.set_ylabel(axis_label("mean attenuation", str(attenuation.attrs.get("units", ""))))
+    add_legend(axes)
+    marked = "; dashed: mean white-line energy" if "white_line_mean" in data else ""
+    caption = f"Attenuation averaged over the voxels of the particle {words} ({'; '.join(parts)}){marked}."
+    return Panel("mean-spectrum", "Mean spectrum of the particle", caption, figure)
+
+
+def _rows_to_average(data: xr.Dataset) -> tuple[slice, str]:
+    attenuation = data["attenuation"]
+    if attenuation.size <= _MOST_VALUES:
+        return slice(None), "in the whole volume"
+    centre = busiest_slice(data) if "white_line_energy" in data else attenuation.sizes["z"] // 2
+    start = centre // _SLICES * _SLICES
+    return slice(start, start + _SLICES), f"in {_SLICES} slices around slice {centre}"
+
+
+def _mean_spectrum(data: xr.Dataset, temperature: int, rows: slice) -> tuple[NDArray[np.float64], int]:
+    """Mean over the particle, [energy], and the number of voxels; NaN for energies not measured."""
+    mask = np.asarray(at(data["particle_mask"], temperature=temperature, z=rows).values)
+    attenuation = at(data["attenuation"], temperature=temperature, z=rows)
+    n = int(mask.sum())
+    if n == 0:
+        return np.full(attenuation.sizes["energy"], np.nan), 0
+    means = [float(attenuation.isel(energy=index).values[mask].mean()) for index in range(attenuation.sizes["energy"])]
+    return np.array(means), n
+
+
+def _mean_white_line(data: xr.Dataset, temperature: int) -> float:
+    if "white_line_mean" not in data:
+        return float("nan")
+    return float(at(data["white_line_mean"], temperature=temperature).values)
+
+
+def flag_panel(data: xr.Dataset) -> Panel | None:
+    """Voxels by the reason why their white line is not trusted."""
+    if "white_line_flag" not in data:
+        return None
+    flag = data["white_line_flag"]
+    names = temperatures(flag)
+    counts = [_flag_counts(flag, index) for index in range(len(names))]
+    words = flag_words(flag)
+    reasons = sorted({value for each in counts for value in each if value != 0 and not _is_outside(words, value)})
+    fitted = [sum(n for value, n in each.items() if not _is_outside(words, value)) for each in counts]
+    figure = new_figure(width=DOUBLE_COLUMN, height=20 + 7 * max(1, len(reasons)) * max(1, 0.6 * len(names)))
+    axes = figure.subplots()
+    thickness = 0.8 / len(names)
+    for index, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
+        place = np.arange(len(reasons)) - 0.4 + (index + 0.5) * thickness
+        lengths = [100 * counts[index].get(value, 0) / max(fitted[index], 1) for value in reasons]
+        axes.barh(place, lengths, thickness * 0.9, color=colour, label=temperature_name(name) or None)
+    axes.set_yticks(range(len(reasons)), [words.get(value, f"flag {value}") for value in reasons])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel("voxels not trusted (% of the particle)")
+    add_legend(axes)
+    caption = f"Why voxels of the particle have no trusted white line. {_flag_sentence(names, counts, fitted)}"
+    return Panel("white-line-flags", "Voxels without a trusted white line", caption, figure)
+
+
+def _flag_sentence(names: list[float | None], counts: list[dict[int, int]], fitted: list[int]) -> str:
+    parts = []
+    for name, each, n in zip(names, counts, fitted, strict=True):
+        good = each.get(0, 0)
+        share = f" ({100 * good / n:.1f} %)" if n else ""
+        label = f"{temperature_name(name)}: " if name is not None else ""
+        parts.append(f"{label}{count_text(good, 'voxel')} of {n} trusted{share}")
+    return "; ".join(parts) + "."
+
+
+def _flag_counts(flag: xr.DataArray, temperature: int) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for (values,) in slabs([flag], temperature=temperature):
+        for value, n in zip(*np.unique(values, return_counts=True), strict=True):
+            counts[int(value)] = counts.get(int(value), 0) + int(n)
+    return counts
+
+
+def flag_words(flag: xr.DataArray) -> dict[int, str]:
+    """Meaning of every flag value, from the CF attributes; empty if there are none."""
+    values = np.atleast_1d(flag.attrs.get("flag_values", [])).tolist()
+    words = str(flag.attrs.get("flag_meanings", "")).split()
+    return {int(value): word.replace("_", " ") for value, word in zip(values, words, strict=False)}
+
+
+def _is_outside(words: dict[int, str], value: int) -> bool:
+    """Whether a flag only says that the voxel is not part of the particle."""
+    return words.get(value, "").startswith("outside")

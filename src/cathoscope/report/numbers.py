@@ -1,0 +1,184 @@
+"""Numbers for people and machines: value with uncertainty in words, and every scalar or series of a study."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cathoscope.core.study import Study
+from cathoscope.report.style import unit_text
+
+_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column"})
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# Outside these decades numbers are written with a power of ten.
+_PLAIN = (-4, 6)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One scalar result and where it comes from; ``place`` holds its coordinates (temperature, energy, ...)."""
+
+    measurement: str
+    array: str
+    unit: str
+    place: dict[str, Any]
+    value: float
+    sigma: float | None
+    std_source: str
+    address: str
+
+
+def significant_decimals(std: float) -> int:
+    """Decimal places that show two digits of ``std`` if the first is 1, else one (negative: tens, hundreds)."""
+    exponent = Decimal(repr(std)).adjusted()
+    rounded = _rounded(std, -exponent)
+    leading_one = Decimal(repr(std)).as_tuple().digits[0] == 1
+    if leading_one:
+        return -exponent + 1
+    # 0.96 shown with one digit is 1, whose leading digit is 1 again
+    return -rounded.adjusted() + 1 if rounded.adjusted() > exponent else -exponent
+
+
+def _rounded(value: float, decimals: int) -> Decimal:
+    number = Decimal(repr(float(value)))
+    # Decimal's default context has 28 digits, enough for any float here
+    return number.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+
+
+def format_value(value: float, std: float | None, unit: str) -> str:
+    """``8349.12 ± 0.03 eV``: value and standard uncertainty, both rounded to what the uncertainty allows.
+
+    The uncertainty keeps two digits if the first is 1, else one. A value without uncertainty keeps six
+    digits and says so; an uncertainty of zero means that the value was fixed.
+    """
+    name = unit_text(unit)
+    suffix = f" {name}" if name and name != "°" else name
+    if not math.isfinite(value):
+        return "no value"
+    if std is None or not math.isfinite(std) or std < 0:
+        return f"{plain_number(value)}{suffix} (no uncertainty)"
+    if std == 0:
+        return f"{plain_number(value)}{suffix} (fixed)"
+    size = max(abs(value), std)
+    exponent = Decimal(repr(float(size))).adjusted()
+    power = 0 if _PLAIN[0] <= exponent < _PLAIN[1] else exponent
+    scaled, scaled_std = (float(Decimal(repr(float(item))).scaleb(-power)) for item in (value, std))
+    decimals = significant_decimals(scaled_std)
+    if decimals > 15:  # finer than a float resolves
+        return f"{plain_number(value)} ± {plain_number(std)}{suffix}"
+    text = f"{_fixed(scaled, decimals)} ± {_fixed(scaled_std, decimals)}"
+    if power:
+        return f"({text}) × 10{str(power).translate(_SUPERSCRIPTS)}{suffix}"
+    return f"({text}){suffix}" if suffix == "°" else f"{text}{suffix}"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{_rounded(value, decimals):.{max(decimals, 0)}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def plain_number(value: float) -> str:
+    """Six significant digits at most, with a power of ten where it is shorter."""
+    if not math.isfinite(value):
+        return "no value"
+    text = f"{value:.6g}"
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def count_text(n: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}".replace(",", " ")
+
+
+def size_text(n_bytes: float) -> str:
+    """Bytes as people read them (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def numbers_of(study: Study, measurement: str) -> list[Number]:
+    """Every result of a measurement that is a number or a series of numbers (no images, no volumes)."""
+    if measurement not in study.measurements("result"):
+        return []
+    data = study.read("result", measurement)
+    names = [str(name) for name in data.data_vars if not _PIXEL_DIMS & set(data[name].dims)]
+    numbers: list[Number] = []
+    for name in names:
+        if not (name.endswith("_std") and name.removesuffix("_std") in names):
+            numbers += _numbers_of_array(study, measurement, data, name)
+    return numbers
+
+
+def _numbers_of_array(study: Study, measurement: str, data: xr.Dataset, name: str) -> Iterator[Number]:
+    array, std = data[name], data.get(f"{name}_std")
+    values = np.asarray(array.values)
+    sigmas = np.asarray(std.values) if std is not None and std.dims == array.dims else None
+    places = {str(dim): array[dim].values if dim in array.coords else range(array.sizes[dim]) for dim in array.dims}
+    address = study.address(measurement, name) or ""
+    for index in np.ndindex(values.shape):
+        yield Number(
+            measurement,
+            name,
+            str(array.attrs.get("units", "")),
+            {dim: _bare(coord[i]) for (dim, coord), i in zip(places.items(), index, strict=True)},
+            float(values[index]),
+            None if sigmas is None else float(sigmas[index]),
+            "" if std is None else str(std.attrs.get("std_source", "")),
+            address,
+        )
+
+
+def _bare(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def csv_from_numbers(numbers: Iterable[Number]) -> str:
+    """The numbers as CSV: one line each, coordinates in columns of their own, empty where there is none."""
+    numbers = list(numbers)
+    dims = list(dict.fromkeys(dim for number in numbers for dim in number.place))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["measurement", "array", *dims, "value", "sigma", "unit", "std_source", "address"])
+    for number in numbers:
+        place = [number.place.get(dim, "") for dim in dims]
+        sigma = "" if number.sigma is None else repr(number.sigma)
+        tail = [repr(number.value), sigma, number.unit, number.std_source, number.address]
+        writer.writerow([number.measurement, number.array, *place, *tail])
+    return text.getvalue()
+
+
+def json_from_numbers(numbers: Iterable[Number]) -> str:
+    """The numbers as JSON: a list of objects; null stands for no value and for no uncertainty."""
+    records = [
+        {
+            "measurement": number.measurement,
+            "array": number.array,
+            **({"at": number.place} if number.place else {}),
+            "value": _finite(number.value),
+            "sigma": _finite(number.sigma),
+            "unit": number.unit,
+            "std_source": number.std_source,
+            "address": number.address,
+        }
+        for number in numbers
+    ]
+    return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
