@@ -42,6 +42,8 @@ _SPECS = (
     ArraySpec("z", ("z",), "um", "f", "Position along the rotation axis, growing with the detector row"),
     ArraySpec("y", ("y",), "um", "f", "Position along the beam at 0 deg, zero on the rotation axis"),
     ArraySpec("x", ("x",), "um", "f", "Position along the detector rows at 0 deg, zero on the rotation axis"),
+    ArraySpec("rank", ("rank",), "1", "i", "Number of a singular value, the largest being 1"),
+    ArraySpec("component", ("component",), "1", "i", "Number of a component; the attribute names holds their names"),
     # what files hold
     ArraySpec("counts", ("projection", "row", "column"), "count", "f", "Detector counts of the projections"),
     ArraySpec("flat_counts", ("flat", "row", "column"), "count", "f", "Detector counts without the sample"),

@@ -28,7 +28,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _COLD_TO_HOT = LinearSegmentedColormap.from_list("cold_to_hot", ["#0072B2", "#56B4E9", "#E69F00", "#D55E00"])
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib, so the same everywhere
     "font.size": 7.5,
     "axes.labelsize": 7.5,

@@ -67,7 +67,10 @@ def component_maps(context: Context) -> xr.Dataset:
     )
     for warning in fit.warnings:
         context.progress.remark(f"{context.name}: {warning}")
-    coords = {"component": np.array(list(section.references)), **depth.coords}
+    names = list(section.references)
+    component = label("component", np.arange(1, len(names) + 1), ("component",))
+    component.attrs["names"] = names
+    coords = {"component": component, **depth.coords}
     image = ("component", "y", "x")
     shape = (len(spectra), *depth.shape[1:])
     weight, std = (values.reshape(shape).astype(np.float32) for values in (fit.weight, fit.weight_std))

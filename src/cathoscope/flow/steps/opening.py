@@ -70,7 +70,7 @@ def _projections_of_pages(scan: xr.Dataset, section: MeasurementSection) -> xr.D
             found=f'content = "{section.content}", angle_range {"given" if section.angle_range else "not given"}',
             cure='add  content = "optical depth"  and  angle_range = [0, 180]',
         )
-    angle = even_angles(section.angle_range, scan.sizes["pages"])
+    angle = even_angles(section.angle_range, scan.sizes["page"])
     scan = scan.rename_dims(page="projection")
     return scan.assign_coords(angle=label("angle", angle, ("projection",)))
 

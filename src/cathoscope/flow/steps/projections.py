@@ -204,13 +204,23 @@ def _survey_blocks(n_rows: int, wanted: int) -> list[slice]:
     return [slice(start, start + SLAB_ROWS) for start in starts.tolist()]
 
 
+# Mirrored projections are compared in this many bands of rows: structure along the axis helps to register them.
+_MIRROR_BANDS = 8
+
+
 def _geometry_of(
     angle: NDArray[np.float64], beam: NDArray[np.float64], depth: Floats, section: TomographySection
 ) -> ScanGeometry:
     column_sum = depth.sum(axis=1, dtype=np.float64)
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
     mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
-    mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=column_sum, angle_deg=angle))
+    bands = np.stack(
+        [
+            band.sum(axis=1, dtype=np.float64)
+            for band in np.array_split(depth, min(_MIRROR_BANDS, depth.shape[1]), axis=1)
+        ]
+    )
+    mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
     chosen, check, std = _choose_axis(mass, mirror)
     remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
     shift = _jitter_share(chosen, section) * chosen.jitter
@@ -231,7 +241,8 @@ def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[
     if isinstance(mirror, str):
         return mass, np.nan, mass.std
     difference = abs(mass.axis - mirror.axis)
-    agree = difference < 3.0 * np.hypot(mass.std, mirror.std)
+    # A single pair of mirrored projections carries the jitter of two.
+    agree = difference < 2.0 * np.sqrt(mass.std**2 + mirror.std**2 + 0.5 * mass.rms**2)
     use_mass = mass.reason is None and (agree or mirror.reason is not None)
     chosen, other = (mass, mirror) if use_mass else (mirror, mass)
     doubtful = not agree and other.reason is None

@@ -33,7 +33,7 @@ def symmetric_limits(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def extent_of(image: xr.DataArray) -> tuple[tuple[float, float, float, float], str]:
-    """Outer edges (left, right, bottom, top) of an image [row dim, column dim] and their unit, px without coordinates."""
+    """Outer edges (left, right, bottom, top) of an image [row dim, column dim] and their unit (px if unlabelled)."""
     sides: list[float] = []
     unit = "um"
     for dim in reversed(image.dims):

@@ -96,7 +96,7 @@ class Histogram:
     def coarser(self, factor: int) -> Histogram:
         """``factor`` neighbouring bins taken together, starting at a multiple of the new width."""
         step = self.edges[1] - self.edges[0]
-        skipped = int(round(self.edges[0] / step)) % factor
+        skipped = round(float(self.edges[0] / step)) % factor
         padded = np.pad(self.counts, (skipped, -(len(self.counts) + skipped) % factor))
         edges = self.edges[0] + step * (factor * np.arange(len(padded) // factor + 1) - skipped)
         return Histogram(edges, padded.reshape(-1, factor).sum(axis=1), self.mean, self.width)
@@ -122,7 +122,7 @@ def histogram(pieces: Iterable[NDArray[Any]], *, step: float) -> Histogram:
     filled = np.zeros(high - low + 1, np.int64)
     filled[np.array(list(counts)) - low] = list(counts.values())
     mean = first / total
-    edges = step * np.arange(low, high + 2)
+    edges = np.asarray(step * np.arange(low, high + 2), np.float64)
     return Histogram(edges, filled, origin + mean, float(np.sqrt(max(second / total - mean**2, 0.0))))
 
 
@@ -130,7 +130,7 @@ def bins_of_width(found: Sequence[Histogram], n_bins: int = 50) -> list[Histogra
     """Histograms over common bins, about ``n_bins`` between the 0.5 and 99.5 percentiles of them all."""
     low, high = common_range(found)
     step = found[0].edges[1] - found[0].edges[0]
-    factor = max(1, int(round((high - low) / step / n_bins)))
+    factor = max(1, round(float((high - low) / step) / n_bins))
     return [each.coarser(factor) for each in found]
 
 

@@ -120,6 +120,10 @@ def component_spectra_panel(data: xr.Dataset) -> Panel | None:
 def component_names(array: xr.DataArray) -> list[str]:
     """Names of the components; numbers become ``component 1``."""
     values = coordinate(array, "component")
+    for labelled in (array, *([array["component"]] if values is not None else [])):
+        names = np.atleast_1d(labelled.attrs.get("names", []))
+        if len(names) == array.sizes["component"]:
+            return [str(name) for name in names]
     if values is None:
         return [f"component {index + 1}" for index in range(array.sizes["component"])]
     return [f"component {value}" if values.dtype.kind in "iuf" else str(value) for value in values]

@@ -107,5 +107,3 @@ def _pulls(result: xr.Dataset, truth: xr.Dataset) -> Iterator[NDArray[np.float64
 def truth_panels(result: xr.Dataset, truth: xr.Dataset) -> list[Panel]:
     """Every figure that compares a measurement with its truth."""
     return [panel for make in (truth_panel, pull_panel) if (panel := make(result, truth)) is not None]
-
-

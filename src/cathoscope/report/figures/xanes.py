@@ -62,9 +62,9 @@ def white_line_maps_panel(data: xr.Dataset) -> Panel | None:
     figure = map_row(images, temperatures(energy), white_line_colours(), limits, "white-line energy (eV)")
     where = f"the slice with the most trusted voxels{_height(energy, slice_index)}" if "z" in energy.dims else "the map"
     caption = (
-        f"White-line energy in {where}. Blue is low, red is high; one colour scale, from the 1st to the 99th percentile "
-        f"({limits[0]:.2f} to {limits[1]:.2f} eV). Nothing is drawn outside the particle and where the fit gave no "
-        f"trusted value."
+        f"White-line energy in {where}. Blue is low, red is high; one colour scale, from the 1st to the 99th "
+        f"percentile ({limits[0]:.2f} to {limits[1]:.2f} eV). Nothing is drawn outside the particle "
+        "and where the fit gave no trusted value."
     )
     return Panel("white-line-maps", "White-line energy, cross-sections", caption, figure)
 

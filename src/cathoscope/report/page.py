@@ -1,0 +1,230 @@
+"""The report: one HTML page that needs nothing beside it, and its figures and numbers as files."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import xarray as xr
+
+from cathoscope.core.errors import StudyError
+from cathoscope.core.study import Study, write_failure
+from cathoscope.report.figures import comparison_panels, panels_of
+from cathoscope.report.numbers import Number, csv_from_numbers, json_from_numbers, numbers_of, size_text
+from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes
+from cathoscope.report.summary import (
+    MeasurementSummary,
+    Row,
+    comparison_rows,
+    measurement_names,
+    number_rows,
+    summary_of,
+)
+
+MOST_BYTES = 5_000_000
+# Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
+_QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What `write_report` wrote."""
+
+    page: Path
+    folder: Path
+    figures: tuple[Path, ...]
+    numbers: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One measurement on the page."""
+
+    summary: MeasurementSummary
+    anchor: str
+    panels: tuple[Panel, ...]
+    truth_panels: tuple[Panel, ...]
+    rows: tuple[Row, ...]
+    numbers: tuple[Number, ...]
+
+
+def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str, object]] = ()) -> ReportFiles:
+    """Write the page ``output`` and the folder ``<stem>_files`` with every figure and number.
+
+    Both are put in place only when they are complete, so a reader never meets half a report.
+
+    Parameters
+    ----------
+    comparison
+        Rows of `cathoscope compare`: measurement, array, unit, n, bias, rmse, pull_mean, pull_width, note.
+
+    Raises
+    ------
+    StudyError
+        If the study cannot be read or the report cannot be written.
+    """
+    sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
+    numbers = [number for section in sections for number in section.numbers]
+    page = _page_within_limit(study, sections, output, comparison_rows(comparison))
+    folder = output.with_name(f"{output.stem}_files")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
+            new = Path(scratch) / "files"
+            new.mkdir()
+            figures = _write_figures(sections, new)
+            (new / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
+            (new / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
+            (Path(scratch) / "page.html").write_text(page, encoding="utf-8")
+            _replace_folder(new, folder, Path(scratch) / "old")
+            os.replace(Path(scratch) / "page.html", output)
+    except OSError as error:
+        raise write_failure(output, error) from error
+    files = tuple(folder / name for name in figures)
+    return ReportFiles(output, folder, files, (folder / "numbers.csv", folder / "numbers.json"))
+
+
+def _replace_folder(new: Path, target: Path, old: Path) -> None:
+    if target.exists() and not (target / "numbers.csv").is_file():
+        raise StudyError(
+            "this folder was not written by a report",
+            where=target,
+            cure="choose another name for the report with --output",
+        )
+    if target.exists():
+        os.replace(target, old)
+    os.replace(new, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _section(study: Study, name: str, index: int) -> Section:
+    data = _read(study, "result", name)
+    truth = _read(study, "truth", name)
+    numbers = tuple(numbers_of(study, name))
+    return Section(
+        summary=summary_of(study, name, data),
+        anchor=f"measurement-{index + 1}",
+        panels=() if data is None else tuple(panels_of(data)),
+        truth_panels=() if data is None or truth is None else tuple(comparison_panels(data, truth)),
+        rows=tuple(number_rows(numbers)),
+        numbers=numbers,
+    )
+
+
+def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
+    return study.read(group, name) if name in study.measurements(group) and study.arrays(group, name) else None
+
+
+def _write_figures(sections: Sequence[Section], folder: Path) -> list[str]:
+    names = []
+    for section in sections:
+        for panel in (*section.panels, *section.truth_panels):
+            for file_format in FILE_FORMATS:
+                name = f"{file_stem(section.summary.name)}-{panel.key}.{file_format}"
+                (folder / name).write_bytes(figure_bytes(panel.figure, file_format))
+                names.append(name)
+    return names
+
+
+def file_stem(name: str) -> str:
+    """A measurement's name as part of a file name on any system."""
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def _page_within_limit(
+    study: Study, sections: Sequence[Section], output: Path, comparison: Sequence[Mapping[str, str]]
+) -> str:
+    """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
+    page = ""
+    for dpi, most_vector_bytes in _QUALITIES:
+        images = {
+            id(panel): _inline_image(panel, dpi=dpi, most_vector_bytes=most_vector_bytes)
+            for section in sections
+            for panel in (*section.panels, *section.truth_panels)
+        }
+        page = _render(study, sections, images, output, comparison)
+        if len(page.encode()) < MOST_BYTES:
+            break
+    return page
+
+
+def _inline_image(panel: Panel, *, dpi: int, most_vector_bytes: int) -> str:
+    """The figure as a data address: vector if that is small, else pixels."""
+    if most_vector_bytes and not any(axes.images for axes in panel.figure.axes):
+        vector = figure_bytes(panel.figure, "svg")
+        if len(vector) <= most_vector_bytes:
+            return f"data:image/svg+xml;base64,{base64.b64encode(vector).decode()}"
+    pixels = figure_bytes(panel.figure, "webp", dpi=dpi)
+    return f"data:image/webp;base64,{base64.b64encode(pixels).decode()}"
+
+
+def _render(
+    study: Study,
+    sections: Sequence[Section],
+    images: Mapping[int, str],
+    output: Path,
+    comparison: Sequence[Mapping[str, str]],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cathoscope.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    log = study.log()
+    return environment.get_template("report.html").render(
+        title=study.path.stem,
+        sections=sections,
+        image_of=lambda panel: images[id(panel)],
+        comparison=comparison,
+        runs=[_run_words(record) for record in reversed(log)],
+        last=log[-1] if log else {},
+        last_steps=_step_rows(log[-1]) if log else [],
+        warnings=_warnings(sections),
+        files_folder=f"{output.stem}_files",
+    )
+
+
+def _run_words(record: Mapping[str, Any]) -> dict[str, str]:
+    measurements = record.get("measurements") or []
+    done = sum(len(item.get("computed") or []) for item in measurements)
+    kept = sum(len(item.get("cached") or []) for item in measurements)
+    failed = [str(item.get("name")) for item in measurements if item.get("failure")]
+    memory = record.get("memory_bytes")
+    return {
+        "when": str(record.get("when", "")),
+        "seconds": f"{float(record.get('seconds') or 0):.1f} s",
+        "threads": str(record.get("threads", "")),
+        "memory": size_text(float(memory)) if memory else "",
+        "steps": f"{done} computed, {kept} kept" + (f", failed: {', '.join(failed)}" if failed else ""),
+    }
+
+
+def _step_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Measurement, step and time of the last run; steps that were kept cost nothing."""
+    rows = []
+    for item in record.get("measurements") or []:
+        name = str(item.get("name", ""))
+        rows += [(name, str(step), f"{float(seconds):.2f} s") for step, seconds in (item.get("seconds") or {}).items()]
+        rows += [(name, str(step), "kept") for step in item.get("cached") or []]
+    return rows
+
+
+def _warnings(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """Everything a reader should know before trusting a number."""
+    found = []
+    for section in sections:
+        summary = section.summary
+        found += [(summary.name, summary.failure)] if summary.failure else []
+        found += [(summary.name, f"{len(summary.set_aside)} set aside")] if summary.set_aside else []
+        found += [(summary.name, remark) for remark in summary.remarks]
+    return found
