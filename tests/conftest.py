@@ -1,8 +1,9 @@
-"""Shared fixtures: where the measured data are."""
+"""Shared fixtures: where the measured data are, and a small virtual study with its undisturbed result."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,81 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"measured data are not at {folder}; set {DATA_VARIABLE} to the folder that holds them")
     return folder
+
+
+# Of the thirty scans of the virtual spheres: two below the edge, twelve across it, two above.
+SCANS = (0, 2, 5, 7, 10, 12, 13, 14, 15, 16, 17, 19, 23, 25, 27, 29)
+_FIRST_SCAN_ID = 100_101
+
+RecipeWriter = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def spheres(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny virtual experiment, for reading only."""
+    from cathoscope.virtual.study import simulate_study
+
+    folder = tmp_path_factory.mktemp("spheres")
+    simulate_study("spheres", size="tiny", seed=20, folder=folder, threads=2)
+    return folder
+
+
+def scan_file(number: int) -> str:
+    """Raw file of the virtual spheres at 25 C, relative to their folder."""
+    return f"raw/spheres_025C/fly_scan_id_{_FIRST_SCAN_ID + number}.h5"
+
+
+def xanes_recipe(scans: Sequence[int] = SCANS, choices: str = "", entry: str = "") -> str:
+    """A recipe of some scans at 25 C; ``choices`` and ``entry`` are further lines of measurement and series."""
+    files = ", ".join(f'"{scan_file(number)}"' for number in scans)
+    return f"""\
+[sample.spheres]
+
+[measurement.spheres]
+sample = "spheres"
+technique = "xanes-tomography"
+{choices}
+
+[[measurement.spheres.series]]
+temperature = "25 C"
+files = [{files}]
+{entry}
+"""
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecipeWriter:
+    """Writes a recipe into the test's own folder."""
+    monkeypatch.delenv("CATHOSCOPE_DATA", raising=False)
+
+    def write(text: str | None = None, *, name: str = "study", **options: object) -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(xanes_recipe(**options) if text is None else text, encoding="utf-8")  # type: ignore[arg-type]
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def undisturbed(spheres: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Study of the recipe that `write_recipe` writes, run once from begin to end; copy it, do not change it."""
+    from cathoscope.core.parallel import Resources, Silent
+    from cathoscope.flow.recipe import load_recipe
+    from cathoscope.flow.run import run
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "study.toml").write_text(xanes_recipe(), encoding="utf-8")
+    recipe = load_recipe(folder / "study.toml", data=spheres)
+    run(recipe, folder / "study.zarr", resources=Resources(threads=1), progress=Silent())
+    return folder / "study.zarr"
+
+
+@pytest.fixture(scope="session")
+def result_bytes() -> Callable[[Path], dict[str, bytes]]:
+    """Content of every file below ``result/`` of a study."""
+
+    def read(study: Path) -> dict[str, bytes]:
+        folder = study / "result"
+        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    return read

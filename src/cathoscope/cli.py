@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,15 +17,14 @@ from rich.table import Table
 import cathoscope
 from cathoscope.core.errors import CathoscopeError, Interrupted, RecipeError
 from cathoscope.core.parallel import Resources
-from cathoscope.core.study import Study
 from cathoscope.core.units import parse
-from cathoscope.flow.check import check_recipe
-from cathoscope.flow.compare import Comparison, compare
-from cathoscope.flow.recipe import load_recipe
-from cathoscope.flow.run import RunOutcome, run
-from cathoscope.flow.starter import STARTER_RECIPE
-from cathoscope.report.page import write_report
 from cathoscope.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from cathoscope.flow.compare import Comparison
+    from cathoscope.flow.run import RunOutcome
+
+# Commands import what they need when they run: numerical libraries take seconds to load, and help should not.
 
 _EXIT_CODES = (
     "Exit codes: 0 all well; 1 unexpected; 2 the recipe is wrong; 3 a measurement cannot be used; "
@@ -93,6 +92,8 @@ def new(
     force: Annotated[bool, typer.Option(help="Overwrite the file if it is there.")] = False,
 ) -> None:
     """Write a commented recipe to start from."""
+    from cathoscope.flow.starter import STARTER_RECIPE
+
     if recipe.exists() and not force:
         raise RecipeError("this file is there already", where=recipe, cure="choose another name, or add --force")
     try:
@@ -124,6 +125,9 @@ def simulate(
 @_friendly
 def check(recipe: RecipeArgument, data: DataOption = None) -> None:
     """Find every mistake of a recipe and of its files before an hour is spent. Computes nothing."""
+    from cathoscope.flow.check import check_recipe
+    from cathoscope.flow.recipe import load_recipe
+
     findings = check_recipe(load_recipe(recipe, data=data))
     table = Table("measurement", "technique", "scans", "images", "what to know", box=None)
     for finding in findings:
@@ -159,6 +163,9 @@ def run_command(
     Only what a change touches is computed again. A run that was stopped or killed goes on where it
     was and ends with the same result.
     """
+    from cathoscope.flow.recipe import load_recipe
+    from cathoscope.flow.run import run
+
     resources = Resources(threads=threads, memory=parse(memory, "memory"))
     loaded = load_recipe(recipe, data=data)
     path = study or recipe.with_suffix(".zarr")
@@ -178,17 +185,30 @@ def compare_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare the results of a virtual experiment with its truth."""
+    from cathoscope.core.study import Study
+    from cathoscope.flow.compare import compare
+
     rows = compare(Study.open(study))
     if as_json:
         _out.print_json(json.dumps([row.record() for row in rows], allow_nan=True))
         return
-    table = Table("measurement", "array", "n", "bias", "rmse", "unit", "pull", "note", box=None)
+    _out.print("result minus truth; pull = error / sigma, which should be 0 ± 1", highlight=False)
+    for measurement in dict.fromkeys(row.measurement for row in rows):
+        _print_comparison(measurement, [row for row in rows if row.measurement == measurement])
+
+
+def _print_comparison(measurement: str, rows: list[Comparison]) -> None:
+    table = Table("array", "n", "bias", "rmse", "unit", "pull", box=None, title=measurement, title_justify="left")
     for row in rows:
         pull = "" if row.pull_width is None else f"{row.pull_mean:+.2f} ± {row.pull_width:.2f}"
-        table.add_row(
-            row.measurement, row.array, str(row.n), f"{row.bias:+.3g}", f"{row.rmse:.3g}", row.unit, pull, row.note
-        )
+        bias = "0" if abs(row.bias) < 1e-12 else f"{row.bias:+.2g}"
+        table.add_row(row.array, str(row.n), bias, f"{row.rmse:.2g}", row.unit, pull)
+    for column in table.columns:
+        column.no_wrap = True
     _out.print(table)
+    for row in rows:
+        if row.note:
+            _out.print(f"{row.array}: {row.note}", highlight=False, soft_wrap=True)
 
 
 @app.command("report")
@@ -204,6 +224,10 @@ def report_command(
 
 
 def _write_report(path: Path, output: Path) -> None:
+    from cathoscope.core.study import Study
+    from cathoscope.flow.compare import compare
+    from cathoscope.report.page import write_report
+
     study = Study.open(path)
     rows: list[Comparison] = compare(study) if study.measurements("truth") else []
     files = write_report(study, output, comparison=[row.record() for row in rows])

@@ -56,8 +56,8 @@ class TerminalProgress:
             self._bar.update(self._task, advance=units, rate=f"{rate:.1f}/s")
         if not self._console.is_terminal and time.monotonic() - self._spoke > _LOG_INTERVAL:
             self._spoke = time.monotonic()
-            left = (self._total - self._done) / rate if rate else float("nan")
-            self._say(f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left")
+            left = f", {(self._total - self._done) / rate:.0f} s left" if rate else ""
+            self._say(f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s{left}")
 
     def finish(self) -> None:
         """End the task."""

@@ -82,6 +82,9 @@ def test_a_holder_that_has_not_written_its_number_yet(file: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="may not be written") as caught, exclusive(tmp_path / "no" / "lock", what=tmp_path):
+    with (
+        pytest.raises(StudyError, match="may not be written") as caught,
+        exclusive(tmp_path / "no" / "lock", what=tmp_path),
+    ):
         pytest.fail("nothing was locked")
     assert "--study" in str(caught.value.cure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,7 @@ def study(tmp_path: Path) -> Study:
 def volume(seed: int = 0, *, n_z: int = 20) -> xr.Dataset:
     values = np.random.default_rng(seed).normal(size=(n_z, 3, 4)).astype(np.float32)
     coords = {
-        name: label(name, np.arange(size, dtype=float), (name,))
-        for name, size in zip("zyx", values.shape, strict=True)
+        name: label(name, np.arange(size, dtype=float), (name,)) for name, size in zip("zyx", values.shape, strict=True)
     }
     std = label("edge_jump_std", np.abs(values), ("z", "y", "x"), coords=coords, std_source="half-set")
     return dataset([label("edge_jump", values, ("z", "y", "x"), coords=coords), std])
@@ -265,9 +263,7 @@ def test_another_address_does_not_take_over_unfinished_slabs(study: Study) -> No
     assert not work_on(study, "a2").is_done("0")
 
 
-def test_a_kill_between_moving_out_the_old_and_moving_in_the_new(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_between_moving_out_the_old_and_moving_in_the_new(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study.write("result", "rod", volume(0), address="a1")
     rename = os.rename
     moved = []

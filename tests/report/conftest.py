@@ -262,3 +262,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def result_of() -> Callable[[str], xr.Dataset]:
     makers = {"tomography": tomography_result, "xanes-tomography": xanes_result, "spectromicroscopy": stack_result}
     return lambda technique: makers[technique]()
+
+
+@pytest.fixture(scope="session")
+def comparison() -> tuple[dict[str, object], ...]:
+    return COMPARISON
+
+
+@pytest.fixture
+def stack() -> xr.Dataset:
+    return stack_result()

@@ -72,13 +72,26 @@ class Resources:
 def row_slabs(n_rows: int, *, bytes_per_row: float, resources: Resources) -> list[slice]:
     """Rows cut into slabs such that one slab per thread fits the memory budget.
 
-    A slab is never thinner than ``SLAB_ROWS`` rows: the budget bounds what it can, and the run warns otherwise.
+    A slab is never thinner than ``SLAB_ROWS`` rows; see `shortage`.
     """
     affordable = int(resources.memory / resources.threads / max(bytes_per_row, 1.0))
     # Every thread should have work, so a generous budget does not make a single slab.
     share = -(-n_rows // resources.threads)
     rows = max(min(affordable, share) // SLAB_ROWS, 1) * SLAB_ROWS
     return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+
+
+def shortage(*, bytes_per_row: float, resources: Resources) -> str | None:
+    """What to type if even the thinnest slabs, one per thread, are larger than the memory budget."""
+    needed = SLAB_ROWS * bytes_per_row
+    if needed * resources.threads <= resources.memory:
+        return None
+    threads = max(int(resources.memory / needed), 1)
+    cure = f"--threads {threads}" if threads < resources.threads else f"--memory {needed / 1e9:.1f}GB"
+    return (
+        f"the thinnest slabs need {needed / 1e9:.1f} GB on each of {resources.threads} threads, more than the "
+        f"{resources.memory / 1e9:.1f} GB allowed; to stay within it: {cure}"
+    )
 
 
 def run_slabs(work: Callable[[T], None], slabs: Sequence[T], *, threads: int) -> None:

@@ -136,8 +136,22 @@ class Study:
                 where=self.path,
                 found=", ".join(there) or "nothing",
             )
-        data = xr.open_zarr(self.path, group=f"{group}/{measurement}", chunks=None, consolidated=False)
+        data = xr.open_zarr(
+            self.path,
+            group=f"{group}/{measurement}",
+            chunks=None,
+            consolidated=False,
+            drop_variables=[] if names is None else self._others(group, measurement, names),
+        )
         return data if names is None else data[list(names)]  # type: ignore[no-any-return]
+
+    def _others(self, group: str, measurement: str, names: Sequence[str]) -> list[str]:
+        """Arrays that are neither ``names`` nor their coordinates: between two steps they may have old sizes."""
+        wanted = set(names)
+        for name in names:
+            array = zarr.open_array(self.path / group / measurement / name, mode="r")
+            wanted |= set(getattr(array.metadata, "dimension_names", None) or ())
+        return [name for name in self.arrays(group, measurement) if name not in wanted]
 
     def attributes(self, group: str, measurement: str, name: str = "") -> dict[str, Any]:
         """Attributes of one measurement, or of one of its arrays; empty if it is not there."""
@@ -182,6 +196,10 @@ class Study:
     def remove(self, group: str, measurement: str, name: str) -> None:
         """Delete one array."""
         shutil.rmtree(self.path / group / measurement / name, ignore_errors=True)
+
+    def clear_work(self) -> None:
+        """Delete what killed runs of other recipes left behind."""
+        shutil.rmtree(self.path / "log" / "work", ignore_errors=True)
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add one line to ``log/runs.jsonl``."""
@@ -239,12 +257,13 @@ class Work:
         attrs = {"units": spec.unit, "long_name": spec.meaning, **dict(new.attrs or {})}
         if new.name not in new.dims:  # coordinates are shared by all steps of a measurement
             attrs |= self._attrs
+        dtype, fill_value = _stored_as(np.dtype(new.dtype))
         return zarr.create_array(
             self._folder / new.name,
             shape=new.shape,
             chunks=chunk_shape(new.dims, new.shape),
-            dtype=new.dtype,
-            fill_value=np.nan if np.dtype(new.dtype).kind == "f" else np.zeros((), new.dtype).item(),
+            dtype=dtype,
+            fill_value=fill_value,
             compressors=_CODEC,
             dimension_names=new.dims,
             attributes=json.loads(json.dumps(attrs)),
@@ -303,6 +322,13 @@ class Work:
             shutil.rmtree(old, ignore_errors=True)
             os.rename(target, old)
         os.rename(entry, target)
+
+
+def _stored_as(dtype: np.dtype[Any]) -> tuple[str, Any]:
+    """Type on disk and what an unwritten element is; text of fixed length is not part of zarr v3."""
+    if dtype.kind in "UT":
+        return "string", ""
+    return str(dtype), np.nan if dtype.kind == "f" else np.zeros((), dtype).item()
 
 
 def write_failure(path: Path, error: OSError) -> StudyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import xarray as xr
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.schema import spec_of
-from cathoscope.core.study import Study
+from cathoscope.core.study import Study, chunk_shape
 
 Values = npt.NDArray[Any]
 
@@ -75,6 +76,7 @@ def compare(study: Study) -> list[Comparison]:
         truth = study.read("truth", measurement)
         if measurement in study.measurements("result"):
             result = study.read("result", measurement)
+            truth = _at_scans_of(result, truth, measurement)
             both = sorted(set(map(str, truth.data_vars)) & set(map(str, result.data_vars)))
             rows += [_compare_array(measurement, name, result, truth) for name in both if name not in _LABELS]
     if not rows:
@@ -88,12 +90,36 @@ def compare(study: Study) -> list[Comparison]:
     return rows
 
 
+# Simulated scans are further apart than this, and estimated energies closer.
+_SAME_SCAN = 0.5  # eV or degC
+
+
+def _at_scans_of(result: xr.Dataset, truth: xr.Dataset, measurement: str) -> xr.Dataset:
+    """The truth at the temperatures and energies that were used; scans may have been set aside."""
+    for dim in ("temperature", "energy"):
+        if dim in result.indexes and dim in truth.indexes:
+            try:
+                truth = truth.sel({dim: result[dim].values}, method="nearest", tolerance=_SAME_SCAN)
+            except KeyError:
+                raise StudyError(
+                    f"{measurement}: the truth does not hold every {dim} of the results",
+                    expected=f"{dim} among {truth[dim].values.tolist()}",
+                    found=f"{result[dim].values.tolist()}",
+                    cure="run the recipe that the simulation wrote",
+                ) from None
+            truth = truth.assign_coords({dim: result[dim]})
+    return truth
+
+
 # Arrays that name things rather than measure them.
 _LABELS = ("angle", "white_line_flag")
 
 
 def _compare_array(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:
     spec = spec_of(name)
+    if result.get(f"{name}_std", result[name]).attrs.get("std_source") == "stated":
+        # One number in the recipe holds for every projection.
+        result = result.assign({name: result[name].broadcast_like(truth[name]).transpose(*truth[name].dims)})
     if result[name].dims != truth[name].dims or result[name].shape != truth[name].shape:
         raise StudyError(
             f"{measurement}: {name} and its truth have different shapes",
@@ -130,35 +156,46 @@ def _pieces(name: str, result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[
     """Result, truth, sigma and trust, one leading index after the other so that memory stays small."""
     std = result.get(f"{name}_std")
     flag = result.get("white_line_flag") if name == "white_line_energy" else None
-    shape = result[name].shape
-    lead = shape[: max(len(shape) - 2, 0)]
-    for index in np.ndindex(lead):
-        estimate, true = np.atleast_1d(result[name][index].values), np.atleast_1d(truth[name][index].values)
+    for block in _blocks(result[name]):
+        estimate, true = np.atleast_1d(result[name][block].values), np.atleast_1d(truth[name][block].values)
         if name == "projection_shift":
-            angle = np.deg2rad(result["angle"][index].values)
+            angle = np.deg2rad(result["angle"][block].values)
             estimate, true = _without_object_motion(estimate, angle), _without_object_motion(true, angle)
-        good = np.ones(estimate.shape, bool) if flag is None else np.atleast_1d(flag[index].values) == 0
-        sigma = np.atleast_1d(std[index].values) if std is not None and std.dims == result[name].dims else None
+        good = np.ones(estimate.shape, bool) if flag is None else np.atleast_1d(flag[block].values) == 0
+        sigma = np.atleast_1d(std[block].values) if std is not None and std.dims == result[name].dims else None
         yield estimate, true, sigma, good
+
+
+def _blocks(array: xr.DataArray) -> Iterator[tuple[slice, ...]]:
+    """Parts of an array that read each stored chunk once: whole images, in blocks along the other dims."""
+    dims = tuple(map(str, array.dims))
+    chunks = chunk_shape(dims, array.shape)
+    steps = [size if dim in _WHOLE else chunk for dim, size, chunk in zip(dims, array.shape, chunks, strict=True)]
+    starts = [range(0, size, step) for size, step in zip(array.shape, steps, strict=True)]
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + step) for start, step in zip(corner, steps, strict=True))
+
+
+_WHOLE = ("y", "x", "row", "column", "projection")
 
 
 def _without_object_motion(shift: Values, angle: Values) -> Values:
     """The jitter without what a displaced object or axis would do as well (constant, cosine, sine)."""
-    shift, angle = np.atleast_2d(shift), np.atleast_2d(angle)
     out = np.full(shift.shape, np.nan)
-    for row, (values, theta) in enumerate(zip(shift, angle, strict=True)):
-        there = np.isfinite(values) & np.isfinite(theta)
-        basis = np.stack([np.ones(there.sum()), np.cos(theta[there]), np.sin(theta[there])], axis=1)
-        coefficients, *_ = np.linalg.lstsq(basis, values[there], rcond=None)
-        out[row, there] = values[there] - basis @ coefficients
+    for scan in np.ndindex(shift.shape[:-1]):
+        there = np.isfinite(shift[scan]) & np.isfinite(angle[scan])
+        theta, values = angle[scan][there], shift[scan][there]
+        basis = np.stack([np.ones(theta.size), np.cos(theta), np.sin(theta)], axis=1)
+        coefficients, *_ = np.linalg.lstsq(basis, values, rcond=None)
+        out[scan][there] = values - basis @ coefficients
     return out
 
 
 def _compare_mask(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:
     there, true, both = 0, 0, 0
     n = int(np.prod(result[name].shape))
-    for index in np.ndindex(result[name].shape[: max(result[name].ndim - 2, 0)]):
-        found, expected = result[name][index].values, truth[name][index].values
+    for block in _blocks(result[name]):
+        found, expected = result[name][block].values, truth[name][block].values
         there, true, both = there + found.sum(), true + expected.sum(), both + (found & expected).sum()
     volume_error = float(there / true - 1) if true else np.nan
     dice = 2 * both / max(there + true, 1)

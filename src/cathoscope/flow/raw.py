@@ -111,16 +111,23 @@ def files_of(recipe: Recipe, name: str) -> list[tuple[SeriesEntry, list[Path]]]:
 
 
 def find_files(recipe: Recipe, pattern: str, key: tuple[str | int, ...]) -> list[Path]:
-    """Files that match ``pattern`` below the data folder, in natural order.
+    """Files that match ``pattern``, which is relative to the data folder or absolute, in alphabetical order.
 
     Raises
     ------
     RecipeError
         Naming the line of ``key`` if there are none.
     """
-    folder = recipe.data_folder
-    literal = folder / pattern
-    matches = [literal] if literal.exists() else sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else []
+    literal = recipe.data_folder / pattern
+    if literal.exists():
+        return [literal]
+    root = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else recipe.data_folder
+    try:
+        matches = sorted(root.glob(str(literal.relative_to(root))))
+    except ValueError as error:
+        raise recipe.mistake(
+            key, "this is not a pattern of files", expected='such as "scans/*.h5"', found=str(error)
+        ) from None
     if not matches:
         raise recipe.mistake(
             key,
@@ -152,6 +159,8 @@ def arrange(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset
         raw.dims += ("temperature",)
         raw.coords["temperature"] = label("temperature", np.array(temperatures), ("temperature",))
     by_energy = raw.section.technique == "xanes-tomography"
+    if by_energy:
+        opened = _with_energy(raw, opened)
     grid = _energy_grid([_energy(scan) for _, scan in opened]) if by_energy else np.empty(0)
     if by_energy:
         raw.dims += ("energy",)
@@ -202,13 +211,26 @@ def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
         raw.references += [link_file(path, recipe.data_folder) for path in find_files(recipe, file, key)]
 
 
-def _energy(scan: xr.Dataset) -> float:
-    if "energy" not in scan.variables:
+def _with_energy(
+    raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset]]
+) -> list[tuple[float | None, xr.Dataset]]:
+    """The scans that say their photon energy; the others are set aside."""
+    usable = [(temperature, scan) for temperature, scan in opened if "energy" in scan.variables]
+    if opened and not usable:
         raise MeasurementError(
-            "this scan does not say its photon energy",
-            where=scan.attrs["source"],
+            "no scan says its photon energy",
+            where=opened[0][1].attrs["source"],
             cure='a single scan is  technique = "tomography"',
         )
+    raw.set_aside += [
+        SetAside(Path(scan.attrs["source"]).name, "it does not say its photon energy")
+        for _, scan in opened
+        if "energy" not in scan.variables
+    ]
+    return usable
+
+
+def _energy(scan: xr.Dataset) -> float:
     return float(scan["energy"])
 
 

@@ -6,11 +6,22 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from cathoscope.core.errors import CathoscopeError, RecipeError
 from cathoscope.core.sample import Sample
@@ -39,7 +50,16 @@ Energy = Annotated[float, _quantity("energy")]
 Length = Annotated[float, _quantity("length"), Field(gt=0)]
 Temperature = Annotated[float, _quantity("temperature"), Field(gt=-273.15)]
 Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-EnergyWindow = tuple[Energy, Energy]
+
+
+def _ascending(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    if not value[0] < value[1]:
+        raise ValueError(f"the first must be below the second, and {value[0]:g} is not below {value[1]:g}")
+    return value
+
+
+EnergyWindow = Annotated[tuple[Energy, Energy], AfterValidator(_ascending)]
+Rows = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ascending)]
 
 
 class Section(BaseModel):
@@ -90,6 +110,12 @@ class EdgeSection(Section):
     threshold: float | None = Field(default=None, description="edge jump in 1/um; Otsu's threshold if not given")
     minimum_sigma: float = Field(default=5.0, gt=0)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> EdgeSection:
+        if self.pre_edge and self.post_edge and self.pre_edge[1] >= self.post_edge[0]:
+            raise ValueError("pre_edge must end below the energy at which post_edge begins")
+        return self
+
 
 class WhiteLineSection(Section):
     """The per-voxel fit of edge and white line."""
@@ -117,7 +143,7 @@ class MeasurementSection(Section):
     content: Literal["counts", "optical depth"] = "counts"
     angle_range: tuple[float, float] | None = None
     pixel_size: Length | None = None
-    rows: tuple[int, int] | None = None
+    rows: Rows | None = None
     note: str = ""
     start: dict[str, str] = Field(default_factory=dict)
     fix: dict[str, float | list[float]] = Field(default_factory=dict)
@@ -290,16 +316,16 @@ def _is_union_branch(part: str | int) -> bool:
 def _known_keys(path: KeyPath) -> list[str]:
     """Keys that the table at ``path`` may hold."""
     model: Any = RecipeModel
-    for part in path:
-        if isinstance(part, int) or model is dict:
-            continue
-        field = model.model_fields.get(part)
-        annotation = getattr(field, "annotation", None)
-        model = (
-            {"sample": SampleSection, "measurement": MeasurementSection, "series": SeriesEntry}.get(
-                str(part), annotation
-            )
-            if field is not None
-            else model
-        )
-    return list(getattr(model, "model_fields", {}))
+    parts = iter(path)
+    for part in parts:
+        if part in _TABLES_OF_TABLES:
+            model = _TABLES_OF_TABLES[part]
+            next(parts, None)  # the name that the user gave, or the place in the list
+        else:
+            model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+_TABLES_OF_TABLES: Mapping[str | int, type[Section]] = MappingProxyType(
+    {"sample": SampleSection, "measurement": MeasurementSection, "series": SeriesEntry}
+)

@@ -88,6 +88,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
             for name in recipe.model.measurement:
                 outcome.measurements.append(_run_measurement(recipe, study, name, resources, progress))
             _remove_measurements_left_over(study, recipe)
+            study.clear_work()
         except KeyboardInterrupt:
             raise Interrupted(
                 "stopped", where=study_path, cure="run again: it goes on where it stopped, with the same result"
@@ -113,7 +114,7 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
     started = open_start(recipe, name)
     fixed = _fixed_arrays(recipe, name, raw, technique)
     given = {str(key): str(array.attrs["address"]) for key, array in started.data_vars.items()}
-    given |= {str(key): _digest([key, array.values.tolist()]) for key, array in fixed.data_vars.items()}
+    given |= dict.fromkeys(map(str, fixed.data_vars), _digest_of_arrays(fixed))
     if raw.scans:
         given[RAW] = f"{raw.fingerprint}-{digest_of_code(open_measurement)[:20]}"
     if raw.references:
@@ -137,21 +138,23 @@ def _run_measurement(
     recipe: Recipe, study: Study, name: str, resources: Resources, progress: Progress
 ) -> MeasurementOutcome:
     outcome = MeasurementOutcome(name)
+    plan = None
     try:
         plan = plan_measurement(recipe, name)
         study.write_raw(name, plan.raw.record())
         if plan.fixed.data_vars:
-            study.write("result", name, plan.fixed, address=_digest([str(plan.fixed)]))
+            study.write("result", name, plan.fixed, address=_digest_of_arrays(plan.fixed))
         for node in plan.graph.nodes:
             _run_node(recipe, study, plan, node, outcome, resources, progress)
+    except MeasurementError as error:
+        outcome.failure = str(error)
+        progress.remark(f"{name}: {error}")
+    if plan is not None:
         _remove_arrays_left_over(study, name, plan)
         _recall_remarks(study, name, plan.raw)
         study.write_raw(name, plan.raw.record())
         outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
         outcome.missing = list(missing_scans(plan.raw))
-    except MeasurementError as error:
-        outcome.failure = str(error)
-        progress.remark(f"{name}: {error}")
     return outcome
 
 
@@ -222,16 +225,19 @@ def _recall_remarks(study: Study, name: str, raw: RawMeasurement) -> None:
     for array in study.arrays("result", name):
         attrs = study.attributes("result", name, array)
         raw.remarks.extend(remark for remark in attrs.get("remarks", ()) if remark not in raw.remarks)
-        known = {item.file for item in raw.set_aside}
-        raw.set_aside.extend(SetAside(file, why) for file, why in attrs.get("set_aside", ()) if file not in known)
+        recalled = [SetAside(file, why) for file, why in attrs.get("set_aside", ())]
+        raw.set_aside.extend(item for item in recalled if item not in raw.set_aside)
 
 
 def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:
-    """Delete results that the recipe no longer asks for, so that result/ is what the recipe says."""
-    coords = {array for array in study.arrays("result", name) if study.address(name, array) is None}
-    wanted = {made for node in plan.graph.nodes for made in node.makes} | set(map(str, plan.fixed.data_vars)) | coords
-    for array in study.arrays("result", name):
-        if array not in wanted:
+    """Delete results of other recipes and their coordinates, so that result/ is what the recipe says."""
+    addresses = {made: node.address for node in plan.graph.nodes for made in node.makes}
+    addresses |= dict.fromkeys(map(str, plan.fixed.data_vars), _digest_of_arrays(plan.fixed))
+    there = study.arrays("result", name)
+    kept = [array for array in there if array in addresses and study.address(name, array) == addresses[array]]
+    with_coords = set(study.read("result", name, kept).variables) if kept else set()
+    for array in there:
+        if array not in with_coords:
             study.remove("result", name, array)
 
 
@@ -255,6 +261,10 @@ def _log_record(recipe: Recipe, resources: Resources, outcome: RunOutcome, secon
         "recipe": recipe.text,
         "measurements": [asdict(item) for item in outcome.measurements],
     }
+
+
+def _digest_of_arrays(data: xr.Dataset) -> str:
+    return _digest({str(key): array.values.tolist() for key, array in data.data_vars.items()})
 
 
 def _digest(content: Any) -> str:

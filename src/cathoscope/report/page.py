@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
 import shutil
@@ -55,6 +56,11 @@ class Section:
     rows: tuple[Row, ...]
     numbers: tuple[Number, ...]
 
+    @property
+    def all_panels(self) -> tuple[Panel, ...]:
+        """Every figure of the measurement."""
+        return (*self.panels, *self.truth_panels)
+
 
 def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str, object]] = ()) -> ReportFiles:
     """Write the page ``output`` and the folder ``<stem>_files`` with every figure and number.
@@ -72,19 +78,16 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
         If the study cannot be read or the report cannot be written.
     """
     sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
-    numbers = [number for section in sections for number in section.numbers]
-    page = _page_within_limit(study, sections, output, comparison_rows(comparison))
+    panels = [panel for section in sections for panel in section.all_panels]
+    vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
+    page = _page_within_limit(study, sections, vectors, output, comparison_rows(comparison))
     folder = output.with_name(f"{output.stem}_files")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
-            new = Path(scratch) / "files"
-            new.mkdir()
-            figures = _write_figures(sections, new)
-            (new / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
-            (new / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
+            figures = _write_folder(sections, vectors, Path(scratch) / "files")
             (Path(scratch) / "page.html").write_text(page, encoding="utf-8")
-            _replace_folder(new, folder, Path(scratch) / "old")
+            _replace_folder(Path(scratch) / "files", folder, Path(scratch) / "old")
             os.replace(Path(scratch) / "page.html", output)
     except OSError as error:
         raise write_failure(output, error) from error
@@ -123,32 +126,43 @@ def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
     return study.read(group, name) if name in study.measurements(group) and study.arrays(group, name) else None
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> list[str]:
+def _write_folder(sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path) -> list[str]:
+    """Write every figure and number; the names of the figures."""
+    folder.mkdir()
+    numbers = [number for section in sections for number in section.numbers]
+    (folder / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
+    (folder / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
     names = []
     for section in sections:
-        for panel in (*section.panels, *section.truth_panels):
+        for panel in section.all_panels:
             for file_format in FILE_FORMATS:
                 name = f"{file_stem(section.summary.name)}-{panel.key}.{file_format}"
-                (folder / name).write_bytes(figure_bytes(panel.figure, file_format))
+                vector = vectors[id(panel)] if file_format == "svg" else None
+                (folder / name).write_bytes(vector or figure_bytes(panel.figure, file_format))
                 names.append(name)
     return names
 
 
 def file_stem(name: str) -> str:
-    """A measurement's name as part of a file name on any system."""
-    return re.sub(r"[^\w.-]+", "_", name)
+    """A measurement's name as part of a file name on any system; different names stay different."""
+    stem = re.sub(r"[^\w.-]+", "_", name)
+    return stem if stem == name else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _page_within_limit(
-    study: Study, sections: Sequence[Section], output: Path, comparison: Sequence[Mapping[str, str]]
+    study: Study,
+    sections: Sequence[Section],
+    vectors: Mapping[int, bytes],
+    output: Path,
+    comparison: Sequence[Mapping[str, str]],
 ) -> str:
     """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
+    panels = [panel for section in sections for panel in section.all_panels]
     page = ""
     for dpi, most_vector_bytes in _QUALITIES:
         images = {
-            id(panel): _inline_image(panel, dpi=dpi, most_vector_bytes=most_vector_bytes)
-            for section in sections
-            for panel in (*section.panels, *section.truth_panels)
+            id(panel): _inline_image(panel, vectors[id(panel)], dpi=dpi, most_vector_bytes=most_vector_bytes)
+            for panel in panels
         }
         page = _render(study, sections, images, output, comparison)
         if len(page.encode()) < MOST_BYTES:
@@ -156,12 +170,10 @@ def _page_within_limit(
     return page
 
 
-def _inline_image(panel: Panel, *, dpi: int, most_vector_bytes: int) -> str:
-    """The figure as a data address: vector if that is small, else pixels."""
-    if most_vector_bytes and not any(axes.images for axes in panel.figure.axes):
-        vector = figure_bytes(panel.figure, "svg")
-        if len(vector) <= most_vector_bytes:
-            return f"data:image/svg+xml;base64,{base64.b64encode(vector).decode()}"
+def _inline_image(panel: Panel, vector: bytes, *, dpi: int, most_vector_bytes: int) -> str:
+    """The figure as a data address: vector if that is small and all lines, else pixels."""
+    if len(vector) <= most_vector_bytes and not any(axes.images for axes in panel.figure.axes):
+        return f"data:image/svg+xml;base64,{base64.b64encode(vector).decode()}"
     pixels = figure_bytes(panel.figure, "webp", dpi=dpi)
     return f"data:image/webp;base64,{base64.b64encode(pixels).decode()}"
 

@@ -105,8 +105,10 @@ def open_columns_from_transmission(*, transmission: FloatArray) -> BoolArray | N
     if not covered.any():
         return ~open_columns
     left, right = int(np.argmax(covered)), int(np.argmax(covered[::-1]))
-    open_columns[:left] = left >= rim
-    open_columns[n_columns - right :] = right >= rim
+    # next to the sample lie columns that its thinner parts cross in some rows only: the outer half is safe
+    left, right = (max(width // 2, rim) if width >= rim else 0 for width in (left, right))
+    open_columns[:left] = True
+    open_columns[n_columns - right :] = right > 0
     return open_columns if open_columns.any() else None
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.core.parallel import SLAB_ROWS, row_slabs, run_slabs
+from cathoscope.core.parallel import SLAB_ROWS, row_slabs, run_slabs, shortage
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import NewArray, chunk_shape
 from cathoscope.flow.graph import RAW, Context, Step
@@ -252,7 +252,7 @@ def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[
 def _noise_of_column_sums(column_sum: NDArray[np.float64]) -> NDArray[np.float64]:
     """Noise of each projection's column sums, from their second differences (robust)."""
     second = np.diff(column_sum, n=2, axis=1)
-    return 1.4826 * np.median(np.abs(second), axis=1, keepdims=True) / np.sqrt(6.0)
+    return np.asarray(1.4826 * np.median(np.abs(second), axis=1, keepdims=True) / np.sqrt(6.0))
 
 
 def _attempt(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:
@@ -439,6 +439,9 @@ def _units(context: Context, raw: RawMeasurement, shape: tuple[int, ...], dims: 
     block = chunk_shape(dims, shape)[-4] if by_energy else 1
     n_projections = max(scan.sizes["projection"] for scan in raw.scans.values())
     bytes_per_row = 4.0 * (block * n_columns**2 + 8 * n_projections * n_columns)
+    warning = shortage(bytes_per_row=bytes_per_row, resources=context.resources)
+    if warning:
+        context.progress.remark(f"{context.name}: {warning}")
     slabs = row_slabs(shape[-3], bytes_per_row=bytes_per_row, resources=context.resources)
     for condition in np.ndindex(shape[: len(raw.dims) - by_energy]):
         for rows in slabs:

@@ -207,12 +207,17 @@ def _run(context: Context, title: str, fill: Callable[[Unit], None]) -> None:
 
 
 def statistics(context: Context) -> xr.Dataset:
-    """Mean and noise-free width of the white-line energy over the good voxels of every temperature."""
+    """Mean and noise-free width of the white-line energy over the good voxels of every temperature.
+
+    Particle voxels without a trusted value may differ from the others by as much as those do among themselves;
+    their share times the observed width is part of the mean's uncertainty.
+    """
     line, std = context.data["white_line_energy"], context.data["white_line_energy_std"]
     dims = _dims(line)[:-3]
     values = np.full((4, *line.shape[:-3]), np.nan)
     for condition in np.ndindex(line.shape[:-3]):
-        good = context.data["white_line_flag"][condition].values == WhiteLineFlag.GOOD
+        flag = context.data["white_line_flag"][condition].values
+        good, particle = flag == WhiteLineFlag.GOOD, flag != OUTSIDE
         if good.sum() > 1:
             found = white_line_statistics(
                 white_line_energy=line[condition].values,
@@ -220,7 +225,9 @@ def statistics(context: Context) -> xr.Dataset:
                 good=good,
                 independent_fraction=INDEPENDENT_FRACTION,
             )
-            values[(slice(None), *condition)] = found.mean, found.mean_std, found.width, found.width_std
+            unknown = (1.0 - good.sum() / particle.sum()) * found.observed_width
+            mean_std = np.hypot(found.mean_std, unknown)
+            values[(slice(None), *condition)] = found.mean, mean_std, found.width, found.width_std
     names = ("white_line_mean", "white_line_mean_std", "white_line_width", "white_line_width_std")
     return dataset(
         label(

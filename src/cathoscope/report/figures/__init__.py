@@ -8,7 +8,7 @@ import xarray as xr
 
 from cathoscope.report.figures import spectra, spectromicroscopy, tomography, xanes
 from cathoscope.report.figures.truth import truth_panels
-from cathoscope.report.style import Panel, journal_style
+from cathoscope.report.style import Panel, freeze_layout, journal_style
 
 MakePanel = Callable[[xr.Dataset], Panel | None]
 
@@ -37,10 +37,16 @@ PANELS: tuple[MakePanel, ...] = (
 def panels_of(data: xr.Dataset) -> list[Panel]:
     """Every figure that the arrays of a measurement allow."""
     with journal_style():
-        return [panel for make in PANELS if (panel := make(data)) is not None]
+        panels = [panel for make in PANELS if (panel := make(data)) is not None]
+    for panel in panels:
+        freeze_layout(panel.figure)
+    return panels
 
 
 def comparison_panels(result: xr.Dataset, truth: xr.Dataset) -> list[Panel]:
     """Every figure that compares a measurement with its truth."""
     with journal_style():
-        return truth_panels(result, truth)
+        panels = truth_panels(result, truth)
+    for panel in panels:
+        freeze_layout(panel.figure)
+    return panels

@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 
 from cathoscope.report.figures.reading import at, busiest_slice, coordinate, slabs, temperature_name, temperatures
 from cathoscope.report.numbers import count_text
-from cathoscope.report.style import DOUBLE_COLUMN, Panel, add_legend, axis_label, mean_line, new_figure, series_colours
+from cathoscope.report.style import (
+    DOUBLE_COLUMN,
+    Panel,
+    add_legend,
+    add_legend_above,
+    axis_label,
+    mean_line,
+    new_figure,
+    series_colours,
+)
 
 # Spectra are averaged over the whole particle up to this many values, else over its central slices.
 _MOST_VALUES = 2e8
@@ -90,7 +99,7 @@ def flag_panel(data: xr.Dataset) -> Panel | None:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.set_xlabel("voxels not trusted (% of the particle)")
-    add_legend(axes)
+    add_legend_above(axes)
     caption = f"Why voxels of the particle have no trusted white line. {_flag_sentence(names, counts, fitted)}"
     return Panel("white-line-flags", "Voxels without a trusted white line", caption, figure)
 

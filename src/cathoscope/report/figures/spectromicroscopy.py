@@ -37,12 +37,12 @@ def optical_depth_panel(data: xr.Dataset) -> Panel | None:
     images = [depth.isel(energy=index).load() for index in (0, strongest)]
     limits = robust_limits(np.concatenate([image.values.ravel() for image in images]))
     figure = new_figure(width=DOUBLE_COLUMN, height=56)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1))
     grey = sequential_colours("gray")
     for axes, image, index in zip((left, middle), images, (0, strongest), strict=True):
         shown = draw_image(axes, image, colours=grey, limits=limits, light_bar=True, ticks=False)
         axes.set_title(f"{energy[index]:.2f} eV")
-    add_colour_bar(shown, [left, middle], "optical depth", location="bottom", aspect=30)
+    add_colour_bar(shown, [left, middle], "optical depth", shrink=0.75)
     right.plot(energy, spectrum, color=COLOURS[0])
     right.set_xlabel("energy (eV)")
     right.set_ylabel("mean optical depth")

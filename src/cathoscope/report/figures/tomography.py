@@ -17,7 +17,7 @@ from cathoscope.report.style import (
     DOUBLE_COLUMN,
     Panel,
     add_colour_bar,
-    add_legend,
+    add_legend_above,
     axis_label,
     new_figure,
     sequential_colours,
@@ -98,7 +98,7 @@ def rotation_axis_panel(data: xr.Dataset) -> Panel | None:
     names = temperatures(axis)
     for index, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
         _draw_axis_series(axes, data, index, temperature_name(name), colour)
-    add_legend(axes, ncols=2)
+    add_legend_above(axes)
     axes.set_xlabel("energy (eV)" if "energy" in axis.dims else "temperature (°C)")
     axes.set_ylabel("rotation axis (px)")
     values = axis.values[np.isfinite(axis.values)]
@@ -219,7 +219,8 @@ def _against_projection(array: xr.DataArray, key: str, title: str, quantity: str
         shown = axes.imshow(
             np.ma.masked_invalid(scans), aspect="auto", cmap=colours, vmin=limits[0], vmax=limits[1], origin="lower"
         )
-        axes.set_ylabel("scan" if array.ndim < 3 else "scan (energies of each temperature in turn)")
+        axes.set_ylabel("scan")
+        caption += f" One line per scan{', the energies of each temperature in turn' if array.ndim > 2 else ''}."
         add_colour_bar(shown, axes, quantity)
     axes.set_xlabel("projection")
     return Panel(key, title, caption, figure)

@@ -88,6 +88,8 @@ def map_row(
     colours: Colormap,
     limits: tuple[float, float],
     label: str,
+    *,
+    light_bar: bool = False,
 ) -> Figure:
     """Images in rows with a common colour scale, a scale bar each and one colour bar."""
     columns = min(len(images), _PER_ROW)
@@ -100,7 +102,7 @@ def map_row(
     for axes in grid.ravel()[len(images) :]:
         axes.set_visible(False)
     for axes, image, name in zip(grid.ravel(), images, names, strict=False):
-        shown = draw_image(axes, image, colours=colours, limits=limits, ticks=False)
+        shown = draw_image(axes, image, colours=colours, limits=limits, ticks=False, light_bar=light_bar)
         axes.set_title(temperature_name(name))
     add_colour_bar(shown, list(grid.ravel()), label)
     return figure
@@ -264,7 +266,7 @@ def edge_jump_panel(data: xr.Dataset) -> Panel | None:
     images = [at(jump, temperature=index, z=slice_index).load() for index in range(len(temperatures(jump)))]
     limits = robust_limits(np.concatenate([image.values.ravel() for image in images]))
     label = axis_label("edge jump", str(jump.attrs.get("units", "")))
-    figure = map_row(images, temperatures(jump), sequential_colours("cividis"), limits, label)
+    figure = map_row(images, temperatures(jump), sequential_colours("cividis"), limits, label, light_bar=True)
     if "particle_mask" in data:
         for index, (axes, image) in enumerate(zip(figure.axes, images, strict=False)):
             _outline(axes, image, at(data["particle_mask"], temperature=index, z=slice_index))

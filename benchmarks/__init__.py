@@ -1,0 +1,1 @@
+"""Speed and accuracy against other programs; run with ./run bench."""

@@ -1,0 +1,376 @@
+"""The documentation is true: its code runs, its output is what it says, its links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import cathoscope
+from cathoscope.core import errors
+from cathoscope.core.schema import SCHEMA, STD_SOURCES
+from cathoscope.flow import recipe
+
+matplotlib.use("Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Figures are written by the code of their page; set this variable to renew the ones that are kept.
+RENEW_FIGURES = "CATHOSCOPE_RENEW_FIGURES"
+LARGEST_FIGURE = 100_000  # bytes
+LONGEST_DECISION = 40  # lines
+# What the continuous integration types itself, in a fresh clone.
+TYPED_BY_CI = {"./run demo", "./run test"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page; ``expected`` is what a ``text`` block right after it says it prints."""
+
+    language: str
+    text: str
+    line: int
+    expected: str | None = None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    found: list[tuple[Block, int]] = []
+    start: int | None = None
+    for number, line in enumerate(lines, start=1):
+        if start is None and line.startswith("```"):
+            start = number
+        elif start is not None and line.startswith("```"):
+            block = Block(lines[start - 1][3:].strip(), "\n".join(lines[start : number - 1]) + "\n", start + 1)
+            follows = bool(found) and not "".join(lines[found[-1][1] : start - 1]).strip()
+            if block.language == "text" and follows and found[-1][0].language in ("python", "bash"):
+                before = found.pop()[0]
+                block = Block(before.language, before.text, before.line, block.text)
+            found.append((block, number))
+            start = None
+    assert start is None, f"{page.name}: the block that begins on line {start} does not end"
+    return [block for block, _ in found]
+
+
+def is_typed_by_ci(block: Block) -> bool:
+    return block.language in ("", "bash") and block.text.strip() in TYPED_BY_CI
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+RUNNING = [
+    page
+    for page in PAGES
+    if any(block.language in ("python", "bash") and not is_typed_by_ci(block) for block in blocks_of(page))
+]
+
+
+# -- code runs -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Shell:
+    """Runs commands in a folder. Commands that pages share from their first line on are run once a session.
+
+    The commands are deterministic, so what they leave in an empty folder is kept and copied.
+    """
+
+    kept: dict[tuple[str, ...], tuple[Path, str]] = field(default_factory=dict)
+
+    def run(self, commands: tuple[str, ...], folder: Path, keep_in: Callable[[], Path]) -> str:
+        if commands not in self.kept:
+            environment = os.environ | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "MPLBACKEND": "Agg",
+                "COLUMNS": "120",
+            }
+            done = subprocess.run(
+                ["bash", "-e", "-c", commands[-1]],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{commands[-1]}\n{done.stdout}\n{done.stderr}"
+            place = keep_in()
+            shutil.copytree(folder, place, dirs_exist_ok=True)
+            self.kept[commands] = (place, done.stdout)
+        place, output = self.kept[commands]
+        shutil.copytree(place, folder, dirs_exist_ok=True)
+        return output
+
+
+@pytest.fixture(scope="session")
+def shell() -> Shell:
+    return Shell()
+
+
+def run_python(block: Block, namespace: dict[str, Any], page: Path) -> str:
+    output = io.StringIO()
+    # line numbers of a traceback are those of the page
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+    with contextlib.redirect_stdout(output):
+        exec(code, namespace)
+    return output.getvalue()
+
+
+def assert_prints(block: Block, output: str, page: Path) -> None:
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    same = doctest.OutputChecker().check_output(block.expected or "", output, options)
+    assert same, f"{page.name}, line {block.line}\nthe page says:\n{block.expected}\nit prints:\n{output}"
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=name_of)
+def test_code_of_page_runs(
+    page: Path,
+    shell: Shell,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(recipe.DATA_VARIABLE, raising=False)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    history: tuple[str, ...] = ()
+    for block in blocks_of(page):
+        if block.language == "python":
+            output = run_python(block, namespace, page)
+            history += (f"{page}: {block.text}",)
+        elif block.language == "bash" and not is_typed_by_ci(block):
+            history += (block.text,)
+            output = shell.run(history, tmp_path, lambda: tmp_path_factory.mktemp("kept"))
+        else:
+            continue
+        if block.expected is not None:
+            assert_prints(block, output, page)
+    pyplot.close("all")
+    assert_figures_are_those_of_the_code(page, tmp_path)
+
+
+def assert_figures_are_those_of_the_code(page: Path, folder: Path) -> None:
+    written = sorted((folder / "figures").glob("*.png"))
+    shown = {Path(target).name for target in links_of(page) if target.endswith(".png")}
+    assert {figure.name for figure in written} == shown
+    for new in written:
+        old = page.parent / "figures" / new.name
+        if os.environ.get(RENEW_FIGURES):
+            shutil.copyfile(new, old)
+        ours, kept = (pyplot.imread(path).astype(float)[..., :3] for path in (new, old))
+        assert ours.shape == kept.shape
+        # rounding and fonts may move single pixels; another curve moves many
+        assert np.mean(np.abs(ours - kept)) < 0.01, f"renew it: {RENEW_FIGURES}=1 ./run docs"
+
+
+def test_expected_output_is_compared(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n", encoding="utf-8")
+    (block,) = blocks_of(page)
+    with pytest.raises(AssertionError, match="the page says"):
+        assert_prints(block, run_python(block, {}, page), page)
+
+
+# -- pages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_have_a_known_language(page: Path) -> None:
+    """A block in another language would escape the tests above."""
+    for block in blocks_of(page):
+        known = {"python", "bash", "text", "toml"}
+        assert block.language in known or is_typed_by_ci(block), f"line {block.line}: {block.language!r}"
+
+
+def test_ci_types_what_the_readme_says() -> None:
+    said = {block.text.strip() for block in blocks_of(ROOT / "README.md") if is_typed_by_ci(block)}
+    typed = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert said == TYPED_BY_CI
+    assert said <= set(typed)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_fit(page: Path) -> None:
+    long = [line for line in page.read_text(encoding="utf-8").splitlines() if len(line) > 120]
+    assert not [line for line in long if not line.startswith("|")]
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def links_of(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", prose_of(page))
+
+
+def anchors_of(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", prose_of(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if links_of(page)], ids=name_of)
+def test_links_resolve(page: Path) -> None:
+    for link in links_of(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+def test_index_names_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in links_of(index)}
+    assert set((ROOT / "docs").rglob("*.md")) - {index} <= linked
+
+
+def test_figures_are_small_and_shown() -> None:
+    figures = set((ROOT / "docs" / "figures").iterdir())
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links_of(page) if link.endswith(".png")}
+    assert figures == shown
+    assert all(figure.stat().st_size < LARGEST_FIGURE for figure in figures)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=name_of)
+def test_decisions_have_one_form(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", page.name)
+    assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    assert len(text.splitlines()) < LONGEST_DECISION
+
+
+# -- the recipe page -----------------------------------------------------------------------------
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "[study]": recipe.StudySection,
+    "[sample.NAME]": recipe.SampleSection,
+    "[measurement.NAME]": recipe.MeasurementSection,
+    "[[measurement.NAME.series]]": recipe.SeriesEntry,
+    "[measurement.NAME.tomography]": recipe.TomographySection,
+    "[measurement.NAME.edge]": recipe.EdgeSection,
+    "[measurement.NAME.white_line]": recipe.WhiteLineSection,
+    "[measurement.NAME.mixture]": recipe.MixtureSection,
+}
+
+
+def rows_of_recipe_page() -> dict[str, dict[str, str]]:
+    """Heading -> key -> default, as the tables of the page say."""
+    rows: dict[str, dict[str, str]] = {}
+    for line in prose_of(ROOT / "docs" / "recipe.md").splitlines():
+        if heading := re.match(r"#+ `(.*)`$", line):
+            rows[heading[1]] = current = {}
+        elif row := re.match(r"\| `(\w+)` \|[^|]*\| ([^|]*) \|", line):
+            current[row[1]] = row[2].strip("` ")
+    return rows
+
+
+def default_in_toml(model: type[BaseModel], key: str) -> str:
+    info = model.model_fields[key]
+    default = info.get_default(call_default_factory=True)
+    if default is PydanticUndefined:
+        return "required"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if default in (None, (), {}) or isinstance(default, BaseModel):
+        return "-"
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for info in model.model_fields.values():
+        for match in re.findall(r"recipe\.(\w+Section|SeriesEntry)", repr(info.annotation)):
+            yield from models_below(getattr(recipe, match))
+
+
+def test_recipe_page_covers_every_table() -> None:
+    assert set(models_below(recipe.RecipeModel)) - {recipe.RecipeModel} == set(SECTIONS.values())
+    assert set(rows_of_recipe_page()) == set(SECTIONS)
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_recipe_page_states_every_key_and_default(heading: str) -> None:
+    model = SECTIONS[heading]
+    said = rows_of_recipe_page()[heading]
+    # a key may carry its unit on the page: "2.0 eV"
+    stated = {key: default.removesuffix(' eV"').removeprefix('"') if " eV" in default else default for key, default in said.items()}
+    assert stated == {key: default_in_toml(model, key) for key in model.model_fields}
+
+
+def merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in extra.items():
+        both[key] = merged(both[key], value) if isinstance(both.get(key), dict) and isinstance(value, dict) else value
+    return both
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```toml" in page.read_text("utf-8")], ids=name_of)
+def test_toml_blocks_are_valid_recipes(page: Path) -> None:
+    """A block is a recipe, or a part of one that is valid when laid over the smallest recipe there is."""
+    smallest = {"sample": {"rod": {}}, "measurement": {"rod": {"sample": "rod", "technique": "tomography"}}}
+    for block in blocks_of(page):
+        if block.language == "toml":
+            values = merged(smallest, tomllib.loads(block.text))
+            for section in values["measurement"].values():
+                if not section.keys() & {"files", "series", "start"}:
+                    section["files"] = "scan.h5"
+            recipe.RecipeModel.model_validate(values)
+
+
+# -- the conventions page ------------------------------------------------------------------------
+
+
+def conventions() -> str:
+    return (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+
+
+def test_conventions_state_every_exit_code() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    stated = {int(code) for code in re.findall(r"^\| (\d+) \|", conventions(), flags=re.MULTILINE)}
+    assert stated == {0, *(kind.exit_code for kind in kinds)}
+
+
+def test_conventions_state_every_unit_and_source_of_uncertainty() -> None:
+    table = conventions()
+    assert {spec.unit for spec in SCHEMA.values()} == set(re.findall(r"^\|[^|]+\| `([^`|]+)` \|$", table, re.MULTILINE))
+    assert all(f"`{source}`" in table for source in STD_SOURCES)
+
+
+# -- beside the documentation --------------------------------------------------------------------
+
+
+def test_change_fragments_have_a_number_and_a_kind() -> None:
+    fragments = [file for file in (ROOT / "changes").iterdir() if file.name != "README.md"]
+    assert fragments
+    for file in fragments:
+        assert re.fullmatch(r"\d{4}\.(added|changed|fixed|removed)\.md", file.name), file.name
+        assert file.read_text(encoding="utf-8").strip()
+
+
+def test_citation_agrees_with_the_package() -> None:
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    said = {key: value.strip().strip('"') for key, _, value in (line.partition(":") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert said["title"] == project["name"]
+    assert said["version"] == cathoscope.__version__
+    assert said["license"] == project["license"]
