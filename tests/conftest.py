@@ -21,8 +21,8 @@ def data_folder() -> Path:
     return folder
 
 
-# Of the thirty scans of the virtual spheres: two below the edge, twelve across it, two above.
-SCANS = (0, 2, 5, 7, 10, 12, 13, 14, 15, 16, 17, 19, 23, 25, 27, 29)
+# Of the thirty scans of the virtual spheres: two below the edge, nine across it, two above.
+SCANS = (0, 2, 5, 8, 12, 14, 15, 16, 18, 20, 25, 27, 29)
 _FIRST_SCAN_ID = 100_101
 
 RecipeWriter = Callable[..., Path]

@@ -260,7 +260,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def result_of() -> Callable[[str], xr.Dataset]:
-    makers = {"tomography": tomography_result, "xanes-tomography": xanes_result, "spectromicroscopy": stack_result}
+    makers = {
+        "tomography": lambda: tomography_result(n=24),
+        "xanes-tomography": lambda: xanes_result(n=16),
+        "spectromicroscopy": lambda: stack_result(n=16),
+    }
     return lambda technique: makers[technique]()
 
 

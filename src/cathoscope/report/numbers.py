@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
 from cathoscope.report.style import unit_text
 
 _PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column"})
+_ORDER = {name: position for position, name in enumerate(SCHEMA)}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Outside these decades numbers are written with a power of ten.
 _PLAIN = (-4, 6)
@@ -116,7 +118,8 @@ def numbers_of(study: Study, measurement: str) -> list[Number]:
     if measurement not in study.measurements("result"):
         return []
     data = study.read("result", measurement)
-    names = [str(name) for name in data.data_vars if not _PIXEL_DIMS & set(data[name].dims)]
+    names = [name for name in map(str, data.data_vars) if not _PIXEL_DIMS & set(data[name].dims)]
+    names.sort(key=lambda name: (_ORDER.get(name.removesuffix("_std"), len(_ORDER)), name))  # disks list in any order
     numbers: list[Number] = []
     for name in names:
         if not (name.endswith("_std") and name.removesuffix("_std") in names):
@@ -138,7 +141,7 @@ def _numbers_of_array(study: Study, measurement: str, data: xr.Dataset, name: st
             {dim: _bare(coord[i]) for (dim, coord), i in zip(places.items(), index, strict=True)},
             float(values[index]),
             None if sigmas is None else float(sigmas[index]),
-            "" if std is None else str(std.attrs.get("std_source", "")),
+            str((array if std is None else std).attrs.get("std_source", "")),
             address,
         )
 

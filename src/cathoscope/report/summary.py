@@ -200,7 +200,10 @@ def number_rows(numbers: Sequence[Number]) -> list[Row]:
 
 def _number_row(number: Number) -> Row:
     place = ", ".join(_place_words(dim, value) for dim, value in number.place.items())
-    value = format_value(number.value, number.sigma, number.unit)
+    if number.array.endswith("_std"):  # an uncertainty of an image or a volume, stated once
+        value = f"{plain_number(float(f'{number.value:.2g}'))} {unit_text(number.unit)}".rstrip()
+    else:
+        value = format_value(number.value, number.sigma, number.unit)
     return Row(f"{words_of(number.array)}{', ' + place if place else ''}", value, number.std_source)
 
 
@@ -218,7 +221,8 @@ def _range_row(array: str, series: Sequence[Number]) -> Row:
     unit = unit_text(series[0].unit)
     if not finite.size:
         return Row(words_of(array), "no value")
-    text = f"{plain_number(float(finite.min()))} to {plain_number(float(finite.max()))} {unit}".rstrip()
+    low, high = (plain_number(float(f"{limit:.5g}")) for limit in (finite.min(), finite.max()))
+    text = f"{low} to {high} {unit}".rstrip()
     sigmas = [number.sigma for number in series if number.sigma is not None and np.isfinite(number.sigma)]
     note = f"{finite.size} values" + (f", median σ {np.median(sigmas):.2g}" if sigmas else "")
     return Row(words_of(array), text, f"{note}; all in numbers.csv")
@@ -226,7 +230,8 @@ def _range_row(array: str, series: Sequence[Number]) -> Row:
 
 def words_of(array: str) -> str:
     """The name of an array as words."""
-    return array.replace("_", " ")
+    base = array.removesuffix("_std")
+    return ("σ of " if base != array else "") + base.replace("_", " ")
 
 
 def comparison_rows(comparison: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
