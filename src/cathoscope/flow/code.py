@@ -1,6 +1,6 @@
 """A hash of exactly the code that can change a step's result.
 
-It covers the step's function, the functions and constants of its own file that it uses, and the
+It covers the step's function, the functions, classes and constants of its own file that it uses, and the
 modules those come from with everything they import, `core` aside. Comments, docstrings and layout
 do not count, so an unrelated commit invalidates nothing.
 """
@@ -11,6 +11,8 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import symtable
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -32,22 +34,38 @@ def digest_of_code(function: Callable[..., Any]) -> str:
     return digest.hexdigest()
 
 
-def _collect(function: Callable[..., Any], local: dict[str, str], modules: set[str]) -> None:
-    """Gather what ``function`` uses: pieces of its own file into ``local``, other files into ``modules``."""
-    name = function.__qualname__
+def _collect(piece: Callable[..., Any], local: dict[str, str], modules: set[str]) -> None:
+    """Gather what a function or class uses: pieces of its own file into ``local``, other files into ``modules``."""
+    name = piece.__qualname__
     if name in local:
         return
-    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function)))
-    local[name] = _dump(tree)
-    for word in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
-        value = function.__globals__.get(word)
+    source = inspect.cleandoc("\n" + inspect.getsource(piece))
+    local[name] = _dump(ast.parse(source))
+    for word in sorted(_global_words(source)):
+        value = vars(sys.modules[piece.__module__]).get(word)
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         if isinstance(value, int | float | str | tuple):
             local[word] = repr(value)
-        elif home == function.__module__ and inspect.isfunction(value):
+        elif home == piece.__module__ and (inspect.isfunction(value) or inspect.isclass(value)):
             _collect(value, local, modules)
-        elif isinstance(home, str) and home != function.__module__ and _counts(home):
+        elif isinstance(home, str) and home != piece.__module__ and _counts(home):
             modules.add(home)
+
+
+def _global_words(source: str) -> set[str]:
+    """Names that a function or class takes from its module; a local variable of the same name is another thing."""
+    words: set[str] = set()
+    tables = [symtable.symtable(source, "step", "exec")]
+    while tables:
+        table = tables.pop()
+        tables.extend(table.get_children())
+        is_outermost = table.get_type() == "module"
+        words |= {
+            word.get_name()
+            for word in table.get_symbols()
+            if word.is_referenced() and (is_outermost or word.is_global())
+        }
+    return words
 
 
 def _counts(module: str) -> bool:

@@ -36,7 +36,10 @@ def lines_of_keys(text: str) -> dict[KeyPath, int]:
 
 
 def line_of(found: dict[KeyPath, int], path: KeyPath) -> int | None:
-    """Line of the key, or of the nearest table that would hold it."""
+    """Line of the key, or of the first one inside it, or of the nearest table that would hold it."""
+    inside = [line for key, line in found.items() if key[: len(path)] == path]
+    if path and inside:
+        return min(inside)
     for length in range(len(path), 0, -1):
         if path[:length] in found:
             return found[path[:length]]

@@ -154,6 +154,8 @@ def arrange(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset
     Two scans of one temperature with the same energy are a mistake of the measurement: the first is
     used, the second set aside.
     """
+    if not opened:  # the measurement starts from an array
+        return
     temperatures = sorted({temperature for temperature, _ in opened if temperature is not None})
     if temperatures:
         raw.dims += ("temperature",)
@@ -216,7 +218,7 @@ def _with_energy(
 ) -> list[tuple[float | None, xr.Dataset]]:
     """The scans that say their photon energy; the others are set aside."""
     usable = [(temperature, scan) for temperature, scan in opened if "energy" in scan.variables]
-    if opened and not usable:
+    if not usable:
         raise MeasurementError(
             "no scan says its photon energy",
             where=opened[0][1].attrs["source"],

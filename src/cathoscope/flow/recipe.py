@@ -303,7 +303,7 @@ def _mistake(path: Path, text: str, entry: dict[str, Any]) -> RecipeError:
             cure=_suggestion(str(key[-1]), known),
         )
     if entry["type"] == "missing":
-        cure = f"add a line  {key[-1]} = ..."
+        cure = "add a table  [measurement.NAME]" if name == "measurement" else f"add a line  {key[-1]} = ..."
         return RecipeError(f"{name} is missing", where=where, expected=str(key[-1]), cure=cure)
     message = entry["msg"].removeprefix("Value error, ")
     return RecipeError(f"{name}: {message}" if name else message, where=where, found=found)

@@ -172,11 +172,17 @@ def _facts(raw: Mapping[str, Any]) -> list[Row]:
     rows += [Row("format", formats if isinstance(formats, str) else ", ".join(map(str, formats)))] if formats else []
     shape = raw.get("shape") or {}
     if isinstance(shape, Mapping) and shape:
-        rows.append(Row("one scan", ", ".join(f"{size} {dim}" for dim, size in shape.items())))
+        rows.append(Row("one scan", ", ".join(_length_words(str(dim), int(size)) for dim, size in shape.items())))
     for name, values in (raw.get("scans") or {}).items():
         if values:
             rows.append(Row(str(name), _series_words(str(name), values)))
     return rows
+
+
+def _length_words(dim: str, size: int) -> str:
+    if len(dim) == 1:
+        return f"{size} along {dim}"
+    return f"{size} energies" if dim == "energy" else count_text(size, dim)
 
 
 def _series_words(name: str, values: Sequence[float]) -> str:

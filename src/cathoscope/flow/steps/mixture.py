@@ -65,17 +65,17 @@ def component_maps(context: Context) -> xr.Dataset:
         background=section.background,
         non_negative=section.non_negative,
     )
-    for warning in fit.warnings:
-        context.progress.remark(f"{context.name}: {warning}")
+    scale = float(np.sqrt(np.nanmedian(fit.reduced_chi2)))
+    remarks = [*fit.warnings, *_noise_remarks(scale)]
     names = list(section.references)
     component = label("component", np.arange(1, len(names) + 1), ("component",))
     component.attrs["names"] = names
     coords = {"component": component, **depth.coords}
     image = ("component", "y", "x")
     shape = (len(spectra), *depth.shape[1:])
-    weight, std = (values.reshape(shape).astype(np.float32) for values in (fit.weight, fit.weight_std))
+    weight, std = (values.reshape(shape).astype(np.float32) for values in (fit.weight, scale * fit.weight_std))
     residual = label("mixture_residual", fit.residual.reshape(shape[1:]).astype(np.float32), image[1:], coords=coords)
-    residual.attrs |= {"condition_number": fit.condition_number, "remarks": list(fit.warnings)}
+    residual.attrs |= {"condition_number": fit.condition_number, "remarks": remarks}
     return dataset(
         [
             label("component_spectrum", spectra, ("component", "energy"), coords=coords),
@@ -84,6 +84,20 @@ def component_maps(context: Context) -> xr.Dataset:
             residual,
         ]
     )
+
+
+# Residuals within this factor of the counting noise are taken for that noise.
+_NOISE_FACTOR = 1.25
+
+
+def _noise_remarks(scale: float) -> list[str]:
+    """What to say if the residuals are not what counting would leave; sigma is scaled to them in any case."""
+    if 1.0 / _NOISE_FACTOR < scale < _NOISE_FACTOR:
+        return []
+    reason = (
+        "the recorded counts are not single photons" if scale < 1.0 else "the references do not explain the spectra"
+    )
+    return [f"residuals are {scale:.2f} times the counting noise ({reason}); uncertainties are scaled to the residuals"]
 
 
 def _pixels(stack: xr.DataArray) -> np.ndarray:

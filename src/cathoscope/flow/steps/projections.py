@@ -211,12 +211,14 @@ _MIRROR_BANDS = 8
 def _geometry_of(
     angle: NDArray[np.float64], beam: NDArray[np.float64], depth: Floats, section: TomographySection
 ) -> ScanGeometry:
-    column_sum = depth.sum(axis=1, dtype=np.float64)
+    # A stripe is mass that does not move with the sample, and would pull the axis towards it.
+    rows = stripes_removed(np.ascontiguousarray(depth.transpose(1, 0, 2)), section.stripes)
+    column_sum = rows.sum(axis=0, dtype=np.float64)
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
     mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
     bands = np.stack(
         [
-            band.sum(axis=1, dtype=np.float64)
+            band.sum(axis=0, dtype=np.float64)
             for band in np.array_split(depth, min(_MIRROR_BANDS, depth.shape[1]), axis=1)
         ]
     )

@@ -140,6 +140,7 @@ def _single_axis_panel(data: xr.Dataset) -> Panel:
     axes.plot([check], [0], "s", color=COLOURS[1], markerfacecolor="none")
     axes.set_yticks([0, 1], ["second method", "centre of mass"])
     axes.set_ylim(-0.6, 1.6)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("rotation axis (px)")
     stated = format_value(value, std if np.isfinite(std) else None, "px")
     caption = f"Detector column of the rotation axis from the centre of mass of the projections, {stated}"
