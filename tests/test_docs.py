@@ -215,7 +215,9 @@ def test_lines_fit(page: Path) -> None:
 
 
 def prose_of(page: Path) -> str:
-    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    """The page without its fenced and indented blocks."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
 
 
 def links_of(page: Path) -> list[str]:

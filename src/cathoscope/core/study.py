@@ -108,6 +108,18 @@ class Study:
             )
         return cls(path)
 
+    @property
+    def title(self) -> str:
+        """What the recipe calls the study, else the name of its folder."""
+        return str(zarr.open_group(self.path, mode="r").attrs.get("title") or self.path.stem)
+
+    def set_title(self, title: str) -> None:
+        """Remember what the recipe calls the study."""
+        try:
+            zarr.open_group(self.path, mode="a").attrs["title"] = title
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
     # -- reading ---------------------------------------------------------------------------------
 
     def measurements(self, group: str) -> list[str]:

@@ -11,7 +11,6 @@ import ast
 import hashlib
 import importlib.util
 import inspect
-import symtable
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -21,6 +20,7 @@ from typing import Any
 
 _PACKAGE = "cathoscope."
 _VOCABULARY = "cathoscope.core"
+_STEPS = "cathoscope.flow.steps."
 
 
 def digest_of_code(function: Callable[..., Any]) -> str:
@@ -34,38 +34,26 @@ def digest_of_code(function: Callable[..., Any]) -> str:
     return digest.hexdigest()
 
 
-def _collect(piece: Callable[..., Any], local: dict[str, str], modules: set[str]) -> None:
-    """Gather what a function or class uses: pieces of its own file into ``local``, other files into ``modules``."""
-    name = piece.__qualname__
+def _collect(piece: Callable[..., Any] | type, local: dict[str, str], modules: set[str]) -> None:
+    """Gather what a function or class uses: pieces of `flow/steps` into ``local``, other files into ``modules``."""
+    name = f"{piece.__module__}.{piece.__qualname__}"
     if name in local:
         return
-    source = inspect.cleandoc("\n" + inspect.getsource(piece))
-    local[name] = _dump(ast.parse(source))
-    for word in sorted(_global_words(source)):
-        value = vars(sys.modules[piece.__module__]).get(word)
+    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(piece)))
+    local[name] = _dump(tree)
+    words = vars(sys.modules[piece.__module__])
+    for word in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
+        value = words.get(word)
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         if isinstance(value, int | float | str | tuple):
-            local[word] = repr(value)
-        elif home == piece.__module__ and (inspect.isfunction(value) or inspect.isclass(value)):
-            _collect(value, local, modules)
-        elif isinstance(home, str) and home != piece.__module__ and _counts(home):
+            local[f"{piece.__module__}.{word}"] = repr(value)
+        elif not isinstance(home, str):
+            continue
+        elif home == piece.__module__ or home.startswith(_STEPS):
+            if inspect.isfunction(value) or inspect.isclass(value):
+                _collect(value, local, modules)
+        elif _counts(home):
             modules.add(home)
-
-
-def _global_words(source: str) -> set[str]:
-    """Names that a function or class takes from its module; a local variable of the same name is another thing."""
-    words: set[str] = set()
-    tables = [symtable.symtable(source, "step", "exec")]
-    while tables:
-        table = tables.pop()
-        tables.extend(table.get_children())
-        is_outermost = table.get_type() == "module"
-        words |= {
-            word.get_name()
-            for word in table.get_symbols()
-            if word.is_referenced() and (is_outermost or word.is_global())
-        }
-    return words
 
 
 def _counts(module: str) -> bool:

@@ -191,7 +191,7 @@ def _place(raw: RawMeasurement, index: ScanIndex, scan: xr.Dataset) -> None:
 
 def missing_scans(raw: RawMeasurement) -> Iterator[str]:
     """What is absent from the grid, in words."""
-    for index in np.ndindex(raw.shape):
+    for index in np.ndindex(raw.shape) if raw.dims else ():
         if index not in raw.scans:
             where = ", ".join(
                 f"{dim} {raw.coords[dim].values[i]:g} {raw.coords[dim].attrs['units']}"

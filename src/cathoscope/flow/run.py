@@ -85,6 +85,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
     with study.locked():
         began = time.perf_counter()
         try:
+            study.set_title(recipe.model.study.title)
             for name in recipe.model.measurement:
                 outcome.measurements.append(_run_measurement(recipe, study, name, resources, progress))
             _remove_measurements_left_over(study, recipe)
@@ -227,6 +228,8 @@ def _recall_remarks(study: Study, name: str, raw: RawMeasurement) -> None:
         raw.remarks.extend(remark for remark in attrs.get("remarks", ()) if remark not in raw.remarks)
         recalled = [SetAside(file, why) for file, why in attrs.get("set_aside", ())]
         raw.set_aside.extend(item for item in recalled if item not in raw.set_aside)
+        files = {item.file for item in recalled}
+        raw.scans = {index: scan for index, scan in raw.scans.items() if Path(scan.attrs["source"]).name not in files}
 
 
 def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:

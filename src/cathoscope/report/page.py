@@ -194,7 +194,7 @@ def _render(
     )
     log = study.log()
     return environment.get_template("report.html").render(
-        title=study.path.stem,
+        title=study.title,
         sections=sections,
         image_of=lambda panel: images[id(panel)],
         comparison=comparison,

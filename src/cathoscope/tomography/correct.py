@@ -320,11 +320,12 @@ def stripes_removed(sinogram: FloatArray, method: StripeMethod, *, snr: float = 
 def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     r"""Constant that a wrong gain adds to the optical depth of each column, ``[column]``; zero where none is found.
 
-    .. math:: o_c = \mathrm{median}_p\,[s_{pc} - \mathrm{median}_{|j| \le 4} s_{p,c+j}]
-
-    A sample moves over the columns as it turns, so its own deviation from the neighbouring columns has no
-    constant part, except within a few pixels of the rotation axis. An offset counts if it is above 5
-    times the robust scatter of all offsets and above 3 times its own standard uncertainty.
+    A sample moves over the columns as it turns, so its deviation from the neighbouring columns has hardly a
+    constant part. Columns whose median deviation from the median of 9 neighbours is above 5 times the robust
+    scatter of all such medians are suspects. The offset of a suspect is the median over projections of its deviation
+    from the cubic through the two nearest unsuspected columns on either side, in the half of the projections in which
+    those are smoothest: where the rim of the sample lingers, a column deviates without a stripe. An offset counts
+    above 3 times its standard uncertainty. Within a few pixels of the axis sample and stripe cannot be told apart.
 
     Parameters
     ----------
@@ -332,13 +333,30 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
         Optical depth of one row, ``[projection, column]``.
     """
     deviation = sinogram - median_filter(sinogram, size=(1, _STRIPE_WINDOW), mode="nearest")
-    offset = np.median(deviation, axis=0)
-    scatter = _MAD_TO_STD * float(np.median(np.abs(offset - np.median(offset))))
+    middle = np.median(deviation, axis=0)
+    scatter = _MAD_TO_STD * float(np.median(np.abs(middle - np.median(middle))))
     # a median of n values has sqrt(pi / 2 n) times their standard deviation
-    spread = _MAD_TO_STD * np.median(np.abs(deviation - offset), axis=0)
-    own = 1.2533 * spread / np.sqrt(sinogram.shape[0])
-    significant = np.abs(offset) > np.maximum(_STRIPE_SIGMA * scatter, 3.0 * own)
-    return np.asarray(np.where(significant, offset, 0.0), dtype=np.float32)
+    own = 1.2533 * _MAD_TO_STD * np.median(np.abs(deviation - middle), axis=0) / np.sqrt(len(sinogram))
+    suspect = np.abs(middle) > np.maximum(_STRIPE_SIGMA * scatter, 3.0 * own)
+    offset = np.zeros(sinogram.shape[1], dtype=np.float32)
+    for column in np.flatnonzero(suspect).tolist():
+        offset[column] = _offset_of_column(sinogram, column, np.flatnonzero(~suspect))
+    return offset
+
+
+def _offset_of_column(sinogram: FloatArray, column: int, trusted: NDArray[np.intp]) -> float:
+    right = int(np.searchsorted(trusted, column))
+    if right < 2 or right > trusted.size - 2:
+        return 0.0
+    nodes = trusted[right - 2 : right + 2]
+    others = sinogram[:, nodes].astype(np.float64)
+    lagrange = [np.prod([(column - b) / (a - b) for b in nodes if b != a]) for a in nodes]
+    deviation = sinogram[:, column] - others @ np.array(lagrange)
+    roughness = np.abs(np.diff(others, axis=1)[:, [0, 2]] / np.diff(nodes)[[0, 2]]).sum(axis=1)
+    smooth = deviation[roughness <= np.median(roughness)]
+    offset = float(np.median(smooth))
+    uncertainty = 1.2533 * _MAD_TO_STD * float(np.median(np.abs(smooth - offset))) / np.sqrt(smooth.size)
+    return offset if abs(offset) > 3.0 * uncertainty else 0.0
 
 
 def _check_frames(counts: FloatArray, flat: FloatArray, dark: FloatArray) -> None:

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cathoscope.flow.steps import mixture, projections, spectra
+from cathoscope.flow.steps import geometry, mixture, projections, spectra, volumes
 from cathoscope.flow.steps.opening import open_measurement, open_start
 from cathoscope.flow.steps.technique import Technique
+
+# A volume that another program reconstructed comes without projections from which its noise could be found.
+_NOISE = ("attenuation_std",)
+
+_TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS)
 
 TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
     {
         "tomography": Technique(
-            "Tomography", projections.STEPS, targets=projections.TARGETS, fixable=projections.FIXABLE
+            "Tomography",
+            projections.STEPS,
+            targets=("attenuation",),
+            fixable=geometry.FIXABLE,
+            if_possible=_NOISE,
         ),
         "xanes-tomography": Technique(
             "XANES tomography",
-            (*projections.STEPS, *spectra.STEPS),
-            targets=(*projections.TARGETS, *spectra.TARGETS),
-            fixable=projections.FIXABLE,
+            (*_TOMOGRAPHY, *spectra.STEPS),
+            targets=("attenuation", *spectra.TARGETS),
+            fixable=geometry.FIXABLE,
+            if_possible=_NOISE,
         ),
         "spectromicroscopy": Technique(
             "Spectromicroscopy", mixture.STEPS, targets=mixture.TARGETS, if_possible=mixture.IF_POSSIBLE

@@ -1,0 +1,215 @@
+"""Geometry of every scan: angles, beam intensity, rotation axis by two methods, jitter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.parallel import SLAB_ROWS, run_slabs
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import RAW, Context, Step
+from cathoscope.flow.raw import RawMeasurement, ScanIndex
+from cathoscope.flow.recipe import TomographySection
+from cathoscope.flow.steps.projections import (
+    Floats,
+    bad_pixels_of,
+    n_rows_of,
+    optical_depth_of_rows,
+    optical_depth_of_transmission,
+    transmission_of_rows,
+)
+from cathoscope.tomography.align import AxisEstimate, rotation_axis_from_centre_of_mass, rotation_axis_from_mirror
+from cathoscope.tomography.correct import (
+    beam_intensity_from_open_columns,
+    open_columns_from_transmission,
+    stripes_removed,
+)
+
+
+@dataclass(frozen=True)
+class ScanGeometry:
+    """What the survey of one scan finds: per projection angle, beam and jitter, and the axis by two methods."""
+
+    angle: NDArray[np.float64]
+    beam: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    axis: float
+    std: float
+    check: float
+    remarks: tuple[str, ...]
+
+
+def survey(context: Context) -> xr.Dataset:
+    """Angle, beam intensity, rotation axis and jitter of every scan, from some rows of each."""
+    raw = context.raw
+    found: dict[ScanIndex, ScanGeometry] = {}
+    failed: dict[ScanIndex, str] = {}
+    context.progress.start(f"{context.name}: geometry", len(raw.scans), "scans")
+
+    def look(index: ScanIndex) -> None:
+        try:
+            found[index] = _survey_scan(raw.scans[index], bad_pixels_of(context, index), context.section.tomography)
+        except MeasurementError as error:
+            failed[index] = error.problem
+        context.progress.advance()
+
+    run_slabs(look, sorted(raw.scans), threads=context.resources.threads)
+    context.progress.finish()
+    set_aside = [raw.put_aside(index, reason) for index, reason in sorted(failed.items())]
+    if not found:
+        raise MeasurementError("no scan has a usable geometry", where=context.name, found="; ".join(failed.values()))
+    return _geometry_dataset(raw, found, set_aside)
+
+
+def _survey_scan(scan: xr.Dataset, bad: NDArray[np.bool_], section: TomographySection) -> ScanGeometry:
+    angle = np.asarray(scan["angle"].values, dtype=np.float64)
+    blocks = _survey_blocks(n_rows_of(scan), section.survey_rows)
+    beam = np.ones(angle.size)
+    if "pages" in scan.variables:
+        depth = np.concatenate([optical_depth_of_rows(scan, rows, bad, beam, section) for rows in blocks], axis=1)
+        return _geometry_of(angle, beam, depth, section)
+    pieces = [transmission_of_rows(scan, rows, bad, section) for rows in blocks]
+    transmission = np.concatenate([piece[0] for piece in pieces], axis=1)
+    open_columns = open_columns_from_transmission(transmission=transmission)
+    if section.normalise_beam and open_columns is not None:
+        beam = beam_intensity_from_open_columns(transmission=transmission, open_columns=open_columns)
+    depth = optical_depth_of_transmission(transmission, np.concatenate([piece[1] for piece in pieces]), beam)
+    return _geometry_of(angle, beam, depth, section)
+
+
+def _survey_blocks(n_rows: int, wanted: int) -> list[slice]:
+    """Blocks of rows spread over the detector; every row is a tomogram of its own, so any will do."""
+    if n_rows <= wanted:
+        return [slice(0, n_rows)]
+    count = max(wanted // SLAB_ROWS, 1)
+    starts = np.linspace(0, n_rows - SLAB_ROWS, count).astype(int)
+    return [slice(start, start + SLAB_ROWS) for start in starts.tolist()]
+
+
+# Mirrored projections are compared in this many bands of rows: structure along the axis helps to register them.
+_MIRROR_BANDS = 8
+
+
+def _geometry_of(
+    angle: NDArray[np.float64], beam: NDArray[np.float64], depth: Floats, section: TomographySection
+) -> ScanGeometry:
+    # A stripe is mass that does not move with the sample, and would pull the axis towards it.
+    rows = stripes_removed(np.ascontiguousarray(depth.transpose(1, 0, 2)), section.stripes)
+    column_sum = rows.sum(axis=0, dtype=np.float64)
+    noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
+    mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
+    groups = np.array_split(rows, min(_MIRROR_BANDS, len(rows)))
+    bands = np.stack([group.sum(axis=0, dtype=np.float64) for group in groups])
+    mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
+    chosen, check, std = _choose_axis(mass, mirror)
+    remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
+    shift = _jitter_share(chosen, section) * chosen.jitter
+    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, remarks)
+
+
+def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[AxisEstimate, float, float]:
+    """The estimate to use, the axis of the other one, and the uncertainty.
+
+    The centre of mass uses all projections and is preferred, unless it is not to be trusted (the object leaves
+    the view) or disagrees with the mirrored projections, which do not mind a background. Two methods that disagree
+    by more than their errors show an error neither knows of: half their difference is then the uncertainty.
+    """
+    if isinstance(mass, str):
+        if isinstance(mirror, str):
+            raise MeasurementError(f"no rotation axis: {mass}; {mirror}", cure="fix rotation_axis in the recipe")
+        return mirror, np.nan, mirror.std
+    if isinstance(mirror, str):
+        return mass, np.nan, mass.std
+    difference = abs(mass.axis - mirror.axis)
+    # A single pair of mirrored projections carries the jitter of two.
+    agree = difference < 2.0 * np.sqrt(mass.std**2 + mirror.std**2 + 0.5 * mass.rms**2)
+    use_mass = mass.reason is None and (agree or mirror.reason is not None)
+    chosen, other = (mass, mirror) if use_mass else (mirror, mass)
+    doubtful = not agree and other.reason is None
+    return chosen, other.axis, max(chosen.std, 0.5 * difference) if doubtful else chosen.std
+
+
+def _noise_of_column_sums(column_sum: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Noise of each projection's column sums, from their second differences (robust)."""
+    second = np.diff(column_sum, n=2, axis=1)
+    return np.asarray(1.4826 * np.median(np.abs(second), axis=1, keepdims=True) / np.sqrt(6.0))
+
+
+def _attempt(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:
+    try:
+        return estimate()
+    except MeasurementError as error:
+        return error.problem
+
+
+def _reason(estimate: AxisEstimate | str, method: str) -> str | None:
+    problem = estimate if isinstance(estimate, str) else estimate.reason
+    return None if problem is None else f"rotation axis by {method}: {problem}"
+
+
+def _jitter_share(estimate: AxisEstimate, section: TomographySection) -> float:
+    """Share of the centre of mass's scatter that is taken for jitter.
+
+    The scatter is jitter and noise together; the part of its variance that the noise does not explain is the
+    share that, applied as a correction, leaves the smallest error (Wiener).
+    """
+    if section.jitter == "none" or (section.jitter == "auto" and estimate.reason is not None):
+        return 0.0
+    if section.jitter == "centre of mass" or not estimate.rms > 0:
+        return 1.0
+    return float(max(0.0, 1.0 - (estimate.noise_rms / estimate.rms) ** 2))
+
+
+def _geometry_dataset(
+    raw: RawMeasurement, found: dict[ScanIndex, ScanGeometry], set_aside: list[list[str]]
+) -> xr.Dataset:
+    n_projections = max(geometry.angle.size for geometry in found.values())
+    long = {name: np.full((*raw.shape, n_projections), np.nan) for name in ("angle", "beam", "shift")}
+    short = {name: np.full(raw.shape, np.nan) for name in ("axis", "std", "check")}
+    for index, geometry in found.items():
+        for name, values in long.items():
+            one = getattr(geometry, name)
+            values[index][: one.size] = one
+        for name, values in short.items():
+            values[index] = getattr(geometry, name)
+    arrays = [
+        label("angle", long["angle"], (*raw.dims, "projection"), coords=raw.coords),
+        label("beam_intensity", long["beam"], (*raw.dims, "projection"), coords=raw.coords),
+        label("projection_shift", long["shift"], (*raw.dims, "projection"), coords=raw.coords),
+        label("rotation_axis", short["axis"], raw.dims, coords=raw.coords),
+        label("rotation_axis_std", short["std"], raw.dims, coords=raw.coords, std_source="fit covariance"),
+        label("rotation_axis_check", short["check"], raw.dims, coords=raw.coords),
+    ]
+    counts: dict[str, int] = {}
+    for geometry in found.values():
+        for remark in geometry.remarks:
+            counts[remark] = counts.get(remark, 0) + 1
+    arrays[3].attrs |= {
+        "remarks": [f"{remark} ({count} of {len(found)} scans)" for remark, count in sorted(counts.items())],
+        "set_aside": set_aside,
+    }
+    return dataset(arrays)
+
+
+STEPS = (
+    Step(
+        "geometry",
+        survey,
+        needs=(RAW, "bad_pixel_mask"),
+        makes=(
+            "angle",
+            "beam_intensity",
+            "projection_shift",
+            "rotation_axis",
+            "rotation_axis_std",
+            "rotation_axis_check",
+        ),
+        choices=("tomography",),
+    ),
+)
+FIXABLE = ("rotation_axis", "projection_shift", "beam_intensity")
