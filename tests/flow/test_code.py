@@ -55,23 +55,21 @@ _NUMBERS = itertools.count()
 @pytest.fixture
 def digest(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Hash of ``step`` in a module with the given text."""
-    loaded = []
 
     def digest(text: str) -> str:
-        file = tmp_path / f"steps_{next(_NUMBERS)}.py"
+        file = tmp_path / str(next(_NUMBERS)) / "steps_under_test.py"
+        file.parent.mkdir()
         file.write_text(text)
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[file.stem] = module
-        loaded.append(file.stem)
         spec.loader.exec_module(module)
         return digest_of_code(module.step)
 
     yield digest
-    for name in loaded:
-        del sys.modules[name]
+    del sys.modules["steps_under_test"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import xarray as xr
 
 from cathoscope.core.parallel import Resources, Silent
@@ -13,6 +14,7 @@ from cathoscope.core.study import Study
 from cathoscope.flow.check import check_recipe
 from cathoscope.flow.recipe import Recipe, load_recipe
 from cathoscope.flow.run import RunOutcome, run
+from cathoscope.tomography.correct import stripes_removed
 from cathoscope.tomography.reconstruct import plan_reconstruction, reconstruct
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "real" / "first-light.toml"
@@ -73,20 +75,15 @@ def test_gold_remark_says_that_the_pillar_leaves_the_view(outcome: RunOutcome) -
     assert any("centre of mass" in remark and "varies" in remark for remark in remarks)
 
 
-def test_gold_projects_back_onto_its_projections(outcome: RunOutcome, data_folder: Path) -> None:
-    """Reconstructing the difference of two slices is the difference of their reconstructions."""
+def test_gold_volume_is_what_its_projections_give_one_row_at_a_time(outcome: RunOutcome, data_folder: Path) -> None:
     gold = result(outcome, "gold")
-    from cathoscope.io import open_raw
-
     files = sorted((data_folder / "imaging/npg-nanotomo-tomo77/tiff_sequence").glob("*.tiff"))
-    pages = open_raw(files)["pages"][:, 40:42].values.astype(np.float32)
-    plan = plan_reconstruction(np.linspace(0.0, 180.0, len(files)), pages.shape[2])
-    difference = reconstruct(plan, (pages[:, 1] - pages[:, 0])[None], float(gold["rotation_axis"]), None, 1.0)[0]
-    stored = gold["attenuation"][40:42].values
-    # Stripes are removed in the stored volume only, by a constant per column.
-    inside = np.s_[25:60, 25:60]
-    residual = (stored[1] - stored[0] - difference)[inside]
-    assert residual.std() < 0.2 * (stored[1] - stored[0])[inside].std()
+    plan = plan_reconstruction(np.linspace(0.0, 180.0, len(files)), gold.sizes["x"])
+    for row in (3, 40, 78):
+        page = np.stack([tifffile.imread(file)[row] for file in files])
+        sinogram = stripes_removed(page[None], "gain")
+        alone = reconstruct(plan, sinogram, float(gold["rotation_axis"]), None, 1.0)[0]
+        np.testing.assert_allclose(gold["attenuation"][row].values, alone, atol=1e-5 * np.abs(alone).max())
 
 
 def test_plume_is_explained_by_two_valences(outcome: RunOutcome) -> None:
@@ -98,8 +95,10 @@ def test_plume_is_explained_by_two_valences(outcome: RunOutcome) -> None:
     # Fe(III) has its white line above Fe(II) (L3 edge).
     oxidised, reduced = energy[np.argmax(spectra, axis=1)]
     assert 1.0 < oxidised - reduced < 2.0
+    # Where there is iron, the two valences leave little of what varies with energy.
     signal = plume["optical_depth"].std("energy").values
-    assert np.median(plume["mixture_residual"].values) < 0.4 * np.median(signal)
+    iron = signal > np.quantile(signal, 0.8)
+    assert np.median(plume["mixture_residual"].values[iron] / signal[iron]) < 0.4
     weights = plume["component_weight"].values
     assert (weights >= 0).all()
     assert int(plume["singular_value"].attrs["count_above_noise"]) >= 2

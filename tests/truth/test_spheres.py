@@ -44,8 +44,8 @@ def test_edge_jump_is_unbiased_with_an_honest_sigma(rows: dict[str, Comparison])
 
 
 def test_geometry_is_found(rows: dict[str, Comparison]) -> None:
-    assert rows["rotation_axis"].rmse < 0.1
-    assert rows["rotation_axis"].pull_width == pytest.approx(1.0, abs=0.5)
+    assert rows["rotation_axis"].rmse < 0.05
+    assert rows["rotation_axis"].pull_width < 1.5
     # 0.1 px of jitter was put in; the share that is above the noise of the centre of mass is taken out
     assert rows["projection_shift"].rmse < 0.07
     assert rows["beam_intensity"].rmse < 1e-3
@@ -62,12 +62,12 @@ def test_particles_and_bad_pixels_are_found(study: Study) -> None:
 
 def test_attenuation_inside_is_right(study: Study) -> None:
     result, truth = study.read("result", "spheres"), study.read("truth", "spheres")
-    inside = binary_erosion(truth["particle_mask"][0].values, iterations=2)
+    inside = binary_erosion(truth["particle_mask"][0].values, iterations=4)
     for energy in (0, 18, 29):
         error = (result["attenuation"][0, energy].values - truth["attenuation"][0, energy].values)[inside]
         assert abs(error.mean()) < 0.02 * truth["attenuation"][0, energy].values[inside].mean()
-        # The noise from half-sets is that of the error, deep inside where no edge rings.
-        assert error.std() == pytest.approx(float(result["attenuation_std"][0, energy]), rel=0.3)
+        # Half-sets see the noise; the error has the ringing of the edges and uncorrected jitter besides.
+        assert 0.7 * error.std() < float(result["attenuation_std"][0, energy]) < 1.05 * error.std()
 
 
 def test_heating_lowers_the_white_line_as_it_was_made_to(study: Study) -> None:

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import symtable
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -39,10 +40,10 @@ def _collect(piece: Callable[..., Any] | type, local: dict[str, str], modules: s
     name = f"{piece.__module__}.{piece.__qualname__}"
     if name in local:
         return
-    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(piece)))
-    local[name] = _dump(tree)
+    source = inspect.cleandoc("\n" + inspect.getsource(piece))
+    local[name] = _dump(ast.parse(source))
     words = vars(sys.modules[piece.__module__])
-    for word in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
+    for word in sorted(_global_words(source)):
         value = words.get(word)
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         if isinstance(value, int | float | str | tuple):
@@ -54,6 +55,22 @@ def _collect(piece: Callable[..., Any] | type, local: dict[str, str], modules: s
                 _collect(value, local, modules)
         elif _counts(home):
             modules.add(home)
+
+
+def _global_words(source: str) -> set[str]:
+    """Names that a function or class takes from its module; a local variable of the same name is another thing."""
+    words: set[str] = set()
+    tables = [symtable.symtable(source, "step", "exec")]
+    while tables:
+        table = tables.pop()
+        tables.extend(table.get_children())
+        is_outermost = table.get_type() == "module"
+        words |= {
+            word.get_name()
+            for word in table.get_symbols()
+            if word.is_referenced() and (is_outermost or word.is_global())
+        }
+    return words
 
 
 def _counts(module: str) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.tomography.pixel_kernels import fill_from_neighbours, neighbourhood_median
+from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, neighbourhood_median
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -23,7 +23,7 @@ _DEAD_FRACTION = 0.2
 _OPEN_COLUMN_SIGMA = 5.0
 _UNEVEN_FLATS = 0.02
 _FEWEST_OPEN_COLUMNS = 4
-_STRIPE_WINDOW = 9  # columns
+_STRIPE_REACH = 4  # columns on either side
 _STRIPE_SIGMA = 5.0
 
 StripeMethod = Literal["none", "gain", "sorting", "all"]
@@ -321,7 +321,7 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     r"""Constant that a wrong gain adds to the optical depth of each column, ``[column]``; zero where none is found.
 
     A sample moves over the columns as it turns, so its deviation from the neighbouring columns has hardly a
-    constant part. Columns whose median deviation from the median of 9 neighbours is above 5 times the robust
+    constant part. Columns whose median deviation from the median of their 8 neighbours is above 5 times the robust
     scatter of all such medians are suspects. The offset of a suspect is the median over projections of its deviation
     from the cubic through the two nearest unsuspected columns on either side, in the half of the projections in which
     those are smoothest: where the rim of the sample lingers, a column deviates without a stripe. An offset counts
@@ -332,7 +332,9 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     sinogram
         Optical depth of one row, ``[projection, column]``.
     """
-    deviation = sinogram - median_filter(sinogram, size=(1, _STRIPE_WINDOW), mode="nearest")
+    sinogram = np.ascontiguousarray(sinogram, dtype=np.float32)
+    deviation = np.empty_like(sinogram)
+    deviation_from_neighbours(sinogram, _STRIPE_REACH, deviation)
     middle = np.median(deviation, axis=0)
     scatter = _MAD_TO_STD * float(np.median(np.abs(middle - np.median(middle))))
     # a median of n values has sqrt(pi / 2 n) times their standard deviation

@@ -58,3 +58,23 @@ def fill_from_neighbours(image, bad, alone):  # type: ignore[no-untyped-def]
             else:
                 chosen = np.sort(good[:count])
                 image[row, column] = 0.5 * (chosen[(count - 1) // 2] + chosen[count // 2])
+
+
+@njit(cache=True, nogil=True)
+def deviation_from_neighbours(sinogram, reach, deviation):  # type: ignore[no-untyped-def]
+    """Each value minus the median of up to ``reach`` values on either side in its projection, itself left out.
+
+    ``sinogram`` to ``deviation``, both [projection, column]. Leaving the value itself out keeps the median of an
+    even number, which on a slope lies on the slope.
+    """
+    n_projections, n_columns = sinogram.shape
+    for projection in range(n_projections):
+        values = sinogram[projection]
+        for column in range(n_columns):
+            near = min(reach, column, n_columns - 1 - column)
+            window = np.empty(2 * near, values.dtype)
+            window[:near] = values[column - near : column]
+            window[near:] = values[column + 1 : column + near + 1]
+            window.sort()
+            middle = 0.5 * (window[near - 1] + window[near]) if near else values[column]
+            deviation[projection, column] = values[column] - middle

@@ -18,7 +18,7 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
     {
         "tomography": Technique(
             "Tomography",
-            projections.STEPS,
+            _TOMOGRAPHY,
             targets=("attenuation",),
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,

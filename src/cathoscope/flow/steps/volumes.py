@@ -197,4 +197,3 @@ STEPS = (
         choices=("tomography",),
     ),
 )
-TARGETS = ("attenuation", "attenuation_std")
