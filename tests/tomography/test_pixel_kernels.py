@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import median_filter
 
-from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, neighbourhood_median
+from cathoscope.tomography.pixel_kernels import (
+    deviation_from_neighbours,
+    fill_from_neighbours,
+    neighbourhood_median,
+    remove_zingers,
+)
 
 IMAGES = arrays(np.float32, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.floats(-1e3, 1e3, width=32))
 
@@ -62,6 +67,11 @@ def test_a_slope_deviates_nowhere_and_a_wrong_gain_by_itself() -> None:
 def test_compiled_and_python_agree() -> None:
     rng = np.random.default_rng(3)
     image = rng.normal(size=(6, 7)).astype(np.float32)
+    frames = [rng.poisson(100.0, (3, 6, 7)).astype(np.float32) for _ in range(2)]
+    frames[0][1, 2, 3] = 4000.0
+    frames[1][...] = frames[0]
+    assert remove_zingers(frames[0], 8.0, 1.0) == remove_zingers.py_func(frames[1], 8.0, 1.0) == 1
+    np.testing.assert_array_equal(*frames)
     deviations = [np.empty_like(image), np.empty_like(image)]
     deviation_from_neighbours(image, 4, deviations[0])
     deviation_from_neighbours.py_func(image, 4, deviations[1])

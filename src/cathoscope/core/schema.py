@@ -54,6 +54,7 @@ _SPECS = (
     # tomography
     ArraySpec("beam_intensity", (*_CONDITION, "projection"), "1", "f", "Open-beam intensity relative to the flats"),
     ArraySpec("bad_pixel_mask", ("temperature", "row", "column"), "1", "b", "Dead, hot or unstable detector pixels"),
+    ArraySpec("stripe_offset", ("temperature", "row", "column"), "1", "f", "Optical depth added by a wrong pixel gain"),
     ArraySpec("rotation_axis", _CONDITION, "px", "f", "Detector column of the rotation axis, pixel centres at 0, 1, 2"),
     ArraySpec("rotation_axis_check", _CONDITION, "px", "f", "Rotation axis by a second, independent method"),
     ArraySpec("projection_shift", (*_CONDITION, "projection"), "px", "f", "Horizontal jitter of each projection"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, neighbourhood_median
+from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, remove_zingers
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -216,17 +216,8 @@ def zingers_removed(*, counts: FloatArray, threshold_sigma: float = 8.0, gain: f
         Counts per detected photon.
     """
     cleaned = counts.astype(np.float32)
-    n_replaced = 0
-    local = np.empty(cleaned.shape[1:], dtype=np.float32)
-    for frame in cleaned:
-        neighbourhood_median(frame, local)
-        excess = frame - local
-        scatter = _MAD_TO_STD * float(np.median(np.abs(excess)))
-        noise = np.maximum(np.sqrt(gain * np.maximum(local, 1.0)), scatter)
-        # a bright pixel is one whose neighbours are not bright: edges rise over several pixels
-        zinger = excess > threshold_sigma * noise
-        n_replaced += int(zinger.sum())
-        frame[zinger] = local[zinger]
+    # a bright pixel is one whose neighbours are not bright: edges rise over several pixels
+    n_replaced = int(remove_zingers(cleaned, threshold_sigma, gain))
     return cleaned, n_replaced
 
 

@@ -17,17 +17,17 @@ from cathoscope.flow.raw import RawMeasurement, ScanIndex
 from cathoscope.flow.recipe import TomographySection
 from cathoscope.flow.steps.projections import (
     Floats,
-    bad_pixels_of,
+    at_temperature,
     n_rows_of,
     optical_depth_of_rows,
     optical_depth_of_transmission,
+    sinogram_of_depth,
     transmission_of_rows,
 )
 from cathoscope.tomography.align import AxisEstimate, rotation_axis_from_centre_of_mass, rotation_axis_from_mirror
 from cathoscope.tomography.correct import (
     beam_intensity_from_open_columns,
     open_columns_from_transmission,
-    stripes_removed,
 )
 
 
@@ -53,7 +53,8 @@ def survey(context: Context) -> xr.Dataset:
 
     def look(index: ScanIndex) -> None:
         try:
-            found[index] = _survey_scan(raw.scans[index], bad_pixels_of(context, index), context.section.tomography)
+            bad, offset = (at_temperature(context, name, index) for name in ("bad_pixel_mask", "stripe_offset"))
+            found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography)
         except MeasurementError as error:
             failed[index] = error.problem
         context.progress.advance()
@@ -66,20 +67,22 @@ def survey(context: Context) -> xr.Dataset:
     return _geometry_dataset(raw, found, set_aside)
 
 
-def _survey_scan(scan: xr.Dataset, bad: NDArray[np.bool_], section: TomographySection) -> ScanGeometry:
+def _survey_scan(scan: xr.Dataset, bad: NDArray[np.bool_], offset: Floats, section: TomographySection) -> ScanGeometry:
     angle = np.asarray(scan["angle"].values, dtype=np.float64)
     blocks = _survey_blocks(n_rows_of(scan), section.survey_rows)
     beam = np.ones(angle.size)
     if "pages" in scan.variables:
         depth = np.concatenate([optical_depth_of_rows(scan, rows, bad, beam, section) for rows in blocks], axis=1)
-        return _geometry_of(angle, beam, depth, section)
-    pieces = [transmission_of_rows(scan, rows, bad, section) for rows in blocks]
-    transmission = np.concatenate([piece[0] for piece in pieces], axis=1)
-    open_columns = open_columns_from_transmission(transmission=transmission)
-    if section.normalise_beam and open_columns is not None:
-        beam = beam_intensity_from_open_columns(transmission=transmission, open_columns=open_columns)
-    depth = optical_depth_of_transmission(transmission, np.concatenate([piece[1] for piece in pieces]), beam)
-    return _geometry_of(angle, beam, depth, section)
+    else:
+        pieces = [transmission_of_rows(scan, rows, bad, section) for rows in blocks]
+        transmission = np.concatenate([piece[0] for piece in pieces], axis=1)
+        open_columns = open_columns_from_transmission(transmission=transmission)
+        if section.normalise_beam and open_columns is not None:
+            beam = beam_intensity_from_open_columns(transmission=transmission, open_columns=open_columns)
+        depth = optical_depth_of_transmission(transmission, np.concatenate([piece[1] for piece in pieces]), beam)
+    # A stripe is mass that does not move with the sample, and would pull the axis towards it.
+    sinogram = sinogram_of_depth(depth, np.concatenate([offset[rows] for rows in blocks]), section)
+    return _geometry_of(angle, beam, sinogram, section)
 
 
 def _survey_blocks(n_rows: int, wanted: int) -> list[slice]:
@@ -96,14 +99,12 @@ _MIRROR_BANDS = 8
 
 
 def _geometry_of(
-    angle: NDArray[np.float64], beam: NDArray[np.float64], depth: Floats, section: TomographySection
+    angle: NDArray[np.float64], beam: NDArray[np.float64], sinogram: Floats, section: TomographySection
 ) -> ScanGeometry:
-    # A stripe is mass that does not move with the sample, and would pull the axis towards it.
-    rows = stripes_removed(np.ascontiguousarray(depth.transpose(1, 0, 2)), section.stripes)
-    column_sum = rows.sum(axis=0, dtype=np.float64)
+    column_sum = sinogram.sum(axis=0, dtype=np.float64)
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
     mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
-    groups = np.array_split(rows, min(_MIRROR_BANDS, len(rows)))
+    groups = np.array_split(sinogram, min(_MIRROR_BANDS, len(sinogram)))
     bands = np.stack([group.sum(axis=0, dtype=np.float64) for group in groups])
     mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
     chosen, check, std = _choose_axis(mass, mirror)
@@ -200,7 +201,7 @@ STEPS = (
     Step(
         "geometry",
         survey,
-        needs=(RAW, "bad_pixel_mask"),
+        needs=(RAW, "bad_pixel_mask", "stripe_offset"),
         makes=(
             "angle",
             "beam_intensity",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cathoscope.core.parallel import SLAB_ROWS
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.parallel import SLAB_ROWS, row_slabs, run_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import ScanIndex
@@ -17,6 +20,8 @@ from cathoscope.tomography.correct import (
     bad_pixels_from_flats,
     fill_bad_pixels,
     optical_depth_from_transmission,
+    stripe_offsets_from_sinogram,
+    stripes_removed,
     transmission_from_counts,
     zingers_removed,
 )
@@ -101,10 +106,16 @@ def n_columns_of(scan: xr.Dataset) -> int:
     return int(scan.sizes["column"])
 
 
-def bad_pixels_of(context: Context, index: ScanIndex) -> NDArray[np.bool_]:
-    """Bad pixels [row, column] at the temperature of one scan."""
-    mask = context.data["bad_pixel_mask"]
-    return np.asarray(mask[index[: mask.ndim - 2]].values)
+def at_temperature(context: Context, name: str, index: ScanIndex) -> NDArray[Any]:
+    """Map [row, column] of an array ``name`` that has one for every temperature, for the scan at ``index``."""
+    maps = context.data[name]
+    return np.asarray(maps[index[: maps.ndim - 2]].values)
+
+
+def sinogram_of_depth(depth: Floats, offset: Floats, section: TomographySection) -> Floats:
+    """Optical depth [row, projection, column] without stripes, from [projection, row, column] and the gain offsets."""
+    sinogram = np.ascontiguousarray(depth.transpose(1, 0, 2)) - offset[:, None, :]
+    return stripes_removed(sinogram, section.stripes) if section.stripes in ("sorting", "all") else sinogram
 
 
 def bad_pixels(context: Context) -> xr.Dataset:
@@ -133,4 +144,50 @@ def _bad_pixels_of_rows(scan: xr.Dataset, rows: slice) -> NDArray[np.bool_]:
     return np.asarray(mask[inner])
 
 
-STEPS = (Step("bad pixels", bad_pixels, needs=(RAW,), makes=("bad_pixel_mask",)),)
+# Stripes are looked for where the sample is thinnest, below the edge, in this many scans per temperature.
+_STRIPE_SCANS = 3
+
+
+def stripe_offsets(context: Context) -> xr.Dataset:
+    """What wrong gains add to the optical depth, one map for all energies of a temperature.
+
+    A gain does not depend on the energy. Found apart at every energy, a stripe would be removed at one and missed at
+    the next, and leave its mark in the spectra.
+    """
+    raw = context.raw
+    conditions = [dim for dim in raw.dims if dim == "temperature"]
+    shape = (*(raw.coords[dim].size for dim in conditions), n_rows_of(raw.first), n_columns_of(raw.first))
+    offset = np.zeros(shape, dtype=np.float32)
+    wanted = context.section.tomography.stripes == "gain"
+    bytes_per_row = 40.0 * max(scan.sizes["projection"] for scan in raw.scans.values()) * shape[-1]
+    slabs = row_slabs(shape[-2], bytes_per_row=bytes_per_row, resources=context.resources) if wanted else []
+    units = [(condition, rows) for condition in np.ndindex(shape[:-2]) for rows in slabs]
+    context.progress.start(f"{context.name}: stripes", len(units), "slabs")
+
+    def look(unit: tuple[ScanIndex, slice]) -> None:
+        condition, rows = unit
+        found: list[Floats] = []
+        for index in sorted(raw.scans):
+            if index[: len(condition)] == condition and len(found) < _STRIPE_SCANS:
+                with contextlib.suppress(MeasurementError):  # the survey names and sets aside what cannot be read
+                    found.append(_stripes_of_rows(context, index, rows))
+        if found:
+            offset[condition][rows] = np.median(found, axis=0)
+        context.progress.advance()
+
+    run_slabs(look, units, threads=context.resources.threads)
+    context.progress.finish()
+    return dataset([label("stripe_offset", offset, (*conditions, "row", "column"), coords=raw.coords)])
+
+
+def _stripes_of_rows(context: Context, index: ScanIndex, rows: slice) -> Floats:
+    scan, section = context.raw.scans[index], context.section.tomography
+    bad, beam = at_temperature(context, "bad_pixel_mask", index), np.ones(scan.sizes["projection"])
+    depth = optical_depth_of_rows(scan, rows, bad, beam, section)
+    return np.stack([stripe_offsets_from_sinogram(sinogram=depth[:, row]) for row in range(depth.shape[1])])
+
+
+STEPS = (
+    Step("bad pixels", bad_pixels, needs=(RAW,), makes=("bad_pixel_mask",)),
+    Step("stripes", stripe_offsets, needs=(RAW, "bad_pixel_mask"), makes=("stripe_offset",), choices=("tomography",)),
+)

@@ -17,8 +17,14 @@ from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
 from cathoscope.flow.recipe import TomographySection
 from cathoscope.flow.steps.opening import pixel_size_of
-from cathoscope.flow.steps.projections import Floats, bad_pixels_of, n_columns_of, n_rows_of, optical_depth_of_rows
-from cathoscope.tomography.correct import stripes_removed
+from cathoscope.flow.steps.projections import (
+    Floats,
+    at_temperature,
+    n_columns_of,
+    n_rows_of,
+    optical_depth_of_rows,
+    sinogram_of_depth,
+)
 from cathoscope.tomography.reconstruct import Plan, noise_std_from_half_sets, plan_reconstruction, reconstruct
 
 
@@ -32,6 +38,7 @@ class ScanInputs:
     shift: NDArray[np.float64]
     beam: NDArray[np.float64]
     bad: NDArray[np.bool_]
+    offset: Floats
     pixel_size: float
 
 
@@ -55,7 +62,8 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
         axis=axis,
         shift=per_projection("projection_shift"),
         beam=per_projection("beam_intensity"),
-        bad=bad_pixels_of(context, index),
+        bad=at_temperature(context, "bad_pixel_mask", index),
+        offset=at_temperature(context, "stripe_offset", index),
         pixel_size=pixel_size_of(raw),
     )
 
@@ -63,8 +71,7 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
 def sinogram_of_rows(inputs: ScanInputs, rows: slice, section: TomographySection) -> Floats:
     """Optical depth [row, projection, column] of a block of rows, stripes removed."""
     depth = optical_depth_of_rows(inputs.scan, rows, inputs.bad, inputs.beam, section)
-    sinogram = np.ascontiguousarray(depth.transpose(1, 0, 2))
-    return stripes_removed(sinogram, section.stripes)
+    return sinogram_of_depth(depth, inputs.offset[rows], section)
 
 
 def noise(context: Context) -> xr.Dataset:
@@ -185,14 +192,14 @@ STEPS = (
     Step(
         "noise",
         noise,
-        needs=(RAW, "bad_pixel_mask", "beam_intensity", "projection_shift", "rotation_axis"),
+        needs=(RAW, "bad_pixel_mask", "stripe_offset", "beam_intensity", "projection_shift", "rotation_axis"),
         makes=("attenuation_std",),
         choices=("tomography",),
     ),
     Step(
         "reconstruction",
         volumes,
-        needs=(RAW, "bad_pixel_mask", "beam_intensity", "projection_shift", "rotation_axis"),
+        needs=(RAW, "bad_pixel_mask", "stripe_offset", "beam_intensity", "projection_shift", "rotation_axis"),
         makes=("attenuation",),
         choices=("tomography",),
     ),
