@@ -73,7 +73,9 @@ def main() -> int:
     print(f"{'reader':34s}{'memory, MB':>12s}{'CPU, s':>10s}")
     print(f"{'cathoscope, rows only':34s}{ours[0]:12.0f}{ours[1]:10.2f}")
     print(f"{'whole stack, then rows':34s}{peer[0]:12.0f}{peer[1]:10.2f}")
-    print(f"ratio: memory {peer[0] / ours[0]:.0f}x, CPU {peer[1] / ours[1]:.1f}x; must hold: below {MOST_MEMORY:.0f} MB")
+    print(
+        f"ratio: memory {peer[0] / ours[0]:.0f}x, CPU {peer[1] / ours[1]:.1f}x; must hold: below {MOST_MEMORY:.0f} MB"
+    )
     return int(ours[0] > MOST_MEMORY)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # Commands import what they need when they run: numerical libraries take seconds to load, and help should not.
 
 _EXIT_CODES = (
-    "Exit codes: 0 all well; 1 unexpected; 2 the recipe is wrong; 3 a measurement cannot be used; "
+    "Exit codes: 0 all well; 2 the recipe or the command line is wrong; 3 a measurement cannot be used; "
     "4 the study cannot be read or written; 130 stopped."
 )
 
@@ -190,11 +191,17 @@ def compare_command(
 
     rows = compare(Study.open(study))
     if as_json:
-        _out.print_json(json.dumps([row.record() for row in rows], allow_nan=True))
+        records = [{key: _strict(value) for key, value in row.record().items()} for row in rows]
+        _out.print_json(json.dumps(records, allow_nan=False))
         return
     _out.print("result minus truth; pull = error / sigma, which should be 0 ± 1", highlight=False)
     for measurement in dict.fromkeys(row.measurement for row in rows):
         _print_comparison(measurement, [row for row in rows if row.measurement == measurement])
+
+
+def _strict(value: Any) -> Any:
+    """JSON knows no NaN: what could not be computed is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_comparison(measurement: str, rows: list[Comparison]) -> None:

@@ -41,7 +41,7 @@ files = "{files}"
 def test_a_single_scan_gives_a_volume_near_its_truth(write_recipe: RecipeWriter, spheres: Path) -> None:
     outcome, study = run_recipe(write_recipe(single()), spheres)
     assert outcome.failed == []
-    assert outcome.measurements[0].computed == ["bad pixels", "geometry", "reconstruction", "noise"]
+    assert outcome.measurements[0].computed == ["bad pixels", "stripes", "geometry", "reconstruction", "noise"]
     result = study.read("result", "rod")
     assert result["attenuation"].dims == ("z", "y", "x")
     truth = Study.open(spheres / "study.zarr").read("truth", "spheres").isel(temperature=0, energy=26)
@@ -62,7 +62,7 @@ def test_a_fixed_value_is_used_as_it_is_and_marked_as_stated(write_recipe: Recip
     assert result["projection_shift"].dims == ()
     assert "angle" not in result.coords
     again, _ = run_recipe(write_recipe(single(choices.replace("19.5", "20.5"))), spheres)
-    assert again.measurements[0].cached == ["bad pixels"]
+    assert again.measurements[0].cached == ["bad pixels", "stripes"]
     assert study.read("result", "rod")["rotation_axis"].item() == 20.5
 
 

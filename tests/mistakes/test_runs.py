@@ -29,6 +29,7 @@ RecipeWriter = Callable[..., Path]
 
 ALL_STEPS = [
     "bad pixels",
+    "stripes",
     "geometry",
     "reconstruction",
     "noise",
@@ -110,7 +111,7 @@ def test_a_disk_that_fills_up_within_a_step_costs_only_the_slab_it_hit(
     assert 1 <= len(done) < 3
     assert not (study / "result" / "spheres" / "attenuation").exists()
     outcome = run_recipe(recipe, study, data=spheres, resources=two)
-    assert outcome.cached == ALL_STEPS[:2]
+    assert outcome.cached == ALL_STEPS[:3]
     assert result_bytes(study) == result_bytes(undisturbed)
     assert not list((study / "log").glob("work/*"))
 
@@ -176,7 +177,7 @@ def test_ctrl_c_keeps_finished_slabs_and_the_next_run_ends_the_same(
     assert list(study.glob("log/work/*/done/*"))
     assert Study.open(study).log()[-1]["measurements"] == []
     outcome = run_recipe(recipe, study, data=spheres, resources=resources)
-    assert outcome.cached == ALL_STEPS[:2]
+    assert outcome.cached == ALL_STEPS[:3]
     assert result_bytes(study) == result_bytes(undisturbed)
 
 
@@ -217,7 +218,7 @@ def test_a_process_that_is_stopped_and_then_killed_ends_the_same(
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     outcome = run_recipe(recipe, study, data=spheres, resources=Resources(threads=2))
-    assert outcome.cached[:2] == ALL_STEPS[:2]
+    assert outcome.cached[:3] == ALL_STEPS[:3]
     assert outcome.computed
     assert outcome.cached + outcome.computed == ALL_STEPS
     assert result_bytes(study) == result_bytes(undisturbed)
@@ -317,9 +318,9 @@ def test_nothing_is_computed_twice(
 @pytest.mark.parametrize(
     ("choices", "kept"),
     [
-        ("white_line = { edge_width = '2.5 eV' }", 6),
-        ("edge = { minimum_sigma = 6.0 }", 4),
-        ("note = 'rod on its side'", 8),
+        ("white_line = { edge_width = '2.5 eV' }", 7),
+        ("edge = { minimum_sigma = 6.0 }", 5),
+        ("note = 'rod on its side'", 9),
     ],
 )
 def test_a_choice_recomputes_what_depends_on_it(

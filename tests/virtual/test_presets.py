@@ -111,7 +111,7 @@ def test_an_ideal_file_holds_attenuation_times_chord_where_the_truth_says(tmp_pa
 
 
 def test_sizes_keep_the_field_of_view() -> None:
-    assert list(SIZES) == ["small", "medium", "large"]
+    assert list(SIZES) == ["tiny", "small", "medium", "large"]
     assert len({size.columns * size.grid.pixel_size for size in SIZES.values()}) == 1
 
 
@@ -126,7 +126,7 @@ def test_presets_measure_thirty_energies_across_the_edge(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("preset", "size", "seed", "cure"),
-    [("sphere", "small", 1, "--preset spheres"), ("spheres", "huge", 1, "--size small"), ("spheres", "small", -1, "1")],
+    [("sphere", "small", 1, "simulate spheres"), ("spheres", "huge", 1, "--size small"), ("spheres", "small", -1, "1")],
 )
 def test_what_is_not_known_is_refused_with_what_to_type(
     tmp_path: Path, preset: str, size: str, seed: int, cure: str

@@ -20,7 +20,7 @@ class CathoscopeError(Exception):
         What to type or do.
     """
 
-    exit_code = 1
+    exit_code = 2
 
     def __init__(
         self,

@@ -195,7 +195,10 @@ class _Plan:
 
     @classmethod
     def make(cls, name: str, *, size: str, seed: int, options: TxmOptions) -> _Plan:
-        preset, dimensions = _choose("preset", name, PRESETS), _choose("size", size, SIZES)
+        preset, dimensions = (
+            _choose("preset", name, PRESETS, "simulate spheres"),
+            _choose("size", size, SIZES, "--size small"),
+        )
         if seed < 0:
             raise CathoscopeError("a seed cannot be negative", found=str(seed), cure="--seed 1")
         specimen, grid = preset.build(), dimensions.grid
@@ -228,11 +231,9 @@ class _Plan:
         return Path("raw") / f"{self.name}_{self.specimen.temperatures[t]:03.0f}C"
 
 
-def _choose(what: str, name: str, known: Mapping[str, T]) -> T:
+def _choose(what: str, name: str, known: Mapping[str, T], cure: str) -> T:
     if name not in known:
-        raise CathoscopeError(
-            f"unknown {what} {name!r}", expected=" or ".join(known), cure=f"--{what} {next(iter(known))}"
-        )
+        raise CathoscopeError(f"unknown {what} {name!r}", expected=" or ".join(known), cure=cure)
     return known[name]
 
 

@@ -190,7 +190,8 @@ def _geometry_dataset(
     for geometry in found.values():
         for remark in geometry.remarks:
             counts[remark] = counts.get(remark, 0) + 1
-    arrays[3].attrs |= {
+    # On the angles, because they alone can never be fixed in the recipe.
+    arrays[0].attrs |= {
         "remarks": [f"{remark} ({count} of {len(found)} scans)" for remark, count in sorted(counts.items())],
         "set_aside": set_aside,
     }

@@ -84,7 +84,10 @@ def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:
             expected=f"0 <= first < last <= {scan.sizes['row']}",
             found=f"rows = [{start}, {stop}]",
         )
-    return scan.isel(row=slice(start, stop))
+    cropped = scan.isel(row=slice(start, stop))
+    # Where the middle of the whole detector lies among the rows that are left: z counts from there.
+    cropped.attrs["middle_row"] = 0.5 * (scan.sizes["row"] - 1) - start
+    return cropped
 
 
 def _all_files(paths: Sequence[Path]) -> list[Path]:

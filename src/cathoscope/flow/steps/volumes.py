@@ -140,10 +140,11 @@ def volumes(context: Context) -> None:
 
 def _voxel_coords(raw: RawMeasurement) -> dict[str, xr.DataArray]:
     size = pixel_size_of(raw)
-    lengths = {"z": n_rows_of(raw.first), "y": n_columns_of(raw.first), "x": n_columns_of(raw.first)}
-    return {
-        name: label(name, (np.arange(length) - 0.5 * (length - 1)) * size, (name,)) for name, length in lengths.items()
-    }
+    n_rows, n_columns = n_rows_of(raw.first), n_columns_of(raw.first)
+    middle = raw.first.attrs.get("middle_row", 0.5 * (n_rows - 1))
+    across = (np.arange(n_columns) - 0.5 * (n_columns - 1)) * size
+    along = (np.arange(n_rows) - middle) * size
+    return {name: label(name, values, (name,)) for name, values in (("z", along), ("y", across), ("x", across))}
 
 
 def _units(context: Context, raw: RawMeasurement, shape: tuple[int, ...], dims: tuple[str, ...]) -> Iterator[Unit]:
