@@ -18,6 +18,9 @@ TEMPERATURES = np.array([25.0, 180.0])
 FLAGS = {"flag_values": [0, 1, 2, 3, 100], "flag_meanings": "good no_edge no_maximum no_convergence outside_particle"}
 
 
+AXIS_METHODS = {"flag_values": [0, 1, -1], "flag_meanings": "centre_of_mass mirrored_projections not_found"}
+
+
 def _grid(n: int, pixel: float) -> dict[str, np.ndarray]:
     where = (np.arange(n) - (n - 1) / 2) * pixel
     return {"z": where, "y": where, "x": where}
@@ -29,12 +32,15 @@ def geometry_arrays(
     """Rotation axis, jitter and beam of every scan."""
     dims, shape = tuple(conditions), tuple(len(values) for values in conditions.values())
     axis = 31.4 + 0.05 * rng.standard_normal(shape)
+    method = np.zeros(shape, np.int8)
+    method.flat[:1] = 1
     per_projection = (*dims, "projection")
     drift = 1 + 0.02 * np.sin(np.linspace(0, 6, n_projections)) + 0.002 * rng.standard_normal((*shape, n_projections))
     return [
         label("rotation_axis", axis, dims, coords=conditions),
         label("rotation_axis_std", np.full(shape, 0.04), dims, coords=conditions, std_source="fit covariance"),
         label("rotation_axis_check", axis + 0.1 * rng.standard_normal(shape), dims, coords=conditions),
+        label("rotation_axis_method", method, dims, coords=conditions).assign_attrs(AXIS_METHODS),
         label(
             "projection_shift", 0.3 * rng.standard_normal((*shape, n_projections)), per_projection, coords=conditions
         ),
@@ -54,6 +60,7 @@ def tomography_result(seed: int = 1, n: int = 48) -> xr.Dataset:
         [
             *geometry_arrays(rng, {}, 120),
             label("bad_pixel_mask", mask, ("row", "column")),
+            label("stripe_offset", np.where(rng.random((n, n)) > 0.97, 0.03, 0.0), ("row", "column")),
             label("attenuation", volume.astype(np.float32), VOXEL, coords=coords),
             label("attenuation_std", np.float32(0.03), (), std_source="half-set"),
         ]

@@ -35,7 +35,11 @@ UNITLESS = re.compile(
 
 @pytest.mark.parametrize(
     ("technique", "keys"),
-    [("tomography", TOMOGRAPHY), ("xanes-tomography", TOMOGRAPHY | WHITE_LINE), ("spectromicroscopy", STACK)],
+    [
+        ("tomography", TOMOGRAPHY | {"detector"}),
+        ("xanes-tomography", TOMOGRAPHY | WHITE_LINE),
+        ("spectromicroscopy", STACK),
+    ],
 )
 def test_each_technique_has_its_figures(technique: str, keys: set[str], result_of: Callable[[str], xr.Dataset]) -> None:
     assert {panel.key for panel in panels_of(result_of(technique))} == keys
@@ -176,3 +180,32 @@ def test_scale_bar_is_round_and_as_long_as_allowed(limit: float) -> None:
     length = round_length(limit)
     assert f"{length:.0e}"[0] in "125"
     assert length <= limit * (1 + 1e-6) < 2.5 * length * (1 + 1e-6) + limit * 1e-6
+
+
+def test_the_axis_figure_says_which_method_was_used(result_of: Callable[[str], xr.Dataset]) -> None:
+    def caption(data: xr.Dataset) -> str:
+        return next(panel.caption for panel in panels_of(data) if panel.key == "rotation-axis")
+
+    assert "mirrored projections" in caption(result_of("tomography"))
+    many = caption(result_of("xanes-tomography"))
+    assert "centre of mass" in many
+    assert "mirrored projections half a turn apart (1)" in many
+    fixed = result_of("tomography")
+    fixed["rotation_axis_std"] = fixed["rotation_axis_std"] * 0.0
+    assert "fixed in the recipe" in caption(fixed)
+
+
+def test_what_was_not_corrected_has_no_figure(result_of: Callable[[str], xr.Dataset]) -> None:
+    data = result_of("tomography")
+    data["projection_shift"] = data["projection_shift"] * 0.0
+    data["beam_intensity"] = data["beam_intensity"] * 0.0 + 1.0
+    data["stripe_offset"] = data["stripe_offset"] * 0.0
+    data["bad_pixel_mask"] = data["bad_pixel_mask"] & False
+    assert {panel.key for panel in panels_of(data)} == {"attenuation-slices", "rotation-axis"}
+
+
+def test_two_slices_are_no_section_along_the_axis(result_of: Callable[[str], xr.Dataset]) -> None:
+    data = result_of("tomography").isel(z=slice(0, 2))
+    panel = next(panel for panel in panels_of(data) if panel.key == "attenuation-slices")
+    assert len(panel.figure.axes) == 2  # the slice and the colour bar
+    assert "central slice of" in panel.caption

@@ -57,6 +57,7 @@ _SPECS = (
     ArraySpec("stripe_offset", ("temperature", "row", "column"), "1", "f", "Optical depth added by a wrong pixel gain"),
     ArraySpec("rotation_axis", _CONDITION, "px", "f", "Detector column of the rotation axis, pixel centres at 0, 1, 2"),
     ArraySpec("rotation_axis_check", _CONDITION, "px", "f", "Rotation axis by a second, independent method"),
+    ArraySpec("rotation_axis_method", _CONDITION, "1", "i", "Method that found the rotation axis; see flag_meanings"),
     ArraySpec("projection_shift", (*_CONDITION, "projection"), "px", "f", "Horizontal jitter of each projection"),
     ArraySpec("attenuation", (*_CONDITION, *_VOXEL), "1/um", "f", "Linear attenuation coefficient"),
     # spectra

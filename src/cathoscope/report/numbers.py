@@ -118,7 +118,11 @@ def numbers_of(study: Study, measurement: str) -> list[Number]:
     if measurement not in study.measurements("result"):
         return []
     data = study.read("result", measurement)
-    names = [name for name in map(str, data.data_vars) if not _PIXEL_DIMS & set(data[name].dims)]
+    names = [
+        name
+        for name in map(str, data.data_vars)
+        if not _PIXEL_DIMS & set(data[name].dims) and "flag_meanings" not in data[name].attrs
+    ]
     names.sort(key=lambda name: (_ORDER.get(name.removesuffix("_std"), len(_ORDER)), name))  # disks list in any order
     numbers: list[Number] = []
     for name in names:

@@ -226,7 +226,8 @@ def _step_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for item in record.get("measurements") or []:
         name = str(item.get("name", ""))
-        rows += [(name, str(step), f"{float(seconds):.2f} s") for step, seconds in (item.get("seconds") or {}).items()]
+        seconds = item.get("seconds") or {}
+        rows += [(name, str(step), f"{float(seconds[step]):.2f} s") for step in item.get("computed") or seconds]
         rows += [(name, str(step), "kept") for step in item.get("cached") or []]
     return rows
 

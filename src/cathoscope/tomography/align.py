@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ _LARGEST_RIM = 0.05  # optical depth at the rim of the view, relative to the lar
 _HUBER_WIDTH = 1.5  # standard deviations beyond which a residual loses weight
 _SMOOTHING = 1.0  # px; makes cubic interpolation of noisy profiles exact enough
 _LARGEST_GAP_DEG = 6.0  # between a projection and the mirror image it is compared with
+
+
+class AxisMethod(IntEnum):
+    """How a rotation axis was found."""
+
+    CENTRE_OF_MASS = 0
+    MIRRORED_PROJECTIONS = 1
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,12 @@ from cathoscope.flow.steps.projections import (
     sinogram_of_depth,
     transmission_of_rows,
 )
-from cathoscope.tomography.align import AxisEstimate, rotation_axis_from_centre_of_mass, rotation_axis_from_mirror
+from cathoscope.tomography.align import (
+    AxisEstimate,
+    AxisMethod,
+    rotation_axis_from_centre_of_mass,
+    rotation_axis_from_mirror,
+)
 from cathoscope.tomography.correct import (
     beam_intensity_from_open_columns,
     open_columns_from_transmission,
@@ -41,6 +46,7 @@ class ScanGeometry:
     axis: float
     std: float
     check: float
+    method: AxisMethod
     remarks: tuple[str, ...]
 
 
@@ -110,7 +116,8 @@ def _geometry_of(
     chosen, check, std = _choose_axis(mass, mirror)
     remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
     shift = _jitter_share(chosen, section) * chosen.jitter
-    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, remarks)
+    method = AxisMethod.CENTRE_OF_MASS if chosen is mass else AxisMethod.MIRRORED_PROJECTIONS
+    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, method, remarks)
 
 
 def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[AxisEstimate, float, float]:
@@ -172,7 +179,9 @@ def _geometry_dataset(
     n_projections = max(geometry.angle.size for geometry in found.values())
     long = {name: np.full((*raw.shape, n_projections), np.nan) for name in ("angle", "beam", "shift")}
     short = {name: np.full(raw.shape, np.nan) for name in ("axis", "std", "check")}
+    method = np.full(raw.shape, -1, dtype=np.int8)
     for index, geometry in found.items():
+        method[index] = geometry.method
         for name, values in long.items():
             one = getattr(geometry, name)
             values[index][: one.size] = one
@@ -185,7 +194,12 @@ def _geometry_dataset(
         label("rotation_axis", short["axis"], raw.dims, coords=raw.coords),
         label("rotation_axis_std", short["std"], raw.dims, coords=raw.coords, std_source="fit covariance"),
         label("rotation_axis_check", short["check"], raw.dims, coords=raw.coords),
+        label("rotation_axis_method", method, raw.dims, coords=raw.coords),
     ]
+    arrays[-1].attrs |= {
+        "flag_values": [int(method) for method in AxisMethod] + [-1],
+        "flag_meanings": " ".join([*(method.name.lower() for method in AxisMethod), "not_found"]),
+    }
     counts: dict[str, int] = {}
     for geometry in found.values():
         for remark in geometry.remarks:
@@ -210,6 +224,7 @@ STEPS = (
             "rotation_axis",
             "rotation_axis_std",
             "rotation_axis_check",
+            "rotation_axis_method",
         ),
         choices=("tomography",),
     ),

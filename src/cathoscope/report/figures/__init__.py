@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from cathoscope.report.figures import spectra, spectromicroscopy, tomography, xanes
+from cathoscope.report.figures import geometry, spectra, spectromicroscopy, tomography, xanes
 from cathoscope.report.figures.truth import truth_panels
 from cathoscope.report.style import Panel, freeze_layout, journal_style
 
@@ -28,9 +28,10 @@ PANELS: tuple[MakePanel, ...] = (
     spectra.flag_panel,
     spectromicroscopy.residual_panel,
     tomography.slices_panel,
-    tomography.rotation_axis_panel,
-    tomography.jitter_panel,
-    tomography.beam_panel,
+    geometry.rotation_axis_panel,
+    geometry.jitter_panel,
+    geometry.beam_panel,
+    geometry.detector_panel,
 )
 
 

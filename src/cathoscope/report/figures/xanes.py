@@ -257,10 +257,9 @@ def white_line_sigma_panel(data: xr.Dataset) -> Panel | None:
 
 def edge_jump_panel(data: xr.Dataset) -> Panel | None:
     """Cross-sections of the edge jump, with the outline of the particle."""
-    name = next((name for name in ("edge_jump", "optical_depth_jump") if name in data), None)
-    if name is None:
+    if "edge_jump" not in data:
         return None
-    jump = data[name]
+    jump = data["edge_jump"]
     line = "white_line_energy" in data
     slice_index = busiest_slice(data) if line and "z" in jump.dims else jump.sizes.get("z", 1) // 2
     images = [at(jump, temperature=index, z=slice_index).load() for index in range(len(temperatures(jump)))]
