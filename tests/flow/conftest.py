@@ -24,7 +24,7 @@ def make_scan() -> Callable[..., xr.Dataset]:
 
     def make(source: str, energy: float | None = None, *, size: int = 8, remarks: tuple[str, ...] = ()) -> xr.Dataset:
         counts = label("counts", np.ones((3, size, size)), ("projection", "row", "column"))
-        scan = dataset([counts], source=f"/beamline/{source}", remarks=list(remarks), format="fxi")
+        scan = dataset([counts], source=f"/beamline/{source}", digest=source, remarks=list(remarks), format="fxi")
         return scan if energy is None else scan.assign_coords(energy=label("energy", np.float64(energy), ()))
 
     return make

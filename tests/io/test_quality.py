@@ -11,7 +11,7 @@ import xarray as xr
 from cathoscope.core.errors import MeasurementError, SchemaError
 from cathoscope.core.schema import label
 from cathoscope.io import open_raw
-from cathoscope.io.quality import check_projections, count_invalid, drop_dead_frames, order_by_energy
+from cathoscope.io.quality import check_projections, count_invalid, drop_dead_frames
 
 Content = dict[str, Any]
 Writer = Callable[..., Path]
@@ -79,28 +79,3 @@ def test_invalid_pixels_are_counted_exactly() -> None:
         integer[0, :2] = np.iinfo(dtype).max
         assert count_invalid(integer, None) == (0, 2)
         assert count_invalid(integer, 1) == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("energies", "order", "word"),
-    [
-        ([8300, 8340, 8400], [0, 1, 2], None),
-        ([8400, 8340, 8300], [2, 1, 0], "descending"),
-        ([8340, 8400, 8300], [2, 0, 1], "sorted"),
-        ([8340], [0], None),
-        ([], [], None),
-    ],
-)
-def test_scans_are_put_in_order_of_energy(energies: list[float], order: list[int], word: str | None) -> None:
-    found, remarks = order_by_energy([scan(energy) for energy in energies])
-    assert found == order
-    assert len(remarks) == (word is not None)
-    assert all(str(word) in remark for remark in remarks)
-
-
-def test_scans_without_an_energy_of_their_own_are_refused() -> None:
-    with pytest.raises(MeasurementError, match=r"b.h5[\s\S]*a.h5"):
-        order_by_energy([scan(8340.0), scan(8300.0), scan(8340.001, "b.h5")])
-    with pytest.raises(MeasurementError, match=r"c.h5: the energy of a scan is not known"):
-        order_by_energy([scan(8340.0), scan(None, "c.h5")])
-    assert order_by_energy([scan(8340.0), scan(8340.05)])[0] == [0, 1]

@@ -13,7 +13,7 @@ import tifffile
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import READERS, open_raw
-from cathoscope.io.quality import check_projections, count_invalid, order_by_energy
+from cathoscope.io.quality import check_projections, count_invalid
 
 Content = dict[str, Any]
 
@@ -172,21 +172,6 @@ def test_energy_in_ev_instead_of_kev_is_converted_and_said(scan: Callable[..., P
     data = open_raw(scan(good | {"X_eng": 8350.0}))
     assert float(data["energy"]) == 8350.0
     assert data.attrs["remarks"] == ["X_eng 8350 read as eV (the file says keV)"]
-
-
-def test_energies_descending_are_ordered_and_said(scan: Callable[..., Path], good: Content) -> None:
-    scans = [open_raw(scan(good | {"X_eng": energy}, f"{energy}.h5")) for energy in (8.4, 8.35, 8.3)]
-    order, remarks = order_by_energy(scans)
-    assert order == [2, 1, 0]
-    assert "descending" in remarks[0]
-
-
-def test_an_energy_measured_twice(scan: Callable[..., Path], good: Content) -> None:
-    scans = [open_raw(scan(good | {"X_eng": energy}, f"{k}.h5")) for k, energy in enumerate((8.4, 8.35, 8.35))]
-    with pytest.raises(MeasurementError) as caught:
-        order_by_energy(scans)
-    message = str(caught.value)
-    assert all(part in message for part in ("1.h5", "2.h5", "8350 eV", "expected:", "cure:"))
 
 
 def test_empty_file(tmp_path: Path) -> None:

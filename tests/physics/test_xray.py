@@ -11,12 +11,9 @@ from cathoscope.physics.xray import (
     ATOMIC_WEIGHT,
     HC,
     MASS_ATTENUATION,
-    NICKEL_K_EDGE,
     attenuation_ratio_from_energy,
     mass_fractions_from_formula,
     nickel_edge_attenuation_from_formula,
-    transmission_from_optical_depth,
-    wavelength_from_energy,
 )
 
 LAYERED_OXIDE = {"Li": 1.0, "Ni": 0.8, "Mn": 0.1, "Co": 0.1, "O": 2.0}
@@ -25,21 +22,6 @@ AMOUNTS = st.fixed_dictionaries({element: st.floats(0.01, 5) for element in ATOM
 
 def test_hc_is_the_product_of_the_defining_constants() -> None:
     assert pytest.approx(constants.h * constants.c / constants.e * 1e10, rel=1e-14) == HC
-
-
-def test_wavelength_times_energy_is_hc_and_copper_k_alpha_is_known() -> None:
-    energies = np.array([8047.823, NICKEL_K_EDGE])
-    np.testing.assert_allclose(wavelength_from_energy(energy=energies) * energies, HC)
-    # Hölzer et al., Phys. Rev. A 56, 4554 (1997): Cu K alpha 1 in Å
-    assert wavelength_from_energy(energy=8047.823)[()] == pytest.approx(1.540593, abs=2e-6)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.floats(0, 20), st.floats(0, 20))
-def test_transmissions_of_layers_multiply(first: float, second: float) -> None:
-    together = transmission_from_optical_depth(optical_depth=first + second)
-    one_by_one = transmission_from_optical_depth(optical_depth=[first, second]).prod()
-    assert together == pytest.approx(one_by_one, rel=1e-12)
 
 
 def test_attenuation_falls_with_the_third_power_of_energy() -> None:

@@ -18,7 +18,7 @@ TEMPERATURES = np.array([25.0, 180.0])
 FLAGS = {"flag_values": [0, 1, 2, 3, 100], "flag_meanings": "good no_edge no_maximum no_convergence outside_particle"}
 
 
-AXIS_METHODS = {"flag_values": [0, 1, -1], "flag_meanings": "centre_of_mass mirrored_projections not_found"}
+AXIS_METHODS = {"flag_values": [0, 1, -1], "flag_meanings": "centre_of_mass mirrored_projections none"}
 
 
 def _grid(n: int, pixel: float) -> dict[str, np.ndarray]:

@@ -97,7 +97,7 @@ _SPECS = (
 )
 SCHEMA: Mapping[str, ArraySpec] = {spec.name: spec for spec in _SPECS}
 
-STD_SOURCES = ("counting", "fit covariance", "half-set", "threshold", "stated")
+STD_SOURCES = ("counting", "fit covariance", "half-set", "scatter", "threshold", "stated")
 
 
 def spec_of(name: str) -> ArraySpec:

@@ -320,9 +320,11 @@ class Work:
         try:
             zarr.open_group(self._target, mode="a")
             shutil.rmtree(self._folder / "done", ignore_errors=True)
-            for entry in sorted(self._folder.iterdir()):
-                if (entry / "zarr.json").is_file() and not entry.name.startswith("old-"):
-                    self._replace(entry)
+            entries = [entry for entry in sorted(self._folder.iterdir()) if not entry.name.startswith("old-")]
+            arrays = [entry for entry in entries if (entry / "zarr.json").is_file()]
+            # An array's address says that it is finished, so its coordinates must be there before it.
+            for entry in sorted(arrays, key=_has_address):
+                self._replace(entry)
             shutil.rmtree(self._folder)
         except OSError as error:
             raise write_failure(self._study.path, error) from error
@@ -334,6 +336,10 @@ class Work:
             shutil.rmtree(old, ignore_errors=True)
             os.rename(target, old)
         os.rename(entry, target)
+
+
+def _has_address(entry: Path) -> bool:
+    return "address" in json.loads((entry / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
 
 
 def _stored_as(dtype: np.dtype[Any]) -> tuple[str, Any]:

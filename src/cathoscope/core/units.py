@@ -46,7 +46,7 @@ def parse(text: str | float, quantity: str) -> float:
     match = _QUANTITY.match(text) if isinstance(text, str) else None
     if match is None or match.group(2) is None:
         raise CathoscopeError(
-            f"a {quantity} needs a number and a unit",
+            f"{'an' if quantity[0] in 'aeiou' else 'a'} {quantity} needs a number and a unit",
             expected=f'for example "{_EXAMPLES[quantity]}"',
             found=repr(text),
         )

@@ -31,13 +31,14 @@ REFERENCES = "reference spectra"
 
 @dataclass(frozen=True)
 class Context:
-    """What a step is given: its inputs, the recipe's choices, and the means to work."""
+    """What a step is given: its inputs, the recipe's choices, what of its arrays is wanted, and the means to work."""
 
     name: str
     raw: RawMeasurement
     data: xr.Dataset
     section: MeasurementSection
     data_folder: Path
+    makes: tuple[str, ...]
     work: Work
     resources: Resources
     progress: Progress
@@ -131,8 +132,8 @@ def _provide(
     for extra in optional:
         _provide(extra, makers, graph, choices, wanted_by=step.name)
     uses = (*step.needs, *optional)
-    address = _address(step, {use: graph.addresses[use] for use in uses}, choices)
     makes = tuple(made for made in step.makes if made not in graph.addresses)
+    address = _address(step, makes, {use: graph.addresses[use] for use in uses}, choices)
     graph.nodes.append(Node(step, uses, makes, address))
     graph.addresses.update(dict.fromkeys(makes, address))
 
@@ -143,11 +144,12 @@ def _can_provide(name: str, makers: Mapping[str, Step], graph: Graph) -> bool:
     return name in makers and all(_can_provide(need, makers, graph) for need in makers[name].needs)
 
 
-def _address(step: Step, inputs: Mapping[str, str], choices: Mapping[str, Any]) -> str:
-    """Hash of the step's own code, its inputs and its choices; nothing else can change its result."""
+def _address(step: Step, makes: tuple[str, ...], inputs: Mapping[str, str], choices: Mapping[str, Any]) -> str:
+    """Hash of the step's own code, what it makes, its inputs and its choices; nothing else can change its result."""
     content = {
         "step": step.name,
         "code": digest_of_code(step.function),
+        "makes": makes,
         "inputs": dict(inputs),
         "choices": {key: choices.get(key) for key in step.choices},
     }

@@ -53,10 +53,9 @@ class RawMeasurement:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the content that is used, wherever the files lie and whenever they were copied."""
+        """Hash of the content that is used and its place, wherever the files lie and whenever they were copied."""
         content = {
-            "files": [link.sampled_hash for link in self.links],
-            "scans": {str(index): Path(scan.attrs["source"]).name for index, scan in self.scans.items()},
+            "scans": {str(index): scan.attrs["digest"] for index, scan in self.scans.items()},
             "coords": {name: coord.values.tolist() for name, coord in self.coords.items()},
             "reading": self.section.model_dump(
                 mode="json", include={"reader", "content", "angle_range", "rows", "pixel_size"}
@@ -70,10 +69,11 @@ class RawMeasurement:
         return self.scans[min(self.scans)]
 
     def put_aside(self, index: ScanIndex, reason: str) -> list[str]:
-        """Leave out a scan found bad later on; its place stays empty. Returns its file and the reason."""
-        file = Path(self.scans.pop(index).attrs["source"]).name
+        """Leave out a scan found bad later on; its place stays empty. Returns its file, the reason and its digest."""
+        scan = self.scans.pop(index)
+        file = Path(scan.attrs["source"]).name
         self.set_aside.append(SetAside(file, reason))
-        return [file, reason]
+        return [file, reason, str(scan.attrs["digest"])]
 
     def record(self) -> dict[str, Any]:
         """What the study remembers of the raw files."""

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,12 +147,12 @@ def _run_measurement(
             study.write("result", name, plan.fixed, address=_digest_of_arrays(plan.fixed))
         for node in plan.graph.nodes:
             _run_node(recipe, study, plan, node, outcome, resources, progress)
+            _recall_remarks(study, plan.raw, node.makes)
     except MeasurementError as error:
         outcome.failure = str(error)
         progress.remark(f"{name}: {error}")
     if plan is not None:
         _remove_arrays_left_over(study, name, plan)
-        _recall_remarks(study, name, plan.raw)
         study.write_raw(name, plan.raw.record())
         outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
         outcome.missing = list(missing_scans(plan.raw))
@@ -182,6 +182,7 @@ def _run_node(
         data=xr.merge([inputs, study.read("result", name, stored)], compat="override") if stored else inputs,
         section=plan.raw.section,
         data_folder=recipe.data_folder,
+        makes=node.makes,
         work=work,
         resources=resources,
         progress=progress,
@@ -221,15 +222,16 @@ def _fixed_arrays(recipe: Recipe, name: str, raw: RawMeasurement, technique: Tec
     return dataset(arrays)
 
 
-def _recall_remarks(study: Study, name: str, raw: RawMeasurement) -> None:
-    """What steps remarked and set aside, also those whose results were kept from an earlier run."""
-    for array in study.arrays("result", name):
-        attrs = study.attributes("result", name, array)
+def _recall_remarks(study: Study, raw: RawMeasurement, arrays: Sequence[str]) -> None:
+    """What a step remarked and set aside, also if its results were kept from an earlier run."""
+    for array in arrays:
+        attrs = study.attributes("result", raw.name, array)
         raw.remarks.extend(remark for remark in attrs.get("remarks", ()) if remark not in raw.remarks)
-        recalled = [SetAside(file, why) for file, why in attrs.get("set_aside", ())]
-        raw.set_aside.extend(item for item in recalled if item not in raw.set_aside)
-        files = {item.file for item in recalled}
-        raw.scans = {index: scan for index, scan in raw.scans.items() if Path(scan.attrs["source"]).name not in files}
+        recalled = attrs.get("set_aside", ())
+        items = [SetAside(file, why) for file, why, _ in recalled]
+        raw.set_aside.extend(item for item in items if item not in raw.set_aside)
+        digests = {digest for _, _, digest in recalled}
+        raw.scans = {index: scan for index, scan in raw.scans.items() if scan.attrs["digest"] not in digests}
 
 
 def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,46 +85,6 @@ def count_invalid(counts: npt.NDArray[Any], saturation: float | None) -> tuple[i
         return 0, n_saturated
     n_infinite = int(np.count_nonzero(~np.isfinite(counts)))
     return n_infinite, n_saturated
-
-
-def order_by_energy(datasets: Sequence[xr.Dataset]) -> tuple[list[int], list[str]]:
-    """Order in which the scans of a series have ascending energy, and remarks.
-
-    Raises
-    ------
-    MeasurementError
-        If a scan has no energy, or two have the same (relative difference below 1e-6).
-    """
-    for data in datasets:
-        if "energy" not in data.variables:
-            raise MeasurementError(
-                "the energy of a scan is not known",
-                where=data.attrs.get("source"),
-                expected="an energy in the file",
-                found="none",
-                cure="leave the file out, or state the energies in the recipe",
-            )
-    energies = np.array([float(data["energy"].values) for data in datasets])
-    order = [int(k) for k in np.argsort(energies, kind="stable")]
-    for lower, upper in pairwise(order):
-        if energies[upper] - energies[lower] < _SAME_ENERGY * energies[upper]:
-            raise MeasurementError(
-                "two scans have the same energy",
-                where=datasets[upper].attrs.get("source"),
-                expected="energies that all differ",
-                found=f"{energies[upper]:.10g} eV, as in {datasets[lower].attrs.get('source')}",
-                cure="leave one of the two files out of the recipe",
-            )
-    return order, _order_remarks(order)
-
-
-def _order_remarks(order: list[int]) -> list[str]:
-    ascending = sorted(order)
-    if order == ascending:
-        return []
-    if order == ascending[::-1]:
-        return [f"the {len(order)} scans were given with descending energy and have been reversed"]
-    return [f"the {len(order)} scans were not given in order of energy and have been sorted"]
 
 
 def _middle_rows(n_rows: int) -> slice:

@@ -15,7 +15,7 @@ Metadata
 --------
 Attributes ``format``, ``source``, ``remarks``, ``scan_id`` (the header's Label), ``scan_time`` (text as the file
 has it, local time of the beamline), ``dwell_ms``, ``pixel_size`` (um, where both steps agree), ``centre_x`` and
-``centre_y`` (stage position of the scan centre, um).
+``centre_y`` (stage position of the scan centre, um), ``files`` (header, images and incident spectrum).
 
 File structure
 --------------
@@ -130,7 +130,8 @@ def open_stxm(paths: Sequence[Path], angle_range: tuple[float, float] | None = N
     incident = _incident_counts(path, energies, remarks)
     if incident is not None:
         arrays.append(label("incident_counts", incident, ("energy",), coords=coords))
-    return dataset(arrays, **_metadata(path, scan, x, y), remarks=remarks)
+    files = [path, *pages] + ([] if incident is None else [path.parent / INCIDENT_SPECTRUM])
+    return dataset(arrays, **_metadata(path, scan, x, y), files=list(map(str, files)), remarks=remarks)
 
 
 def read_spectrum(path: Path) -> xr.DataArray:

@@ -50,16 +50,6 @@ MASS_ATTENUATION: Mapping[str, MassAttenuation] = MappingProxyType(
 """Entries of the tables at 8 and 10 keV; of nickel at its K edge, below and above."""
 
 
-def wavelength_from_energy(*, energy: ArrayLike) -> NDArray[np.float64]:
-    """Wavelength in Å of photons of ``energy`` in eV: hc / E."""
-    return HC / np.asarray(energy, dtype=np.float64)
-
-
-def transmission_from_optical_depth(*, optical_depth: ArrayLike) -> NDArray[np.float64]:
-    """Transmitted over incident intensity, exp(-optical depth), of a monochromatic beam (Beer-Lambert)."""
-    return np.exp(-np.asarray(optical_depth, dtype=np.float64))
-
-
 def attenuation_ratio_from_energy(*, energy: ArrayLike, reference: float) -> NDArray[np.float64]:
     """Photoabsorption at ``energy`` over that at ``reference`` (both eV), (E / E_ref)^-3.
 

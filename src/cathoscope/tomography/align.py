@@ -27,6 +27,7 @@ _LARGEST_GAP_DEG = 6.0  # between a projection and the mirror image it is compar
 class AxisMethod(IntEnum):
     """How a rotation axis was found."""
 
+    NONE = -1
     CENTRE_OF_MASS = 0
     MIRRORED_PROJECTIONS = 1
 

@@ -60,7 +60,8 @@ def survey(context: Context) -> xr.Dataset:
     def look(index: ScanIndex) -> None:
         try:
             bad, offset = (at_temperature(context, name, index) for name in ("bad_pixel_mask", "stripe_offset"))
-            found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography)
+            wanted = "rotation_axis" in context.makes
+            found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography, wanted)
         except MeasurementError as error:
             failed[index] = error.problem
         context.progress.advance()
@@ -73,7 +74,10 @@ def survey(context: Context) -> xr.Dataset:
     return _geometry_dataset(raw, found, set_aside)
 
 
-def _survey_scan(scan: xr.Dataset, bad: NDArray[np.bool_], offset: Floats, section: TomographySection) -> ScanGeometry:
+def _survey_scan(
+    scan: xr.Dataset, bad: NDArray[np.bool_], offset: Floats, section: TomographySection, axis_is_wanted: bool
+) -> ScanGeometry:
+    """Geometry of one scan; without ``axis_is_wanted`` (the recipe fixes it) an axis that cannot be found is nan."""
     angle = np.asarray(scan["angle"].values, dtype=np.float64)
     blocks = _survey_blocks(n_rows_of(scan), section.survey_rows)
     beam = np.ones(angle.size)
@@ -88,7 +92,7 @@ def _survey_scan(scan: xr.Dataset, bad: NDArray[np.bool_], offset: Floats, secti
         depth = optical_depth_of_transmission(transmission, np.concatenate([piece[1] for piece in pieces]), beam)
     # A stripe is mass that does not move with the sample, and would pull the axis towards it.
     sinogram = sinogram_of_depth(depth, np.concatenate([offset[rows] for rows in blocks]), section)
-    return _geometry_of(angle, beam, sinogram, section)
+    return _geometry_of(angle, beam, sinogram, section, axis_is_wanted)
 
 
 def _survey_blocks(n_rows: int, wanted: int) -> list[slice]:
@@ -105,7 +109,11 @@ _MIRROR_BANDS = 8
 
 
 def _geometry_of(
-    angle: NDArray[np.float64], beam: NDArray[np.float64], sinogram: Floats, section: TomographySection
+    angle: NDArray[np.float64],
+    beam: NDArray[np.float64],
+    sinogram: Floats,
+    section: TomographySection,
+    axis_is_wanted: bool,
 ) -> ScanGeometry:
     column_sum = sinogram.sum(axis=0, dtype=np.float64)
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
@@ -113,8 +121,13 @@ def _geometry_of(
     groups = np.array_split(sinogram, min(_MIRROR_BANDS, len(sinogram)))
     bands = np.stack([group.sum(axis=0, dtype=np.float64) for group in groups])
     mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
-    chosen, check, std = _choose_axis(mass, mirror)
     remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
+    try:
+        chosen, check, std = _choose_axis(mass, mirror)
+    except MeasurementError:
+        if axis_is_wanted:
+            raise
+        return ScanGeometry(angle, beam, np.zeros(angle.size), np.nan, np.nan, np.nan, AxisMethod.NONE, remarks)
     shift = _jitter_share(chosen, section) * chosen.jitter
     method = AxisMethod.CENTRE_OF_MASS if chosen is mass else AxisMethod.MIRRORED_PROJECTIONS
     return ScanGeometry(angle, beam, shift, chosen.axis, std, check, method, remarks)
@@ -126,19 +139,20 @@ def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[
     The centre of mass uses all projections and is preferred, unless it is not to be trusted (the object leaves
     the view) or disagrees with the mirrored projections, which do not mind a background. Two methods that disagree
     by more than their errors show an error neither knows of: half their difference is then the uncertainty.
+    An estimate that distrusts itself is not used alone: how far it is off cannot be known.
     """
-    if isinstance(mass, str):
-        if isinstance(mirror, str):
-            raise MeasurementError(f"no rotation axis: {mass}; {mirror}", cure="fix rotation_axis in the recipe")
-        return mirror, np.nan, mirror.std
-    if isinstance(mirror, str):
-        return mass, np.nan, mass.std
+    if isinstance(mass, str) or isinstance(mirror, str):
+        only = mirror if isinstance(mass, str) else mass
+        if isinstance(only, str) or only.reason is not None:
+            reasons = "; ".join(each if isinstance(each, str) else str(each.reason) for each in (mass, mirror))
+            raise MeasurementError(f"no rotation axis: {reasons}", cure="fix rotation_axis in the recipe")
+        return only, np.nan, only.std
     difference = abs(mass.axis - mirror.axis)
     # A single pair of mirrored projections carries the jitter of two.
     agree = difference < 2.0 * np.sqrt(mass.std**2 + mirror.std**2 + 0.5 * mass.rms**2)
     use_mass = mass.reason is None and (agree or mirror.reason is not None)
     chosen, other = (mass, mirror) if use_mass else (mirror, mass)
-    doubtful = not agree and other.reason is None
+    doubtful = not agree and (other.reason is None or chosen.reason is not None)
     return chosen, other.axis, max(chosen.std, 0.5 * difference) if doubtful else chosen.std
 
 
@@ -179,7 +193,7 @@ def _geometry_dataset(
     n_projections = max(geometry.angle.size for geometry in found.values())
     long = {name: np.full((*raw.shape, n_projections), np.nan) for name in ("angle", "beam", "shift")}
     short = {name: np.full(raw.shape, np.nan) for name in ("axis", "std", "check")}
-    method = np.full(raw.shape, -1, dtype=np.int8)
+    method = np.full(raw.shape, AxisMethod.NONE, dtype=np.int8)
     for index, geometry in found.items():
         method[index] = geometry.method
         for name, values in long.items():
@@ -197,8 +211,8 @@ def _geometry_dataset(
         label("rotation_axis_method", method, raw.dims, coords=raw.coords),
     ]
     arrays[-1].attrs |= {
-        "flag_values": [int(method) for method in AxisMethod] + [-1],
-        "flag_meanings": " ".join([*(method.name.lower() for method in AxisMethod), "not_found"]),
+        "flag_values": [int(method) for method in AxisMethod],
+        "flag_meanings": " ".join(method.name.lower() for method in AxisMethod),
     }
     counts: dict[str, int] = {}
     for geometry in found.values():

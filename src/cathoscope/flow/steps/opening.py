@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,11 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
         groups = [[path] for path in paths] if section.technique == "xanes-tomography" else [paths]
         for group in groups:
             try:
-                opened.append((entry.temperature, _open_scan(section, group)))
-                raw.links += [link_file(path, recipe.data_folder) for path in _all_files(group)]
+                scan = _open_scan(section, group)
+                links = [link_file(Path(path), recipe.data_folder) for path in scan.attrs.pop("files", group)]
+                scan.attrs["digest"] = "-".join(link.sampled_hash for link in links)
+                opened.append((entry.temperature, scan))
+                raw.links += links
             except MeasurementError as error:
                 raw.set_aside.append(SetAside(group[0].name, _one_line(error)))
     if not opened and not section.start:
@@ -88,13 +92,6 @@ def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:
     # Where the middle of the whole detector lies among the rows that are left: z counts from there.
     cropped.attrs["middle_row"] = 0.5 * (scan.sizes["row"] - 1) - start
     return cropped
-
-
-def _all_files(paths: Sequence[Path]) -> list[Path]:
-    """The files named in the recipe, and those a header stands for."""
-    headers = [path for path in paths if path.suffix == ".hdr"]
-    pages = [page for header in headers for page in sorted(header.parent.glob(f"{header.stem}*.xim"))]
-    return [*paths, *pages]
 
 
 def _one_line(error: CathoscopeError) -> str:
@@ -159,8 +156,11 @@ def _split_place(place: Path) -> tuple[Path, str, str]:
 
 
 def _start_address(folder: Path, array: xr.DataArray) -> str:
-    """The address the array was given when it was made, else a hash of its metadata and first chunk."""
+    """The address the array was given when it was made, else a hash of it and of its coordinates."""
     if "address" in array.attrs:
         return str(array.attrs["address"])
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return "-".join(sampled_digest_of_file(file)[:8] for file in files[:8])
+    digest = hashlib.sha256()
+    for name in (folder.name, *sorted(map(str, array.coords))):
+        for file in sorted(file for file in (folder.parent / name).rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(folder.parent)} {sampled_digest_of_file(file)}\n".encode())
+    return digest.hexdigest()[:20]

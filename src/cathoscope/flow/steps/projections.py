@@ -126,13 +126,21 @@ def bad_pixels(context: Context) -> xr.Dataset:
     mask = np.zeros(shape, dtype=bool)
     context.progress.start(f"{context.name}: bad pixels", int(np.prod(shape[:-2])), "temperatures")
     for condition in np.ndindex(shape[:-2]):
-        scans = [scan for index, scan in sorted(raw.scans.items()) if index[: len(condition)] == condition]
-        if scans and "flat_counts" in scans[0].variables:
-            for rows in blocks_of(slice(0, shape[-2]), _FLAT_ROWS):
-                mask[(*condition, rows)] = _bad_pixels_of_rows(scans[0], rows)
+        for index in sorted(raw.scans):
+            if index[: len(condition)] == condition and "flat_counts" in raw.scans[index].variables:
+                with contextlib.suppress(MeasurementError):  # the survey names and sets aside what cannot be read
+                    mask[condition] = _bad_pixels_of_scan(raw.scans[index], shape[-2:])
+                    break
         context.progress.advance()
     context.progress.finish()
     return dataset([label("bad_pixel_mask", mask, (*conditions, "row", "column"), coords=raw.coords)])
+
+
+def _bad_pixels_of_scan(scan: xr.Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, dtype=bool)
+    for rows in blocks_of(slice(0, shape[0]), _FLAT_ROWS):
+        mask[rows] = _bad_pixels_of_rows(scan, rows)
+    return mask
 
 
 def _bad_pixels_of_rows(scan: xr.Dataset, rows: slice) -> NDArray[np.bool_]:

@@ -59,7 +59,7 @@ def edge_jump(context: Context) -> None:
     work.prepare(
         [
             _new(context, "edge_jump", definition=definition, ancillary_variables="edge_jump_std"),
-            _new(context, "edge_jump_std", std_source="half-set"),
+            _new(context, "edge_jump_std", std_source="half-set" if "attenuation_std" in context.data else "scatter"),
         ],
         context.data["attenuation"].coords,
     )
@@ -67,6 +67,8 @@ def edge_jump(context: Context) -> None:
     def fill(unit: Unit) -> None:
         condition, rows = unit
         spectra, measured = _spectra(context, condition, rows)
+        if not measured.any():  # every scan of this temperature was set aside
+            return
         noise = _noise(context, condition)
         jump, std = edge_jump_from_spectra(
             spectra=spectra[:, measured],
@@ -218,7 +220,7 @@ def statistics(context: Context) -> xr.Dataset:
     for condition in np.ndindex(line.shape[:-3]):
         flag = context.data["white_line_flag"][condition].values
         good, particle = flag == WhiteLineFlag.GOOD, flag != OUTSIDE
-        if good.sum() > 1:
+        if good.sum() * INDEPENDENT_FRACTION >= 2:  # fewer say nothing about a spread
             found = white_line_statistics(
                 white_line_energy=line[condition].values,
                 white_line_energy_std=std[condition].values,
@@ -235,7 +237,7 @@ def statistics(context: Context) -> xr.Dataset:
             array,
             dims,
             coords=line.coords,
-            std_source="fit covariance" if name.endswith("_std") else None,
+            std_source="scatter" if name.endswith("_std") else None,
         )
         for name, array in zip(names, values, strict=True)
     )
