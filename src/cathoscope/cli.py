@@ -1,4 +1,4 @@
-"""The command line: new, simulate, check, run, compare, report."""
+"""The command line: new, simulate, check, run, compare, report, formats, inspect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import cathoscope
-from cathoscope.core.errors import CathoscopeError, Interrupted, RecipeError
+from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError, RecipeError
 from cathoscope.core.parallel import Resources
 from cathoscope.core.units import parse
 from cathoscope.terminal import TerminalProgress
@@ -239,6 +239,43 @@ def _write_report(path: Path, output: Path) -> None:
     rows: list[Comparison] = compare(study) if study.measurements("truth") else []
     files = write_report(study, output, comparison=[row.record() for row in rows])
     _out.print(f"report:  {files.page}", highlight=False, soft_wrap=True)
+
+
+@app.command("formats")
+@_friendly
+def formats_command() -> None:
+    """List the file formats that can be read."""
+    from cathoscope.io.inspect import arrays_given
+    from cathoscope.io.registry import READERS
+
+    table = Table("reader", "format", "usual endings", "gives", box=None)
+    for reader in READERS:
+        table.add_row(reader.name, reader.title, " ".join(reader.suffixes), ", ".join(arrays_given(reader)))
+    table.columns[0].no_wrap = True
+    _out.print(table)
+    _out.print("a format is recognised by the content of a file, never by its ending", highlight=False)
+
+
+@app.command("inspect")
+@_friendly
+def inspect_command(
+    files: Annotated[list[Path], typer.Argument(help="Files of any kind.", metavar="FILE...")],
+    reader: Annotated[
+        str | None, typer.Option(help="Reader to use instead of recognising; see: cathoscope formats")
+    ] = None,
+) -> None:
+    """Say what files hold, without loading them; or why they cannot be used."""
+    from cathoscope.io.inspect import describe
+
+    refused = []
+    for file in files:
+        description = describe(file, reader)
+        _out.print("\n".join(description.lines()) + "\n", highlight=False, markup=False, soft_wrap=True)
+        if description.refused is not None:
+            refused.append(file.name)
+    if refused:
+        _err.print(f"cannot be used: {', '.join(refused)}", style="bold red", markup=False, soft_wrap=True)
+        raise typer.Exit(MeasurementError.exit_code)
 
 
 def _print_outcome(outcome: RunOutcome) -> None:

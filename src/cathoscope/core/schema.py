@@ -45,6 +45,7 @@ _SPECS = (
     ArraySpec("rank", ("rank",), "1", "i", "Number of a singular value, the largest being 1"),
     ArraySpec("component", ("component",), "1", "i", "Number of a component; the attribute names holds their names"),
     ArraySpec("spectrum", ("spectrum",), "1", "i", "Number of a spectrum; the attribute names holds their names"),
+    ArraySpec("particle", ("particle",), "1", "i", "Number of a particle, the largest being 1"),
     # what files hold
     ArraySpec("counts", ("projection", "row", "column"), "count", "f", "Detector counts of the projections"),
     ArraySpec("flat_counts", ("flat", "row", "column"), "count", "f", "Detector counts without the sample"),
@@ -68,6 +69,7 @@ _SPECS = (
     # spectra
     ArraySpec("optical_depth", ("energy", "y", "x"), "1", "f", "Natural logarithm of incident over transmitted"),
     ArraySpec("edge_jump", ("temperature", *_VOXEL), "1/um", "f", "Attenuation above minus below the absorption edge"),
+    ArraySpec("optical_depth_jump", ("temperature", "y", "x"), "1", "f", "Optical depth above minus below the edge"),
     ArraySpec("particle_mask", ("temperature", *_VOXEL), "1", "b", "Voxels that contain the absorbing element"),
     ArraySpec("white_line_energy", ("spectrum", "temperature", *_VOXEL), "eV", "f", "Energy of the white-line maximum"),
     ArraySpec(
@@ -79,6 +81,15 @@ _SPECS = (
     ),
     ArraySpec("white_line_mean", ("temperature",), "eV", "f", "Mean white-line energy of the good voxels"),
     ArraySpec("white_line_width", ("temperature",), "eV", "f", "Spread of the white-line energy, noise removed"),
+    # particles
+    ArraySpec("particle_label", ("y", "x"), "1", "i", "Number of the particle at a pixel, 0 outside"),
+    ArraySpec("particle_area", ("particle",), "um2", "f", "Projected area of a particle"),
+    ArraySpec("particle_diameter", ("particle",), "um", "f", "Diameter of the disk of a particle's area"),
+    ArraySpec("particle_y", ("particle",), "um", "f", "Centre of a particle along y"),
+    ArraySpec("particle_x", ("particle",), "um", "f", "Centre of a particle along x"),
+    ArraySpec("particle_jump", ("particle",), "1", "f", "Mean jump of optical depth of a particle at the edge"),
+    ArraySpec("particle_at_border", ("particle",), "1", "b", "Whether a particle is cut by the border of the image"),
+    # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),
     ArraySpec("normalised_absorption", ("spectrum", "point"), "1", "f", "Flattened absorption per edge jump"),

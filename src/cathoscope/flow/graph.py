@@ -22,7 +22,7 @@ from cathoscope.flow.code import digest_of_code
 
 if TYPE_CHECKING:
     from cathoscope.flow.raw import RawMeasurement
-    from cathoscope.flow.recipe import MeasurementSection
+    from cathoscope.flow.sections import MeasurementSection
 
 # Inputs that are files rather than named arrays.
 RAW = "raw files"

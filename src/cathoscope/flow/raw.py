@@ -15,7 +15,8 @@ import xarray as xr
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.links import FileLink, link_file
 from cathoscope.core.schema import label
-from cathoscope.flow.recipe import MeasurementSection, Recipe, SeriesEntry
+from cathoscope.flow.recipe import Recipe
+from cathoscope.flow.sections import MeasurementSection, SeriesEntry
 
 # Energies of two temperatures closer than this are one energy: monochromators return to a set
 # energy within some 10 meV, and no scan steps finer than 100 meV.
@@ -58,7 +59,7 @@ class RawMeasurement:
             "scans": {str(index): scan.attrs["digest"] for index, scan in self.scans.items()},
             "coords": {name: coord.values.tolist() for name, coord in self.coords.items()},
             "reading": self.section.model_dump(
-                mode="json", include={"reader", "content", "angle_range", "rows", "pixel_size"}
+                mode="json", include={"reader", "content", "angle_range", "rows", "pixel_size", "columns"}
             ),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
@@ -201,15 +202,21 @@ def missing_scans(raw: RawMeasurement) -> Iterator[str]:
 
 
 def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
-    """Link the files of the component spectra.
+    """Link the files of reference spectra: components, library, foil.
 
     Raises
     ------
     RecipeError
         If one of them is not there.
     """
-    for name, file in raw.section.mixture.references.items():
-        key = ("measurement", raw.name, "mixture", "references", name)
+    section = raw.section
+    files: dict[tuple[str, ...], str] = {
+        ("mixture", "references", name): file for name, file in section.mixture.references.items()
+    }
+    files |= {("xas", "foil"): section.xas.foil} if section.xas.foil else {}
+    files |= {("combination", "library"): section.combination.library} if section.combination.library else {}
+    for place, file in files.items():
+        key = ("measurement", raw.name, *place)
         raw.references += [link_file(path, recipe.data_folder) for path in find_files(recipe, file, key)]
 
 

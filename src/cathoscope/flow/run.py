@@ -86,8 +86,10 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
         began = time.perf_counter()
         try:
             study.set_title(recipe.model.study.title)
-            for name in recipe.model.measurement:
-                outcome.measurements.append(_run_measurement(recipe, study, name, resources, progress))
+            # All files are opened before anything is computed: a mistake in the last measurement is found at once.
+            plans = {name: _plan_or_reason(recipe, name) for name in recipe.model.measurement}
+            for name, plan in plans.items():
+                outcome.measurements.append(_run_measurement(recipe, study, name, plan, resources, progress))
             _remove_measurements_left_over(study, recipe)
             study.clear_work()
         except KeyboardInterrupt:
@@ -123,7 +125,7 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
     try:
         graph = build_graph(
             technique.steps,
-            targets=technique.targets,
+            targets=(*technique.targets, *technique.asked_for(section)),
             given=given,
             choices=section.model_dump(mode="json"),
             if_possible=technique.if_possible,
@@ -135,13 +137,27 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
     return Plan(raw, technique, graph, started, fixed)
 
 
+def _plan_or_reason(recipe: Recipe, name: str) -> Plan | MeasurementError:
+    try:
+        return plan_measurement(recipe, name)
+    except MeasurementError as error:
+        return error
+
+
 def _run_measurement(
-    recipe: Recipe, study: Study, name: str, resources: Resources, progress: Progress
+    recipe: Recipe,
+    study: Study,
+    name: str,
+    plan: Plan | MeasurementError,
+    resources: Resources,
+    progress: Progress,
 ) -> MeasurementOutcome:
     outcome = MeasurementOutcome(name)
-    plan = None
+    if isinstance(plan, MeasurementError):
+        outcome.failure = str(plan)
+        progress.remark(f"{name}: {plan}")
+        return outcome
     try:
-        plan = plan_measurement(recipe, name)
         study.write_raw(name, plan.raw.record())
         if plan.fixed.data_vars:
             study.write("result", name, plan.fixed, address=_digest_of_arrays(plan.fixed))
@@ -151,11 +167,10 @@ def _run_measurement(
     except MeasurementError as error:
         outcome.failure = str(error)
         progress.remark(f"{name}: {error}")
-    if plan is not None:
-        _remove_arrays_left_over(study, name, plan)
-        study.write_raw(name, plan.raw.record())
-        outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
-        outcome.missing = list(missing_scans(plan.raw))
+    _remove_arrays_left_over(study, name, plan)
+    study.write_raw(name, plan.raw.record())
+    outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
+    outcome.missing = list(missing_scans(plan.raw))
     return outcome
 
 

@@ -17,6 +17,7 @@ import h5py
 import hdf5plugin  # noqa: F401  importing it registers the blosc, bitshuffle, lz4 and zstd filters
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -110,6 +111,23 @@ class PageStack(BackendArray):
 
 def _undo_atleast_1d(key: Any) -> Any:
     return 0 if np.ndim(key) == 0 and not isinstance(key, slice) else slice(None)
+
+
+class JoinedFrames(PageStack):
+    """Stacks of images (frame, row, column) of one shape, one after the other; each is read when it is asked for."""
+
+    def __init__(self, stacks: Sequence[xr.DataArray]) -> None:
+        self.stacks = tuple(stacks)
+        self._starts = np.cumsum([0, *(len(stack) for stack in stacks)])
+        rows, columns = stacks[0].shape[1:]
+        self.shape = (int(self._starts[-1]), rows, columns)
+        self.dtype = np.result_type(*(stack.dtype for stack in stacks))
+
+    def read_pages(self, numbers: Sequence[int], rows: slice) -> Iterator[npt.NDArray[Any]]:
+        """The ``rows`` of the frames ``numbers``."""
+        for number in numbers:
+            which = int(np.searchsorted(self._starts, number, side="right")) - 1
+            yield np.asarray(self.stacks[which][number - int(self._starts[which]), rows].values)
 
 
 def lazy(array: BackendArray) -> indexing.LazilyIndexedArray:

@@ -12,9 +12,14 @@ import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file
+from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
+from cathoscope.io.spectra_athena import open_athena, recognise_athena
+from cathoscope.io.spectra_columns import open_columns, recognise_columns
+from cathoscope.io.spectra_xdi import open_xdi, recognise_xdi
 from cathoscope.io.stacks import open_tiff, recognise_tiff
 from cathoscope.io.stxm import open_stxm, recognise_stxm
 from cathoscope.io.txm import open_data_exchange, open_fxi, recognise_data_exchange, recognise_fxi
+from cathoscope.io.xradia import open_xradia, recognise_xradia
 
 AngleRange = tuple[float, float]
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -57,7 +62,12 @@ READERS: tuple[Reader, ...] = (
         recognise_data_exchange,
         open_data_exchange,
     ),
+    Reader("nxtomo", "NeXus NXtomo tomography scan", (".nxs", ".h5"), recognise_nxtomo, open_nxtomo),
+    Reader("xradia", "Zeiss/Xradia image or scan", (".xrm", ".txrm"), recognise_xradia, open_xradia),
     Reader("stxm", "ALS STXM image stack (header)", (".hdr",), recognise_stxm, open_stxm),
+    Reader("xdi", "XAS Data Interchange spectrum", (".xdi", ".nor", ".dat"), recognise_xdi, open_xdi),
+    Reader("athena", "Athena project of spectra", (".prj",), recognise_athena, open_athena),
+    Reader("columns", "spectrum in columns", (".dat", ".txt", ".csv", ".tsv"), recognise_columns, open_columns),
     Reader("tiff", "TIFF image stack", (".tif", ".tiff"), recognise_tiff, open_tiff, sequence=True),
 )
 

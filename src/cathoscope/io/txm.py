@@ -1,12 +1,17 @@
 """Full-field transmission X-ray microscopes: one tomography scan at one energy per HDF5 file.
 
-Two layouts: FXI (NSLS-II 18-ID, ``fly_scan_id_<id>.h5``) and APS Data Exchange.
+Two layouts: FXI (NSLS-II 18-ID, ``fly_scan_id_<id>.h5``) and APS Data Exchange, which may also hold
+images of one view at many energies (APS 32-ID).
 
 Schema
 ------
 ``counts`` (projection, row, column), ``flat_counts`` (flat, row, column), ``dark_counts``
 (dark, row, column), all lazy, in the file's number type; coordinates ``angle`` (projection) in deg
 and, where the file tells, the scalar ``energy`` in eV.
+
+Images of one view at many energies: ``image_counts`` (energy, y, x) in place of ``counts``, ``flat_counts`` with one
+flat for each energy in the same order, ``dark_counts``; coordinates ``energy`` in eV, ascending, and where the pixel
+size is known ``y`` and ``x`` in um from the centre.
 
 Uncertainties
 -------------
@@ -28,7 +33,8 @@ stamps, sometimes a chunk longer or shorter than the projections; ``/X_eng`` in 
 ``/Magnification``, ``/Pixel Size`` as text ("20.1nm").
 
 Data Exchange: ``/exchange/data``, ``data_white``, ``data_dark``, ``theta`` in degrees or radians,
-``energy`` in keV or eV (or ``/measurement/instrument/monochromator/energy``);
+``energy`` in keV or eV (or ``/measurement/instrument/monochromator/energy``); where that has many values and the
+sample was not turned, ``data`` is (energy, y, x) and ``data_white`` has one flat for each energy;
 pixel size in ``/measurement/instrument/detection_system/objective/resolution`` (um).
 """
 
@@ -75,6 +81,8 @@ _EXCHANGE_RESOLUTION = "measurement/instrument/detection_system/objective/resolu
 # At FXI one detector pixel is 6500 nm / magnification at the sample.
 _FXI_DETECTOR_PIXEL_UM = 6.5
 _SAME_PIXEL_SIZE = 0.01
+_SAME_ENERGY = 1e-6
+_MOST_ENERGIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,9 @@ def open_data_exchange(paths: Sequence[Path], angle_range: tuple[float, float] |
         scan = _Scan(paths[0], file, _EXCHANGE)
         resolution = scan.number(_EXCHANGE_RESOLUTION)
         pixel_size = None if resolution is None else length_in_um(resolution[0], resolution[1] or "um")
+        energies = _energies_of_one_view(scan)
+        if energies is not None:
+            return _open_energies(scan, energies, pixel_size)
         return _open(scan, _energy(scan, *_EXCHANGE_ENERGIES, unit=None), pixel_size, angle_range)
 
 
@@ -186,17 +197,77 @@ def _open(
     _check_frames(scan, arrays)
     angle = _angles(scan, arrays[0].sizes["projection"], angle_range)
     arrays[0] = arrays[0][: angle.size]
-    attributes: dict[str, Any] = {"format": layout.format, "source": str(scan.path)}
-    if pixel_size is not None:
-        attributes["pixel_size"] = pixel_size
-    for name, attribute in layout.attributes.items():
-        found = scan.find(name)
-        if found is not None:
-            attributes[attribute] = plain(found[()])
-    data = dataset(arrays, **attributes, remarks=scan.remarks).assign_coords(
+    data = dataset(arrays, **_attributes(scan, pixel_size), remarks=scan.remarks).assign_coords(
         angle=label("angle", angle, ("projection",))
     )
     return data if energy is None else data.assign_coords(energy=label("energy", np.float64(energy), ()))
+
+
+def _attributes(scan: _Scan, pixel_size: float | None) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"format": scan.layout.format, "source": str(scan.path)}
+    if pixel_size is not None:
+        attributes["pixel_size"] = pixel_size
+    for name, attribute in scan.layout.attributes.items():
+        found = scan.find(name)
+        if found is not None:
+            attributes[attribute] = plain(found[()])
+    return attributes
+
+
+def _energies_of_one_view(scan: _Scan) -> npt.NDArray[np.float64] | None:
+    """Energies in eV as stored, of images between which the sample was not turned; else None."""
+    found, theta = scan.find(*_EXCHANGE_ENERGIES), scan.find(scan.layout.angle)
+    if found is None or found.ndim != 1 or not 2 <= found.size <= _MOST_ENERGIES or found.dtype.kind not in "fiu":
+        return None
+    if theta is not None and (theta.size not in (1, found.size) or theta.dtype.kind not in "fiu"):
+        return None
+    if theta is not None and np.ptp(np.asarray(theta[()])) != 0:
+        return None
+    values = np.asarray(found[()], dtype=np.float64)
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise _wrong_energies(scan, "numbers above zero", f"{values.min():g} to {values.max():g}")
+    highest, remarks = energy_in_ev(float(values.max()), _unit(found), found.name.rpartition("/")[2])
+    scan.remarks += remarks
+    return values if highest is None else values * (highest / values.max())
+
+
+def _open_energies(scan: _Scan, energies: npt.NDArray[np.float64], pixel_size: float | None) -> xr.Dataset:
+    layout = scan.layout
+    images = _stack(scan, "image_counts", (layout.counts,))
+    flats = _stack(scan, "flat_counts", layout.flat_counts)
+    darks = _stack(scan, "dark_counts", layout.dark_counts)
+    _check_frames(scan, [images, flats, darks])
+    n_energies, *shape = images.shape
+    if energies.size != n_energies or len(flats) != n_energies:
+        raise _wrong_energies(
+            scan,
+            f"an energy and a flat for each of {n_energies} images",
+            f"{energies.size} energies, {len(flats)} flats",
+        )
+    order = np.argsort(energies, kind="stable")
+    energies = energies[order]
+    repeated = np.flatnonzero(np.diff(energies) < _SAME_ENERGY * energies[1:])
+    if repeated.size:
+        raise _wrong_energies(scan, "energies that all differ", f"{energies[repeated[0]]:.10g} eV more than once")
+    if (np.diff(order) < 0).any():
+        scan.remarks.append("energies were not ascending; images and flats have been sorted by energy")
+        images, flats = images[order], flats[order]
+    data = dataset([images, flats, darks], **_attributes(scan, pixel_size), remarks=scan.remarks)
+    coords = {"energy": label("energy", energies, ("energy",))}
+    if pixel_size is not None:
+        for dim, size in zip("yx", shape, strict=True):
+            coords[dim] = label(dim, (np.arange(size) - (size - 1) / 2) * pixel_size, (dim,))
+    return data.assign_coords(coords)
+
+
+def _wrong_energies(scan: _Scan, expected: str, found: str) -> MeasurementError:
+    return MeasurementError(
+        "the energies do not belong to these images",
+        where=scan.path,
+        expected=expected,
+        found=found,
+        cure="correct the file from the beamline's log, or leave it out",
+    )
 
 
 def _stack(scan: _Scan, name: str, places: tuple[str, ...]) -> xr.DataArray:

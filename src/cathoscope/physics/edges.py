@@ -20,6 +20,21 @@ K_EDGE: Mapping[str, float] = MappingProxyType(
 )
 """Energy of the K edge in eV."""
 
+FOIL_ENERGY: Mapping[str, float] = MappingProxyType(
+    {
+        "Ti": 4966.0,
+        "V": 5465.0,
+        "Cr": 5989.0,
+        "Mn": 6539.0,
+        "Fe": 7112.0,
+        "Co": 7709.0,
+        "Ni": 8333.0,
+        "Cu": 8979.0,
+        "Zn": 9659.0,
+    }
+)
+"""Energy in eV that beamlines assign to the first derivative maximum of a metal foil: the K edge in whole eV."""
+
 
 def k_edge_within(*, lowest: float, highest: float) -> float | None:
     """The one K edge (eV) between two energies (eV); None if there is none, or more than one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cathoscope.flow.steps import geometry, mixture, projections, spectra, volumes
+from cathoscope.flow.steps import bulk, geometry, imaging, mixture, projections, spectra, volumes
 from cathoscope.flow.steps.opening import open_measurement, open_start
 from cathoscope.flow.steps.technique import Technique
 
@@ -33,6 +33,8 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
         "spectromicroscopy": Technique(
             "Spectromicroscopy", mixture.STEPS, targets=mixture.TARGETS, if_possible=mixture.IF_POSSIBLE
         ),
+        "xas": Technique("Bulk XAS", bulk.STEPS, targets=bulk.TARGETS, asked_for=bulk.asked_for),
+        "xanes-imaging": Technique("XANES imaging", imaging.STEPS, targets=imaging.TARGETS),
     }
 )
 

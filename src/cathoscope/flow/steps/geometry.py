@@ -14,7 +14,7 @@ from cathoscope.core.parallel import SLAB_ROWS, run_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
-from cathoscope.flow.recipe import TomographySection
+from cathoscope.flow.sections import TomographySection
 from cathoscope.flow.steps.projections import (
     Floats,
     at_temperature,

@@ -13,7 +13,10 @@ from cathoscope.core.links import link_file, sampled_digest_of_file
 from cathoscope.core.schema import label, require, spec_of
 from cathoscope.core.study import Study
 from cathoscope.flow.raw import RawMeasurement, SetAside, arrange, files_of, link_references
-from cathoscope.flow.recipe import MeasurementSection, Recipe
+from cathoscope.flow.recipe import Recipe
+from cathoscope.flow.sections import MeasurementSection
+from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
+from cathoscope.flow.steps.frames import arrange_frames
 from cathoscope.io import open_raw
 from cathoscope.io.quality import check_projections, drop_dead_frames
 from cathoscope.io.repair import even_angles
@@ -33,7 +36,7 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
     raw = RawMeasurement(name, section)
     opened: list[tuple[float | None, xr.Dataset]] = []
     for entry, paths in files_of(recipe, name):
-        groups = [[path] for path in paths] if section.technique == "xanes-tomography" else [paths]
+        groups = [[path] for path in paths] if section.technique in _FILE_BY_FILE else [paths]
         for group in groups:
             try:
                 scan = _open_scan(section, group)
@@ -46,22 +49,71 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
     if not opened and not section.start:
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
         raise MeasurementError("no file can be used", where=name, found=reasons)
-    arrange(raw, opened)
+    if section.technique == "xas":
+        _join_spectra(raw, opened)
+    elif section.technique == "xanes-imaging":
+        arrange_frames(raw, [scan for _, scan in opened])
+    else:
+        arrange(raw, opened)
     link_references(raw, recipe)
     _require_pixel_size(recipe, raw)
     return raw
 
 
+# Techniques of which every file is opened by itself; the files of the others make one measurement together.
+_FILE_BY_FILE = ("xanes-tomography", "xanes-imaging", "xas")
+
+
+def _join_spectra(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset]]) -> None:
+    if opened:
+        joined = joined_spectra(opened)
+        raw.scans[()] = joined
+        raw.remarks.extend(joined.attrs["remarks"])
+
+
 def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset:
+    if section.technique == "xas":
+        return open_spectra(section, paths[0])
     scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
     if "pages" in scan.variables:
         scan = _projections_of_pages(scan, section)
     if section.rows is not None and "row" in scan.dims:
         scan = _crop(scan, section.rows)
-    if "counts" in scan.variables:
+    if section.technique in ("tomography", "xanes-tomography"):
+        _require_projections(scan)
+    if "flat_counts" in scan.variables:
         scan, dropped = drop_dead_frames(scan)
         scan.attrs["remarks"] = [*scan.attrs.get("remarks", ()), *dropped, *check_projections(scan)]
     return scan
+
+
+# Fewer than this do not make a tomogram of anything, whatever their angles.
+_FEWEST_PROJECTIONS = 20
+
+
+def _require_projections(scan: xr.Dataset) -> None:
+    """Refuse what cannot be reconstructed: no projections, too few, or no flats to divide by."""
+    if "projection" not in scan.dims:
+        raise MeasurementError(
+            "the file holds no projections", where=scan.attrs["source"], found=str(scan.attrs.get("format", ""))
+        )
+    count, planned = scan.sizes["projection"], scan.attrs.get("planned_projections")
+    if count < _FEWEST_PROJECTIONS:
+        angles = scan["angle"].values
+        room = f"; the header has room for {planned}" if planned and planned != count else ""
+        raise MeasurementError(
+            "too few projections for a reconstruction",
+            where=scan.attrs["source"],
+            expected=f"at least {_FEWEST_PROJECTIONS}, and about as many as the detector has columns",
+            found=f"{count} from {angles.min():.1f} to {angles.max():.1f} deg{room}",
+            cure="measure the scan again, or leave the file out",
+        )
+    if "counts" in scan.variables and "flat_counts" not in scan.variables:
+        raise MeasurementError(
+            "there are no flats: what the beam is without the sample is not known",
+            where=scan.attrs["source"],
+            cure="use a file with flats, or line integrals as a TIFF sequence",
+        )
 
 
 def _projections_of_pages(scan: xr.Dataset, section: MeasurementSection) -> xr.Dataset:
@@ -99,7 +151,7 @@ def _one_line(error: CathoscopeError) -> str:
 
 
 def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
-    if not raw.scans or raw.section.technique == "spectromicroscopy":
+    if not raw.scans or raw.section.technique in ("spectromicroscopy", "xas"):
         return
     if raw.section.pixel_size is None and "pixel_size" not in raw.first.attrs:
         raise recipe.mistake(
@@ -108,11 +160,6 @@ def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
             expected="the size of a detector pixel at the sample",
             cure='add a line such as  pixel_size = "20 nm"',
         )
-
-
-def pixel_size_of(raw: RawMeasurement) -> float:
-    """Detector pixel at the sample in um: the recipe's word, else the file's."""
-    return float(raw.section.pixel_size or raw.first.attrs["pixel_size"])
 
 
 def open_start(recipe: Recipe, name: str) -> xr.Dataset:

@@ -15,7 +15,7 @@ from cathoscope.core.parallel import SLAB_ROWS, row_slabs, run_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import ScanIndex
-from cathoscope.flow.recipe import TomographySection
+from cathoscope.flow.sections import TomographySection
 from cathoscope.tomography.correct import (
     bad_pixels_from_flats,
     fill_bad_pixels,

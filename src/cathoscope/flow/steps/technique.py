@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cathoscope.flow.graph import Step
+from cathoscope.flow.sections import MeasurementSection
+
+
+def _nothing(section: MeasurementSection) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
 class Technique:
-    """Steps of one technique: ``targets`` are made in every run, those ``if_possible`` where
-    their inputs are there; ``fixable`` arrays may be given in the recipe."""
+    """Steps of one technique: ``targets`` are made in every run, those ``if_possible`` where their inputs are there,
+    those ``asked_for`` where the recipe's section asks for them; ``fixable`` arrays may be given in the recipe."""
 
     title: str
     steps: tuple[Step, ...]
     targets: tuple[str, ...]
     fixable: tuple[str, ...] = ()
     if_possible: tuple[str, ...] = ()
+    asked_for: Callable[[MeasurementSection], tuple[str, ...]] = _nothing

@@ -15,8 +15,8 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import NewArray, chunk_shape
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
-from cathoscope.flow.recipe import TomographySection
-from cathoscope.flow.steps.opening import pixel_size_of
+from cathoscope.flow.sections import TomographySection
+from cathoscope.flow.steps.pixels import pixel_size_of
 from cathoscope.flow.steps.projections import (
     Floats,
     at_temperature,

@@ -1,0 +1,209 @@
+"""What a recipe may say: its tables and keys, with their units, limits and defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, model_validator
+
+from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.units import parse
+
+
+def _quantity(quantity: str) -> BeforeValidator:
+    def check(value: Any) -> float:
+        try:
+            return parse(value, quantity)
+        except CathoscopeError as error:
+            expected = f" (expected {error.expected})" if error.expected else ""
+            raise ValueError(f"{error.problem}{expected}") from None
+
+    return BeforeValidator(check)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Energy = Annotated[float, _quantity("energy")]
+Length = Annotated[float, _quantity("length"), Field(gt=0)]
+Temperature = Annotated[float, _quantity("temperature"), Field(gt=-273.15)]
+Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+def _ascending(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    if not value[0] < value[1]:
+        raise ValueError(f"the first must be below the second, and {value[0]:g} is not below {value[1]:g}")
+    return value
+
+
+EnergyWindow = Annotated[tuple[Energy, Energy], AfterValidator(_ascending)]
+Rows = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ascending)]
+
+
+class Section(BaseModel):
+    """A table of the recipe: keys that nobody knows are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySection(Section):
+    """What the study is called and where its data are (relative to the recipe)."""
+
+    title: str = ""
+    data: str = "."
+
+
+class SampleSection(Section):
+    """One material; see `cathoscope.core.sample.Sample`."""
+
+    composition: str = ""
+    phases: tuple[str, ...] = ()
+    particle: str = ""
+    treatment: str = ""
+
+
+class SeriesEntry(Section):
+    """The files measured at one temperature."""
+
+    files: Files
+    temperature: Temperature | None = None
+
+
+class TomographySection(Section):
+    """How projections become volumes."""
+
+    stripes: Literal["none", "gain", "sorting", "all"] = "gain"
+    zinger_sigma: float = Field(default=8.0, ge=0, description="0 leaves zingers alone")
+    normalise_beam: bool = True
+    jitter: Literal["auto", "none", "centre of mass"] = "auto"
+    survey_rows: int = Field(default=64, ge=8)
+
+
+class EdgeSection(Section):
+    """Windows below and above the absorption edge, and the mask of voxels that show the edge."""
+
+    edge_energy: Energy | None = None
+    pre_edge: EnergyWindow | None = None
+    post_edge: EnergyWindow | None = None
+    threshold: float | None = Field(default=None, description="edge jump in 1/um; Otsu's threshold if not given")
+    minimum_sigma: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> EdgeSection:
+        if self.pre_edge and self.post_edge and self.pre_edge[1] >= self.post_edge[0]:
+            raise ValueError("pre_edge must end below the energy at which post_edge begins")
+        return self
+
+
+class WhiteLineSection(Section):
+    """The per-voxel fit of edge and white line."""
+
+    window: EnergyWindow | None = None
+    edge_width: Energy = 2.0
+
+
+class MixtureSection(Section):
+    """Component spectra and what lies under them."""
+
+    references: dict[str, str] = Field(default_factory=dict)
+    background: Literal["none", "constant", "linear"] = "constant"
+    non_negative: bool = True
+
+
+class ColumnsSection(Section):
+    """Which columns of a table, or keys of a JSON file, hold what; see `cathoscope.io.spectra.ColumnMap`."""
+
+    energy: str | None = None
+    energy_unit: Literal["eV", "keV"] | None = None
+    even_energy: tuple[Energy, Energy, int] | None = None
+    absorption: str | None = None
+    i0: str | None = None
+    transmitted: str | None = None
+    fluorescence: str | None = None
+    reference: str | None = None
+    labels: tuple[str, ...] | None = None
+
+
+class XasSection(Section):
+    """Bulk spectra: calibration, normalisation, edges and valence. Windows are in eV from the edge."""
+
+    element: str | None = None
+    calibration: Literal["auto", "reference", "self", "none"] = "auto"
+    foil: str | None = Field(default=None, description="file of a foil measured apart")
+    pre_edge: tuple[float, float] = (-150.0, -30.0)
+    post_edge: tuple[float, float] = (50.0, 300.0)
+    edge: Literal["integral", "half height", "derivative"] = "integral"
+    valence: dict[str, float] = Field(default_factory=dict, description="of the standards, by name of the spectrum")
+    merge_repeats: bool = False
+
+
+class CombinationSection(Section):
+    """Linear combination of spectra of a library."""
+
+    library: str | None = None
+    components: tuple[str, ...] = ()
+    of: Literal["normalised", "absorption"] = "normalised"
+    window: EnergyWindow | None = None
+    non_negative: bool = True
+    sum_to_one: bool = False
+    max_energy_shift: Energy = 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> CombinationSection:
+        if (self.library is None) != (not self.components):
+            raise ValueError("library and components belong together")
+        return self
+
+
+class ImagingSection(Section):
+    """Frames of a full-field microscope at several energies."""
+
+    magnification: Literal["constant", "proportional to energy"] = "constant"
+    align: bool = True
+    smallest_particle: Length = 1.0
+
+
+class MeasurementSection(Section):
+    """One file set of one technique on one sample under one series of conditions."""
+
+    sample: str
+    technique: Literal["tomography", "xanes-tomography", "spectromicroscopy", "xas", "xanes-imaging"]
+    files: Files | None = None
+    series: tuple[SeriesEntry, ...] = ()
+    reader: str | None = None
+    content: Literal["counts", "optical depth"] = "counts"
+    angle_range: tuple[float, float] | None = None
+    pixel_size: Length | None = None
+    rows: Rows | None = None
+    note: str = ""
+    start: dict[str, str] = Field(default_factory=dict)
+    fix: dict[str, float | list[float]] = Field(default_factory=dict)
+    tomography: TomographySection = TomographySection()
+    edge: EdgeSection = EdgeSection()
+    white_line: WhiteLineSection = WhiteLineSection()
+    mixture: MixtureSection = MixtureSection()
+    columns: ColumnsSection = ColumnsSection()
+    xas: XasSection = XasSection()
+    combination: CombinationSection = CombinationSection()
+    imaging: ImagingSection = ImagingSection()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> MeasurementSection:
+        sources = sum((self.files is not None, bool(self.series), bool(self.start)))
+        if sources != 1:
+            raise ValueError("give exactly one of files, series or start")
+        temperatures = [entry.temperature for entry in self.series]
+        if None in temperatures and len(temperatures) > 1:
+            raise ValueError("every entry of a series needs its temperature")
+        if len(set(temperatures)) != len(temperatures):
+            raise ValueError("a temperature is given twice in the series")
+        return self
+
+
+class RecipeModel(Section):
+    """The whole recipe."""
+
+    study: StudySection = StudySection()
+    sample: dict[str, SampleSection] = Field(default_factory=dict)
+    measurement: dict[str, MeasurementSection] = Field(min_length=1)

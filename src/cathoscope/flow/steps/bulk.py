@@ -1,0 +1,337 @@
+"""Bulk spectra: calibration on a foil, edges and white line, valence, linear combination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
+from cathoscope.flow.sections import MeasurementSection
+from cathoscope.io import open_raw
+from cathoscope.physics.edges import FOIL_ENERGY, K_EDGE
+from cathoscope.xanes.bulk import bulk_edges
+from cathoscope.xanes.combination import CombinationOptions, fit_combination
+from cathoscope.xanes.edge import FoilCalibration, calibration_shift_from_foil
+from cathoscope.xanes.normalise import NormalisationWindows
+from cathoscope.xanes.repeats import drift_of_repeats, merge_repeats
+from cathoscope.xanes.state import ValenceLine, valence_from_edge, valence_line_from_standards
+
+Floats = NDArray[np.float64]
+_POINTS = ("spectrum", "point")
+_EDGES = ("half_height_edge", "derivative_edge", "integral_edge")
+_EDGE_OF_CHOICE = {"half height": "half_height_edge", "derivative": "derivative_edge", "integral": "integral_edge"}
+
+
+def names_of(data: xr.Dataset) -> list[str]:
+    """Names of the spectra."""
+    return [str(name) for name in data["spectrum"].attrs["names"]]
+
+
+def calibration(context: Context) -> xr.Dataset:
+    """Energies calibrated on the foil: that of the same scan, one measured apart, or the spectrum itself.
+
+    Repeats are merged here if the recipe says so, because only calibrated energies are the same energies.
+    """
+    raw = context.raw.first
+    energy, absorption = raw["scan_energy"].values, raw["absorption"].values
+    found, remarks = _foil_calibrations(context, raw)
+    shift = np.array([each.shift if each else 0.0 for each in found])
+    # Without a foil the energies are those of the monochromator, and how far these are off nobody knows.
+    std = np.array([each.shift_std if each else np.nan for each in found])
+    energy = energy + shift[:, None]
+    spectrum = raw["spectrum"]
+    if context.section.xas.merge_repeats and len(energy) > 1:
+        energy, absorption, said = _merged(energy, absorption)
+        remarks += said
+        spectrum = label("spectrum", np.array([1]), ("spectrum",))
+        spectrum.attrs |= {"names": [f"mean of {len(shift)}"], "labels": {}}
+        shift, std = shift.mean(keepdims=True), np.sqrt(np.mean(std**2, keepdims=True) / len(std))
+    coords = {"spectrum": spectrum}
+    shifts = label("energy_shift", shift, ("spectrum",), coords=coords)
+    shifts.attrs |= {
+        "remarks": [*context.raw.remarks, *remarks],
+        "foil_maxima": [[each.first_maximum, *each.later_maxima] if each else None for each in found],
+    }
+    return dataset(
+        [
+            label("scan_energy", energy, _POINTS, coords=coords),
+            label("absorption", absorption, _POINTS, coords=coords),
+            shifts,
+            label("energy_shift_std", std, ("spectrum",), coords=coords, std_source="fit covariance"),
+        ]
+    )
+
+
+def _foil_calibrations(context: Context, raw: xr.Dataset) -> tuple[list[FoilCalibration | None], list[str]]:
+    """Calibration of every spectrum, None where there is no foil, and remarks."""
+    section, names = context.section.xas, names_of(raw)
+    energy = raw["scan_energy"].values
+    foil = raw.get("reference_absorption") if section.calibration in ("auto", "reference") else None
+    curves = raw["absorption"].values if section.calibration == "self" else None if foil is None else foil.values
+    apart = _foil_measured_apart(context)
+    found: list[FoilCalibration | None] = []
+    remarks: list[str] = []
+    for index, name in enumerate(names):
+        calibrated = apart
+        if calibrated is None and curves is not None and np.isfinite(curves[index]).any():
+            try:
+                calibrated = _calibrated(context, energy[index], curves[index], raw)
+                remarks += [f"{name}: {remark}" for remark in calibrated.remarks]
+            except MeasurementError as error:
+                remarks.append(f"{name}: not calibrated: {error.problem}")
+        found.append(calibrated)
+    without = sum(each is None for each in found)
+    if without:
+        remarks.append(f"{without} of {len(names)} spectra are not calibrated on a foil: energies are as recorded")
+    return found, remarks
+
+
+def _foil_measured_apart(context: Context) -> FoilCalibration | None:
+    file = context.section.xas.foil
+    if file is None:
+        return None
+    foil = open_raw(context.data_folder / file)
+    if "scan_energy" not in foil.variables:
+        raise MeasurementError("the foil is no bulk spectrum", where=file, cure="name a file of a foil's spectrum")
+    return _calibrated(context, foil["scan_energy"].values[0], foil["absorption"].values[0], foil)
+
+
+def _calibrated(context: Context, energy: Floats, absorption: Floats, data: xr.Dataset) -> FoilCalibration:
+    known = np.isfinite(energy) & np.isfinite(absorption)
+    element = _element(context, data, energy[known])
+    return calibration_shift_from_foil(energy=energy[known], absorption=absorption[known], element=element)
+
+
+def _element(context: Context, data: xr.Dataset, energy: Floats) -> str:
+    """The absorbing element: the recipe's word, else the file's, else the only K edge within the energies."""
+    stated = context.section.xas.element or data.attrs.get("element")
+    if stated:
+        return str(stated)
+    within = [element for element, edge in K_EDGE.items() if energy.min() < edge < energy.max()]
+    if len(within) == 1:
+        return within[0]
+    raise MeasurementError(
+        "the absorbing element is not known",
+        where=context.name,
+        expected=" or ".join(FOIL_ENERGY),
+        found=f"{' and '.join(within) or 'no K edge'} between {energy.min():g} and {energy.max():g} eV",
+        cure='add  xas.element = "Ni"',
+    )
+
+
+def _merged(energy: Floats, absorption: Floats) -> tuple[Floats, Floats, list[str]]:
+    """All spectra as one, on the energies of the first, and what they say about drift and glitches."""
+    axis = energy[0][np.isfinite(energy[0])]
+    low, high = (limit(energy, axis=1) for limit in (np.nanmin, np.nanmax))
+    axis = axis[(axis >= low.max()) & (axis <= high.min())]
+    rows = [(one[np.isfinite(one)], mu[np.isfinite(one)]) for one, mu in zip(energy, absorption, strict=True)]
+    repeats = np.stack([np.interp(axis, one, mu) for one, mu in rows])
+    merged = merge_repeats(spectra=repeats)
+    remarks = list(merged.remarks)
+    if len(repeats) > 2:
+        curves = bulk_edges(energy=np.broadcast_to(axis, repeats.shape), absorption=repeats).normalised
+        if np.isfinite(curves).all():
+            remarks += drift_of_repeats(spectra=np.where(merged.glitch, np.nan, curves), energy=axis).remarks
+    return axis[None], merged.mean[None], remarks
+
+
+def edges(context: Context) -> xr.Dataset:
+    """Edge step, the edge by three definitions and the white line of every spectrum."""
+    data, section = context.data, context.section.xas
+    found = bulk_edges(
+        energy=data["scan_energy"].values,
+        absorption=data["absorption"].values,
+        windows=NormalisationWindows(pre_edge=section.pre_edge, post_edge=section.post_edge),
+    )
+    coords = {"spectrum": data["spectrum"]}
+    numbers = {"edge_step": (found.edge_step, found.edge_step_std)}
+    numbers |= {name: (getattr(found, name), getattr(found, f"{name}_std")) for name in _EDGES}
+    numbers["white_line_energy"] = found.white_line, found.white_line_std
+    arrays = [label("normalised_absorption", found.normalised, _POINTS, coords=coords)]
+    for name, (value, std) in numbers.items():
+        arrays.append(label(name, value, ("spectrum",), coords=coords))
+        arrays.append(label(f"{name}_std", std, ("spectrum",), coords=coords, std_source="fit covariance"))
+    arrays[0].attrs["remarks"] = _counted(found.remarks, names_of(data))
+    return dataset(arrays)
+
+
+def _counted(remarks: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
+    """Each remark once, with the spectra it holds for."""
+    of: dict[str, list[str]] = {}
+    for name, said in zip(names, remarks, strict=True):
+        for remark in said:
+            of.setdefault(remark, []).append(name)
+    return [f"{_some(holders, len(names))}: {remark}" for remark, holders in of.items()]
+
+
+def _some(holders: Sequence[str], total: int) -> str:
+    if len(holders) == total > 1:
+        return f"all {total} spectra"
+    return ", ".join(holders[:4]) + (f" and {len(holders) - 4} more" if len(holders) > 4 else "")
+
+
+def valence(context: Context) -> xr.Dataset:
+    """Valence of every spectrum from the line through the standards that the recipe names.
+
+    The line is made with each definition of the edge, and what speaks against it is remarked; the recipe's is used.
+    """
+    data, section = context.data, context.section.xas
+    names = names_of(data)
+    unknown = [name for name in section.valence if name not in names]
+    if unknown:
+        raise MeasurementError(
+            f"no spectrum is called {unknown[0]!r}",
+            where=context.name,
+            expected=" or ".join(names),
+            found=unknown[0],
+            cure="correct the name in  xas.valence",
+        )
+    standards = [names.index(name) for name in section.valence]
+    chosen = _EDGE_OF_CHOICE[section.edge]
+    remarks = []
+    for name in _EDGES:
+        line = _line(data, name, standards, list(section.valence.values()))
+        words = f"{name.replace('_', ' ')}{'' if name == chosen else ' (not used)'}"
+        remarks += [f"{words}: {remark}" for remark in line.remarks]
+        remarks += [] if name == chosen else [f"{words}: {line.slope:.2f} eV per valence"]
+    line = _line(data, chosen, standards, list(section.valence.values()))
+    found = valence_from_edge(edge_energy=data[chosen].values, edge_std=_edge_std(data, chosen), line=line)
+    coords = {"spectrum": data["spectrum"]}
+    values = label("valence", found.valence, ("spectrum",), coords=coords)
+    values.attrs |= {
+        "remarks": remarks,
+        "edge": chosen,
+        "intercept": line.intercept,
+        "slope": line.slope,
+        "slope_std": float(np.sqrt(line.covariance[1, 1])),
+        "covariance": line.covariance.tolist(),
+        "scatter": line.scatter,
+        "standards": [index + 1 for index in standards],
+        "standard_valences": list(section.valence.values()),
+        "lower": found.lower.tolist(),
+        "upper": found.upper.tolist(),
+        "extrapolated": found.extrapolated.tolist(),
+        "left_out_error": line.left_out.valence_error.tolist(),
+    }
+    std = label("valence_std", found.valence_std, ("spectrum",), coords=coords, std_source="fit covariance")
+    return dataset([values, std])
+
+
+def _edge_std(data: xr.Dataset, name: str) -> Floats:
+    """Uncertainty of the edge, with that of the calibration where there is one."""
+    shift = np.nan_to_num(data["energy_shift_std"].values)
+    return np.asarray(np.hypot(data[f"{name}_std"].values, shift))
+
+
+def _line(data: xr.Dataset, name: str, standards: Sequence[int], valences: Sequence[float]) -> ValenceLine:
+    index = list(standards)
+    return valence_line_from_standards(
+        edge_energy=data[name].values[index], edge_std=_edge_std(data, name)[index], valence=valences
+    )
+
+
+def combination(context: Context) -> xr.Dataset:
+    """Every spectrum as a combination of spectra of the library."""
+    data, section = context.data, context.section.combination
+    energy, library = _library(context)
+    options = CombinationOptions(
+        non_negative=section.non_negative,
+        sum_to_one=section.sum_to_one,
+        max_energy_shift=section.max_energy_shift,
+        window=section.window,
+    )
+    name = "normalised_absorption" if section.of == "normalised" else "absorption"
+    fits = [
+        fit_combination(
+            spectrum=curve[np.isfinite(axis)],
+            energy=axis[np.isfinite(axis)],
+            references=library,
+            reference_energy=energy,
+            names=section.components,
+            options=options,
+        )
+        for axis, curve in zip(data["scan_energy"].values, data[name].values, strict=True)
+    ]
+    component = label("component", np.arange(1, len(library) + 1), ("component",))
+    component.attrs["names"] = list(section.components)
+    coords = {"spectrum": data["spectrum"], "component": component}
+    dims = ("spectrum", "component")
+    r_factor = label("r_factor", np.array([fit.r_factor for fit in fits]), ("spectrum",), coords=coords)
+    r_factor.attrs["remarks"] = _counted([fit.remarks for fit in fits], names_of(data))
+    return dataset(
+        [
+            label("component_fraction", np.stack([fit.weight for fit in fits]), dims, coords=coords),
+            label(
+                "component_fraction_std",
+                np.stack([fit.weight_std for fit in fits]),
+                dims,
+                coords=coords,
+                std_source="fit covariance",
+            ),
+            r_factor,
+        ]
+    )
+
+
+def _library(context: Context) -> tuple[Floats, Floats]:
+    """Energies [point] and spectra [component, point] of the components."""
+    section = context.section.combination
+    library = open_raw(context.data_folder / str(section.library))
+    if "scan_energy" not in library.variables:
+        raise MeasurementError("the library holds no spectra", where=str(section.library))
+    names = names_of(library)
+    missing = [name for name in section.components if name not in names]
+    if missing:
+        raise MeasurementError(
+            f"the library has no spectrum {missing[0]!r}",
+            where=str(section.library),
+            expected=" or ".join(names),
+            found=missing[0],
+        )
+    rows = [names.index(name) for name in section.components]
+    axes, curves = library["scan_energy"].values[rows], library["absorption"].values[rows]
+    axis = axes[0][np.isfinite(axes[0])]
+    spectra = [
+        np.interp(axis, one[np.isfinite(one)], curve[np.isfinite(one)]) for one, curve in zip(axes, curves, strict=True)
+    ]
+    return axis, np.stack(spectra)
+
+
+_CALIBRATION = ("scan_energy", "absorption", "energy_shift", "energy_shift_std")
+_NUMBERS = tuple(f"{name}{end}" for name in ("edge_step", *_EDGES, "white_line_energy") for end in ("", "_std"))
+
+STEPS = (
+    Step("calibration", calibration, needs=(RAW,), optional=(REFERENCES,), makes=_CALIBRATION, choices=("xas",)),
+    Step(
+        "edges",
+        edges,
+        needs=("scan_energy", "absorption"),
+        makes=("normalised_absorption", *_NUMBERS),
+        choices=("xas",),
+    ),
+    Step(
+        "valence",
+        valence,
+        needs=("energy_shift_std", *(f"{name}{end}" for name in _EDGES for end in ("", "_std"))),
+        makes=("valence", "valence_std"),
+        choices=("xas",),
+    ),
+    Step(
+        "combination",
+        combination,
+        needs=("scan_energy", "absorption", "normalised_absorption", REFERENCES),
+        makes=("component_fraction", "component_fraction_std", "r_factor"),
+        choices=("combination",),
+    ),
+)
+TARGETS = ("integral_edge",)
+
+
+def asked_for(section: MeasurementSection) -> tuple[str, ...]:
+    """Valence, if the recipe names standards; a combination, if it names components."""
+    return (*(("valence",) if section.xas.valence else ()), *(("r_factor",) if section.combination.components else ()))

@@ -1,0 +1,229 @@
+"""Frames of a full-field microscope: optical depth with its noise, alignment between energies, particles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from skimage.measure import label as connected_regions
+from skimage.measure import regionprops_table
+from skimage.registration import phase_cross_correlation
+
+from cathoscope.core.errors import MeasurementError
+
+Floats = NDArray[np.float64]
+
+# Registration looks at structure between these widths (px): below is noise and the detector's pattern, above the beam.
+_FINEST, _COARSEST = 5.0, 40.0
+_UPSAMPLING = 20
+_FEWEST_COUNTS = 1.0
+
+
+def variance_per_count(*, frames: ArrayLike) -> float:
+    """Variance of a count over its mean, from the differences of repeated frames (photon transfer).
+
+    1 for single photons; a camera's gain otherwise. A change of the beam between two frames is removed first, and the
+    median makes single outliers harmless.
+
+    Parameters
+    ----------
+    frames
+        Counts, [frame, row, column], at least two frames of the same field.
+
+    Raises
+    ------
+    MeasurementError
+        If there are fewer than two frames.
+    """
+    counts = np.asarray(frames, dtype=np.float64)
+    if counts.ndim != 3 or len(counts) < 2:
+        raise MeasurementError("noise needs repeated frames", expected="two frames or more", found=str(counts.shape))
+    level = np.maximum(counts.mean(axis=(1, 2)), _FEWEST_COUNTS)
+    scaled = counts * (level.mean() / level)[:, None, None]
+    found = []
+    for first, second in pairwise(scaled):
+        difference = (second - first) / np.sqrt(np.maximum(first + second, _FEWEST_COUNTS))
+        found.append(1.4826 * np.median(np.abs(difference - np.median(difference))))
+    return float(np.mean(np.square(found)))
+
+
+def optical_depth_from_frames(
+    *,
+    sample: ArrayLike,
+    reference: ArrayLike,
+    exposure_ratio: float = 1.0,
+    gains: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Floats, Floats]:
+    """Optical depth ``-ln(<sample> / <reference> / exposure_ratio)`` and its standard deviation.
+
+    ``std^2 = g_s / sum(sample) + g_r / sum(reference)``, g the variance per count (`variance_per_count`).
+
+    Parameters
+    ----------
+    sample, reference
+        Counts with and without the sample, [frame, row, column].
+    exposure_ratio
+        Exposure time of a sample frame over that of a reference frame.
+    gains
+        Variance per count of sample and reference.
+
+    Returns
+    -------
+    tuple
+        [row, column] each; NaN where a mean count is not positive.
+    """
+    shadow, beam = (np.asarray(frames, dtype=np.float64) for frames in (sample, reference))
+    means = shadow.mean(axis=0), beam.mean(axis=0)
+    valid = (means[0] > 0) & (means[1] > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = np.where(valid, -np.log(means[0] / means[1] / exposure_ratio), np.nan)
+        variance = gains[0] / (means[0] * len(shadow)) + gains[1] / (means[1] * len(beam))
+        std = np.where(valid, np.sqrt(variance), np.nan)
+    return depth, std
+
+
+@dataclass(frozen=True)
+class ImageShift:
+    """Shift (row, column) in px that lays one image on another, and its uncertainty from the four quarters."""
+
+    shift: tuple[float, float]
+    std: tuple[float, float]
+
+
+def image_shift(*, fixed: ArrayLike, moving: ArrayLike) -> ImageShift:
+    """Shift to apply to ``moving`` so that it lies on ``fixed``, by cross-correlation of band-passed images.
+
+    The four quarters of the image are registered too; half their spread is the standard uncertainty of the whole, which
+    also shows what a shift cannot mend (rotation, scale).
+
+    Parameters
+    ----------
+    fixed, moving
+        Images [row, column] of one shape; NaN counts as the median.
+    """
+    images = [_band_passed(np.asarray(image, dtype=np.float64)) for image in (fixed, moving)]
+    rows, columns = images[0].shape
+    whole = _correlated(*images)
+    quarters = [
+        _correlated(*(image[top : top + rows // 2, left : left + columns // 2] for image in images))
+        for top in (0, rows - rows // 2)
+        for left in (0, columns - columns // 2)
+    ]
+    spread = 1.4826 * np.median(np.abs(np.array(quarters) - np.median(quarters, axis=0)), axis=0) / 2.0
+    return ImageShift((float(whole[0]), float(whole[1])), (float(spread[0]), float(spread[1])))
+
+
+def _band_passed(image: Floats) -> Floats:
+    filled = np.where(np.isfinite(image), image, np.nanmedian(image))
+    return np.asarray(ndimage.gaussian_filter(filled, _FINEST) - ndimage.gaussian_filter(filled, _COARSEST))
+
+
+def _correlated(fixed: Floats, moving: Floats) -> Floats:
+    window = np.outer(np.hanning(fixed.shape[0]), np.hanning(fixed.shape[1]))
+    found = cast(Any, phase_cross_correlation)(
+        fixed * window, moving * window, upsample_factor=_UPSAMPLING, normalization=None
+    )
+    return np.asarray(found[0], dtype=np.float64)
+
+
+def moved_image(*, image: ArrayLike, shift: tuple[float, float] = (0.0, 0.0), scale: float = 1.0) -> Floats:
+    """``image`` enlarged by ``scale`` about its middle, then shifted by ``shift`` px; NaN where it has no values.
+
+    Linear interpolation, one pass.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    if shift == (0.0, 0.0) and scale == 1.0:
+        return values
+    middle = (np.array(values.shape) - 1.0) / 2.0
+    offset = middle - (middle + np.array(shift)) / scale
+    return np.asarray(ndimage.affine_transform(values, np.full(2, 1.0 / scale), offset, order=1, cval=np.nan))
+
+
+def jump_from_images(
+    *, optical_depth: ArrayLike, std: ArrayLike, below: ArrayLike, above: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Mean optical depth of the images above the edge minus that of those below, and its standard deviation.
+
+    Parameters
+    ----------
+    optical_depth, std
+        [energy, row, column].
+    below, above
+        Numbers of the images below and above the edge, one or more each.
+    """
+    depth, noise = np.asarray(optical_depth, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    groups = np.atleast_1d(below).astype(int), np.atleast_1d(above).astype(int)
+    low, high = (depth[group].mean(axis=0) for group in groups)
+    variance = sum((noise[group] ** 2).sum(axis=0) / group.size**2 for group in groups)
+    return high - low, np.sqrt(np.asarray(variance))
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Separate particles of a mask, largest first.
+
+    Attributes
+    ----------
+    labels
+        Number of the particle at every pixel, from 1; 0 outside.
+    area, diameter
+        um², and diameter of the disk of that area, um, [particle].
+    row, column
+        Centre, px, [particle].
+    jump, jump_std
+        Mean jump of optical depth and its standard uncertainty from counting, [particle].
+    at_border
+        Whether the particle touches the border of the image, so that its size is a lower limit, [particle].
+    """
+
+    labels: NDArray[np.int32]
+    area: Floats
+    diameter: Floats
+    row: Floats
+    column: Floats
+    jump: Floats
+    jump_std: Floats
+    at_border: NDArray[np.bool_]
+
+
+def particles_from_mask(
+    *, mask: ArrayLike, jump: ArrayLike, jump_std: ArrayLike, pixel_size: float, smallest_diameter: float
+) -> Particles:
+    """Connected regions of ``mask`` (corners connect) of at least ``smallest_diameter`` (um).
+
+    Particles that overlap in projection are one region.
+
+    Parameters
+    ----------
+    mask, jump, jump_std
+        [row, column].
+    pixel_size
+        um.
+    """
+    inside, values = np.asarray(mask, dtype=bool), np.asarray(jump, dtype=np.float64)
+    variance = np.asarray(jump_std, dtype=np.float64) ** 2
+    regions = np.asarray(cast(Any, connected_regions)(inside, connectivity=2), dtype=np.int32)
+    table = cast(Any, regionprops_table)(regions, properties=("label", "area", "centroid"))
+    area = np.asarray(table["area"], dtype=np.float64) * pixel_size**2
+    diameter = np.sqrt(4.0 * area / np.pi)
+    order = [index for index in np.argsort(-area, kind="stable") if diameter[index] >= smallest_diameter]
+    renumbered = np.zeros(area.size + 1, dtype=np.int32)
+    renumbered[np.asarray(table["label"], dtype=int)[order]] = np.arange(1, len(order) + 1)
+    labels = renumbered[regions]
+    numbers = np.arange(1, len(order) + 1)
+    counts = np.bincount(labels.ravel(), minlength=len(order) + 1)[1:]
+    frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return Particles(
+        labels=labels,
+        area=area[order],
+        diameter=diameter[order],
+        row=np.asarray(table["centroid-0"], dtype=np.float64)[order],
+        column=np.asarray(table["centroid-1"], dtype=np.float64)[order],
+        jump=np.asarray(ndimage.mean(values, labels, numbers), dtype=np.float64).reshape(-1),
+        jump_std=np.sqrt(np.asarray(ndimage.sum(variance, labels, numbers), dtype=np.float64).reshape(-1)) / counts,
+        at_border=np.isin(numbers, frame),
+    )
