@@ -25,7 +25,7 @@ ALLOWED = {
     "flow": {"core", "physics"},
     "report": {"core"},
     "terminal": {"core"},
-    "cli": {"core", "flow", "report", "virtual", "terminal"},
+    "cli": {"core", "flow", "io", "report", "virtual", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -245,15 +245,17 @@ def _write_report(path: Path, output: Path) -> None:
 @_friendly
 def formats_command() -> None:
     """List the file formats that can be read."""
-    from cathoscope.io.inspect import arrays_given
     from cathoscope.io.registry import READERS
 
-    table = Table("reader", "format", "usual endings", "gives", box=None)
+    table = Table("reader", "format and the arrays it gives", "usual endings", box=None)
     for reader in READERS:
-        table.add_row(reader.name, reader.title, " ".join(reader.suffixes), ", ".join(arrays_given(reader)))
+        title = reader.title + (", one file or a sequence" if reader.sequence else "")
+        table.add_row(reader.name, title, " ".join(reader.suffixes))
+        table.add_row("", f"[dim]{', '.join(reader.gives)}[/dim]")
     table.columns[0].no_wrap = True
     _out.print(table)
-    _out.print("a format is recognised by the content of a file, never by its ending", highlight=False)
+    _out.print("A format is recognised by the content of a file, never by its ending.", highlight=False)
+    _out.print("JSON and unusual columns need  columns = { ... }  in the recipe.", highlight=False, markup=False)
 
 
 @app.command("inspect")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.io.hdf5_links import MasterFile, Place, absent_sources, find_linked_file, groups_of, opened
+from cathoscope.io.hdf5_links import MasterFile, Place, absent_sources, find_linked_file, groups_of, hdf5_file
 
 
 def touch(path: Path) -> Path:
@@ -100,7 +100,7 @@ def test_groups_in_other_files_are_left_out(master: MasterFile) -> None:
     with h5py.File(master.path, "a") as file:
         file["inner"] = h5py.SoftLink("/group")
         file.create_group("\x01unprintable")
-    with opened(master.path) as file:
+    with hdf5_file(master.path) as file:
         assert [name for name, _ in groups_of(file)] == ["group", "inner"]
 
 
@@ -119,7 +119,7 @@ def test_sources_are_absent_exactly_where_hdf5_gives_fill_values(tmp_path: Path,
     with h5py.File(tmp_path / "virtual.h5", "w") as file:
         file["last"] = [5]
         file.create_virtual_dataset("v", layout, fillvalue=-1)
-    with opened(tmp_path / "virtual.h5") as file:
+    with hdf5_file(tmp_path / "virtual.h5") as file:
         filled = bool((file["v"][:4] == -1).all())
         assert file["v"][4] == 5
         assert absent_sources(file["v"], tmp_path) == ([stored] if filled else [])
@@ -129,5 +129,5 @@ def test_sources_are_absent_exactly_where_hdf5_gives_fill_values(tmp_path: Path,
 
 @pytest.mark.parametrize("error", [TypeError(), ValueError("a\nb"), OverflowError("o"), MemoryError(), KeyError("k")])
 def test_what_h5py_raises_for_damage_names_the_file(master: MasterFile, error: Exception) -> None:
-    with pytest.raises(MeasurementError, match=r"master\.h5"), opened(master.path):
+    with pytest.raises(MeasurementError, match=r"master\.h5"), hdf5_file(master.path):
         raise error

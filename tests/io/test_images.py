@@ -12,7 +12,7 @@ from matplotlib.image import imsave
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import READERS
-from cathoscope.io.images import why_refused
+from cathoscope.io.images import why_refused, why_unclear
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 
@@ -135,3 +135,32 @@ def _recognises(recognise: object, path: Path) -> bool:
         return recognise(path) is None  # type: ignore[operator]
     except MeasurementError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "reduced.t",
+            "700 0.1\n701.5 0.2\n",
+            ["two columns", "2 rows from 700 to 701.5", 'references.NAME = "reduced.t"'],
+        ),
+        ("i0.xsp", "700 9\n701 8\n", ["incident intensity of an STXM stack"]),
+        ("a.json", '{"e": [1, 2], "mu": {"a": [1], "b": [2]}}', ["e (list of 2 numbers)", "mu (2 x list of 1 number"]),
+        ("b.json", '{"e": [1, 2', ["JSON, truncated or damaged"]),
+        ("c.json", "[1, 2]", ["without keys"]),
+    ],
+)
+def test_what_the_recipe_must_say(tmp_path: Path, name: str, content: str, words: list[str]) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    reason = why_unclear(path)
+    assert reason is not None
+    assert [word for word in words if word not in reason] == []
+
+
+@pytest.mark.parametrize("content", ["energy mu\n1 2\n", "1 2 3\n4 5 6\n", "\0\1", ""])
+def test_nothing_is_said_of_other_content(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "data"
+    path.write_text(content)
+    assert why_unclear(path) is None

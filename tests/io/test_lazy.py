@@ -118,3 +118,34 @@ def test_an_error_without_words_is_named_by_its_kind(write_hdf5: Callable[..., P
     path = write_hdf5({"a": 1})
     with pytest.raises(MeasurementError, match="RuntimeError"), hdf5_file(path):
         raise RuntimeError
+
+
+@pytest.mark.parametrize("lengths", [[1], [7, 8, 9], [5000], list(range(1, 200))])
+def test_texts_of_any_length_are_whole(tmp_path: Path, lengths: list[int]) -> None:
+    path = tmp_path / "texts.h5"
+    with h5py.File(path, "w") as file:
+        for length in lengths:
+            file[f"t{length}"] = "x" * length
+    with hdf5_file(path) as file:
+        assert [len(file[f"t{length}"][()]) for length in lengths] == lengths
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (8, 0x10D0),  # the size of the heap: HDF5 would go on through what lies behind it
+        (24, 2**64 - 16),  # the size of the first text: HDF5 would stay where it is
+        (24, 2**40),
+    ],
+)
+def test_a_heap_without_end_is_refused_before_hdf5_follows_it(tmp_path: Path, place: int, value: int) -> None:
+    path = tmp_path / "damaged.h5"
+    with h5py.File(path, "w") as file:
+        file["note"] = "rod"
+        file["numbers"] = np.full(1000, -1)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"GCOL") + place
+    content[start : start + 8] = value.to_bytes(8, "little")
+    path.write_bytes(bytes(content))
+    with pytest.raises(MeasurementError, match=r"damaged\.h5[\s\S]*heap of texts"), hdf5_file(path) as file:
+        file["numbers"][0]

@@ -124,7 +124,7 @@ def test_numbers_that_perl_has_not_are_left_out(tmp_path: Path) -> None:
     assert "2 of 9 points" in data.attrs["remarks"][0]
 
 
-@pytest.mark.parametrize("end", ["@args", "@x =", "@y =", "'0.65", "[record]"])
+@pytest.mark.parametrize("end", ["@args", "@x =", "@y =", "'0.35", "[record]"])
 def test_a_project_that_ends_early_is_refused(tmp_path: Path, end: str) -> None:
     content = write_project(tmp_path, group("abcd"), group("efgh")).read_text()
     path = tmp_path / "short.prj"
@@ -152,12 +152,16 @@ def test_damage_is_an_error_that_names_the_file(tmp_path: Path, cut: int, at: in
     try:
         data = open_athena([path])
     except MeasurementError as error:
-        assert str(path) in str(error)
+        refusal = str(error)
     else:
         assert data.sizes["spectrum"] == 1
+        return
+    assert str(path) in refusal
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"\x1f\x8b\x08\0garbage", b"\0\0", b'{"_____header1": "# Athena'])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b", b"\x1f\x8b\x08\0garbage", b"\0\0", b'{"_____header1": "# Athena']
+)
 def test_other_content_is_not_claimed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)

@@ -155,3 +155,17 @@ def test_nanoporous_gold(data_folder: Path) -> None:
         data["pages"][[0, 200, 450]].values, [tifffile.imread(paths[k]) for k in (0, 200, 450)]
     )
     np.testing.assert_array_equal(data["pages"][::90, 40].values, [tifffile.imread(path)[40] for path in paths[::90]])
+
+
+def test_what_tifffile_notices_is_a_remark_and_not_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "odd.tif"
+    tifffile.imwrite(path, np.ones((4, 5), np.uint8), photometric="minisblack", resolution=(300, 300))
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages.first.tags["XResolution"]
+    content = bytearray(path.read_bytes())
+    content[tag.offset + 8 : tag.offset + 12] = (2**31).to_bytes(4, "little")  # where its value lies
+    path.write_bytes(bytes(content))
+    (remark,) = open_raw(path).attrs["remarks"]
+    assert remark.startswith("odd.tif: ")
+    assert "invalid value offset 2147483648" in remark
+    assert capfd.readouterr().err == ""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.io.tree import Entry, entries_of, names_of, unknown_hdf5
+from cathoscope.io.lazy import hdf5_file
+from cathoscope.io.tree import Entry, entries_of, names_of
 
 
 @pytest.fixture
@@ -50,5 +51,5 @@ def test_names_that_are_no_text_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "bytes.h5"
     with h5py.File(path, "w") as file:
         h5py.h5g.create(file.id, b"caf\xe9")
-    with pytest.raises(MeasurementError, match=r"bytes.h5[\s\S]*0xe9"), unknown_hdf5(path) as file:
+    with pytest.raises(MeasurementError, match=r"bytes.h5[\s\S]*0xe9"), hdf5_file(path) as file:
         entries_of(file)

@@ -167,6 +167,126 @@ def stack_result(seed: int = 3, n: int = 40) -> xr.Dataset:
     )
 
 
+EDGES = ("half_height_edge", "derivative_edge", "integral_edge", "white_line_energy")
+
+
+def bulk_result(n: int, seed: int = 4, n_points: int = 120, foil: bool = True) -> xr.Dataset:
+    """``n`` edges, each 0.4 eV above the one before; the last has no white line, and the energies are padded."""
+    rng = np.random.default_rng(seed)
+    spectrum = label("spectrum", np.arange(1, n + 1), ("spectrum",))
+    spectrum.attrs |= {"names": [f"charge <{i}>" for i in range(n)], "labels": {"voltage": [None, *np.arange(1.0, n)]}}
+    coords = {"spectrum": spectrum}
+    half = 8340.0 + 0.4 * np.arange(n)
+    energy = np.tile(np.linspace(8240.0, 8500.0, n_points), (n, 1))
+    curve = 1 / (1 + np.exp(-(energy - half[:, None]))) + 0.3 * np.exp(-(((energy - half[:, None] - 8) / 4) ** 2))
+    energy[:, -3:] = curve[:, -3:] = np.nan
+    values = dict(zip(EDGES, (half, half + 1.5, half + 0.7, half + 8), strict=True))
+    values["white_line_energy"] = np.where(np.arange(n) == n - 1, np.nan, values["white_line_energy"])
+    points = ("spectrum", "point")
+    arrays = [
+        label("scan_energy", energy, points, coords=coords),
+        label("absorption", 3 * curve, points, coords=coords),
+    ]
+    arrays.append(label("normalised_absorption", curve, points, coords=coords))
+    arrays[-1].attrs["remarks"] = [f"charge <{n - 1}>: white line: no edge"]
+    values |= {"edge_step": np.full(n, 3.0), "energy_shift": np.full(n, 1.25 if foil else 0.0)}
+    for name, value in values.items():
+        std = np.where(np.isfinite(value), 0.02 + 0.01 * rng.random(n), np.nan)
+        std = np.full(n, np.nan) if name == "energy_shift" and not foil else std
+        arrays.append(label(name, value, ("spectrum",), coords=coords))
+        arrays.append(label(f"{name}_std", std, ("spectrum",), coords=coords, std_source="fit covariance"))
+    return dataset(arrays)
+
+
+def with_valence(data: xr.Dataset) -> xr.Dataset:
+    """Valence from the integral edge by the line through the first three spectra, 2, 3 and 4."""
+    coords = {"spectrum": data["spectrum"]}
+    edge = data["integral_edge"].values
+    value = 2.0 + (edge - edge[0]) / 0.4
+    array = label("valence", value, ("spectrum",), coords=coords)
+    array.attrs |= {
+        "remarks": ["integral edge: a remark on the line"],
+        "edge": "integral_edge",
+        "intercept": float(edge[0] - 0.8),
+        "slope": 0.4,
+        "slope_std": 0.02,
+        "covariance": [[0.004, -0.001], [-0.001, 0.0004]],
+        "scatter": 0.0,
+        "standards": [1, 2, 3],
+        "standard_valences": [2.0, 3.0, 4.0],
+        "lower": (value - 0.3).tolist(),
+        "upper": np.where(np.arange(value.size) == 1, np.inf, value + 0.4).tolist(),
+        "extrapolated": (value > 4.0).tolist(),
+        "left_out_error": [0.1, -0.2, 0.15],
+    }
+    std = label("valence_std", np.full(value.size, 0.15), ("spectrum",), coords=coords, std_source="fit covariance")
+    return data.merge(dataset([array, std]))
+
+
+def with_combination(data: xr.Dataset, stored_fit: bool = True) -> xr.Dataset:
+    """Two components in every spectrum; the fit leaves 0.01 everywhere."""
+    n = data.sizes["spectrum"]
+    component = label("component", np.array([1, 2]), ("component",))
+    component.attrs["names"] = ["NiO", "LiNiO2 & <more>"]
+    coords = {"spectrum": data["spectrum"], "component": component}
+    dims = ("spectrum", "component")
+    weight = np.stack([np.linspace(0.9, 0.1, n), np.linspace(0.1, 0.9, n)], axis=1)
+    std = np.full((n, 2), 0.03)
+    curve = data["normalised_absorption"].values
+    found = dataset(
+        [
+            label("component_fraction", weight, dims, coords=coords),
+            label("component_fraction_std", std, dims, coords=coords, std_source="fit covariance"),
+            label("r_factor", np.linspace(1e-4, 1e-3, n), ("spectrum",), coords=coords),
+        ]
+    )
+    if stored_fit:
+        found["combination_fit"] = (("spectrum", "point"), curve - 0.01, {"of": "normalised_absorption"})
+        found["component_curve"] = (("spectrum", "component", "point"), weight[:, :, None] * (curve - 0.01)[:, None])
+    return data.merge(found)
+
+
+def imaging_result(n: int = 48, pixel: float = 0.25) -> xr.Dataset:
+    """Two energies, three particles, one of them without a mean jump and one cut by the border."""
+    where = (np.arange(n) - (n - 1) / 2) * pixel
+    y, x = np.meshgrid(where, where, indexing="ij")
+    centres, radii = ((1.0, -1.5), (-2.5, 2.5), (-6.0, -3.0)), (2.0, 1.4, 1.0)
+    labels = np.zeros((n, n), np.int32)
+    for number, ((centre_y, centre_x), radius) in enumerate(zip(centres, radii, strict=True), start=1):
+        labels[(y - centre_y) ** 2 + (x - centre_x) ** 2 < radius**2] = number
+    jump = np.where(labels > 0, 0.5, 0.0)
+    jump[0, 0] = np.nan
+    depth = np.stack([np.full((n, n), 1.0), 1.0 + jump])
+    number = label("particle", np.array([1, 2, 3]), ("particle",))
+    coords = {"energy": np.array([8324.0, 8354.0]), "y": where, "x": where, "particle": number}
+    area = np.array([np.count_nonzero(labels == each) * pixel**2 for each in (1, 2, 3)])
+    columns = {
+        "particle_area": area,
+        "particle_diameter": np.sqrt(4 * area / np.pi),
+        "particle_y": np.array([centre[0] for centre in centres]),
+        "particle_x": np.array([centre[1] for centre in centres]),
+        "particle_jump": np.array([0.5, np.nan, 0.25]),
+    }
+    image = ("y", "x")
+    jumps = label("optical_depth_jump", jump.astype(np.float32), image, coords=coords)
+    jumps.attrs["definition"] = "mean of 8354.00 eV minus mean of 8324.00 eV"
+    noise = np.full((n, n), 0.03, np.float32)
+    return dataset(
+        [
+            label("optical_depth", depth.astype(np.float32), ("energy", *image), coords=coords),
+            jumps,
+            label("optical_depth_jump_std", noise, image, coords=coords, std_source="counting"),
+            label("particle_mask", labels > 0, image, coords=coords),
+            label("particle_label", labels, image, coords=coords),
+            *(label(name, values, ("particle",), coords=coords) for name, values in columns.items()),
+            label(
+                "particle_jump_std", np.array([0.01, np.nan, 0.02]), ("particle",), coords=coords, std_source="counting"
+            ),
+            label("particle_at_border", np.array([False, False, True]), ("particle",), coords=coords),
+        ]
+    )
+
+
 def raw_record(technique: str, **more: object) -> dict[str, object]:
     """What the study remembers of a measurement's files."""
     return {
@@ -271,6 +391,12 @@ def result_of() -> Callable[[str], xr.Dataset]:
         "tomography": lambda: tomography_result(n=24),
         "xanes-tomography": lambda: xanes_result(n=16),
         "spectromicroscopy": lambda: stack_result(n=16),
+        "xas": lambda: with_combination(with_valence(bulk_result(4))),
+        "xas, one": lambda: bulk_result(1),
+        "xas, many": lambda: with_combination(with_valence(bulk_result(24))),
+        "xas, no foil": lambda: bulk_result(3, foil=False),
+        "xas, no fit": lambda: with_combination(bulk_result(1), stored_fit=False),
+        "xanes-imaging": imaging_result,
     }
     return lambda technique: makers[technique]()
 

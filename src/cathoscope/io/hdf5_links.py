@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,29 +16,11 @@ from typing import Any
 
 import h5py
 
-from cathoscope.core.errors import MeasurementError
-from cathoscope.io.lazy import COPY_AGAIN, hdf5_file
-from cathoscope.io.repair import plain
+from cathoscope.io.lazy import hdf5_file
+from cathoscope.io.tree import attribute_of, small_value
 
 _DEEPEST_LINK = 16
 _MOST_CHILDREN = 1000
-LONGEST_TEXT = 1 << 16
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading; what h5py raises for damaged types and sizes is an error of the file as well."""
-    try:
-        with hdf5_file(path) as file:
-            yield file
-    except (TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise MeasurementError(
-            "the HDF5 file is damaged or of a kind that cannot be read",
-            where=path,
-            expected="a complete HDF5 file",
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
-            cure=COPY_AGAIN,
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -96,11 +77,12 @@ class MasterFile:
         place = self.locate(name)
         if place is None:
             return None
-        with opened(place.file) as file:
+        with hdf5_file(place.file) as file:
             found = file[place.name]
-            if not isinstance(found, h5py.Dataset) or found.size != 1 or found.dtype.itemsize > LONGEST_TEXT:
+            if not isinstance(found, h5py.Dataset) or found.size != 1:
                 return None
-            return plain(found[()]), unit_of(found)
+            value = small_value(found)
+            return None if value is None else (value, unit_of(found))
 
     def number(self, name: str) -> tuple[float, str | None] | None:
         """One number with its unit; None if there is none."""
@@ -113,7 +95,7 @@ class MasterFile:
 def _first_link(place: Place) -> Place | tuple[str, str] | None:
     """Follow ``place`` up to its first link: (file named or "", path there); the place itself if there is none."""
     parts = [part for part in place.name.split("/") if part not in ("", ".")]
-    with opened(place.file) as file:
+    with hdf5_file(place.file) as file:
         group: Any = file
         for k, part in enumerate(parts):
             name = part.encode(errors="surrogateescape")
@@ -211,7 +193,7 @@ def link_remarks(master: MasterFile) -> list[str]:
         if info.type == h5py.h5l.TYPE_EXTERNAL:
             names.append(name)
 
-    with opened(master.path) as file:
+    with hdf5_file(master.path) as file:
         file.id.links.visit(note, info=True)
         for name in names:
             stored = file.id.links.get_val(name)[0].decode(errors="replace")
@@ -231,6 +213,7 @@ def link_remarks(master: MasterFile) -> list[str]:
 def unit_of(found: h5py.Dataset) -> str | None:
     """What the dataset says its unit is."""
     for name in ("units", "unit"):
-        if name in found.attrs:
-            return str(plain(found.attrs[name])) or None
+        unit = attribute_of(found, name)
+        if unit is not None:
+            return str(unit) or None
     return None

@@ -6,13 +6,16 @@ first bytes and lines, and from its name where several kinds have the same conte
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _HEAD = 1 << 20  # bytes that are looked at
 _TAIL = 1 << 16
+_MOST_KEYS = 20
 _EXPORT = "export the image from the instrument's program as 8, 16 or 32 bit grey TIFF"
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
@@ -79,11 +82,29 @@ def why_refused(path: Path) -> str | None:
     reason = _picture(head) or _document(head, tail)
     if reason is not None:
         return reason
+    return _first_reason(path, head, _TEXTS)
+
+
+def why_unclear(path: Path) -> str | None:
+    """Why a file that may be a measurement is not recognised, and what to say in the recipe; None if nothing tells.
+
+    At most the first megabyte is read.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return _first_reason(path, file.read(_HEAD), (_two_columns, _json))
+
+
+def _first_reason(path: Path, head: bytes, kinds: Sequence[Callable[[_Text], str | None]]) -> str | None:
     text = _decoded(head)
     if text is None:
         return None
     read = _Text(path, text.splitlines(), whole=len(head) < _HEAD)
-    return next((reason for kind in _TEXTS if (reason := kind(read)) is not None), None)
+    return next((reason for kind in kinds if (reason := kind(read)) is not None), None)
 
 
 # -- by the first bytes -----------------------------------------------------------------------------
@@ -248,6 +269,52 @@ def _one_column(text: _Text) -> str | None:
     what = "numbers" if unit is None else f"energies in {unit}, by their size"
     count = _count(text, len(numbers))
     return f"it is one column of {count} {what} ({low:.8g} to {high:.8g}), without anything measured at them"
+
+
+def _two_columns(text: _Text) -> str | None:
+    """A spectrum without names, in energies that no reader takes for hard X-rays."""
+    rows = [re.split(r"[\s,;]+", line.strip()) for line in text.filled if line.lstrip()[0] not in "#%*!"]
+    if len(rows) < 2 or not all(len(row) == 2 and _NUMBER.match(row[0]) and _NUMBER.match(row[1]) for row in rows):
+        return None
+    first = [float(row[0]) for row in rows]
+    span = f"{_count(text, len(rows))} rows from {min(first):.8g} to {max(first):.8g}"
+    if text.path.name == "i0.xsp":
+        return f"it is the incident intensity of an STXM stack, {span}; give the .hdr file beside it"
+    return (
+        f"it is two columns of numbers without names, {span}; if the first is the energy, it can be a component of "
+        f'spectromicroscopy:  mixture.references.NAME = "{text.path.name}",  or with names above its columns xas'
+    )
+
+
+def _json(text: _Text) -> str | None:
+    """Arrays, of which only the recipe can say what they are."""
+    if not text.lines or not text.lines[0].lstrip().startswith(("{", "[")) or not text.whole:
+        return None
+    try:
+        content = json.loads("\n".join(text.lines))
+    except (ValueError, RecursionError) as error:
+        return None if text.path.suffix.lower() != ".json" else f"it is JSON, truncated or damaged: {error}"
+    record = content[0] if isinstance(content, list) and content else content
+    if not isinstance(record, dict):
+        return "it is JSON without keys, no measurement"
+    keys = ", ".join(f"{key} ({_json_kind(value)})" for key, value in list(record.items())[:_MOST_KEYS])
+    return (
+        f"it is JSON with the keys {keys}; the recipe says which of them is what:  "
+        'technique = "xas",  columns = { energy = "KEY", absorption = "KEY", labels = ["KEY"] },  '
+        'or  even_energy = ["8330 eV", "0.4 eV", 100]  where there are no energies'
+    )
+
+
+def _json_kind(value: Any) -> str:
+    """What a value of JSON is, as "16 x list of 100 numbers"."""
+    if isinstance(value, dict):
+        inner = {_json_kind(item) for item in list(value.values())[:_MOST_KEYS]}
+        return f"{len(value)} x {inner.pop()}" if len(inner) == 1 else f"{len(value)} values"
+    if isinstance(value, list):
+        inner = {_json_kind(item) for item in value[:_MOST_KEYS]}
+        return f"list of {len(value)} {inner.pop()}s" if len(inner) == 1 else f"list of {len(value)}"
+    kinds = {str: "text", bool: "true or false", int: "number", float: "number", type(None): "nothing"}
+    return kinds[type(value)]
 
 
 def _note(text: _Text) -> str | None:

@@ -6,9 +6,7 @@ chunks are small, so that memory does not grow with the file.
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,25 @@ import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import SCHEMA
-from cathoscope.io.images import why_refused
+from cathoscope.io.advice import lacks_of, use_of
+from cathoscope.io.images import why_refused, why_unclear
+from cathoscope.io.lazy import hdf5_file
 from cathoscope.io.registry import READERS, Reader, open_raw
-from cathoscope.io.tree import Entry, entries_of, unknown_hdf5
+from cathoscope.io.tree import Entry, entries_of
 from cathoscope.io.volumes import recognise_hdf5_volume
 
-_MOST_TREE_LINES = 40
+_MOST_TREE_LINES = 20
 _MOST_SPECTRA = 20
+_MOST_FIELDS = 30
+# Attributes that have their unit in their name, and how they are shown.
+_UNITS = {
+    "pixel_size": ("pixel_size", " um"),
+    "exposure_s": ("exposure", " s"),
+    "flat_exposure_s": ("flat_exposure", " s"),
+    "dwell_ms": ("dwell", " ms"),
+    "centre_x": ("centre_x", " um"),
+    "centre_y": ("centre_y", " um"),
+}
 _LONGEST_TEXT = 200
 # Bytes of a chunk or an image that may be read to show a row of it; text takes far more memory than its numbers.
 _LARGEST_PIECE = 4_000_000
@@ -51,6 +61,8 @@ class Description:
         The format that was recognised, by its short name and as a person calls it; None if none was.
     rows
         Pairs of a name and what there is to say.
+    lacks
+        What the file cannot be used for, and why.
     remarks
         What was noticed and repaired.
     tree
@@ -64,6 +76,7 @@ class Description:
     reader: str | None = None
     title: str | None = None
     rows: tuple[tuple[str, str], ...] = ()
+    lacks: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     tree: tuple[str, ...] = ()
     refused: str | None = None
@@ -76,7 +89,7 @@ class Description:
             lines += _hanging("refused", self.refused.splitlines())
         width = max((len(name) for name, _ in self.rows), default=0)
         lines += [f"  {name:<{width}}  {text}" for name, text in self.rows]
-        lines += _hanging("remarks", self.remarks)
+        lines += _hanging("cannot give", self.lacks) + _hanging("remarks", self.remarks)
         return lines + _hanging("datasets", self.tree)
 
 
@@ -104,14 +117,9 @@ def describe(path: Path, reader: str | None = None) -> Description:
     remarks = [str(remark) for remark in data.attrs.get("remarks", ())]
     rows = rows_of(data, remarks, largest_piece=_piece_of(entries))
     description = _with_reader(description, _NAMED.get(str(data.attrs.get("format"))))
-    return replace(description, rows=tuple(rows), remarks=tuple(remarks))
-
-
-def arrays_given(reader: Reader) -> tuple[str, ...]:
-    """Names of the arrays that a reader gives, as the section Schema of its module's docstring says."""
-    module = sys.modules[reader.open.__module__]
-    match = re.search(r"^Schema\n-+\n(.*?)(?:\.\s|\n\n|\Z)", module.__doc__ or "", re.DOTALL | re.MULTILINE)
-    return tuple(dict.fromkeys(re.findall(r"``(\w+)``", match.group(1)))) if match else ()
+    use = use_of(data)
+    rows += [("use", use)] if use else []
+    return replace(description, rows=tuple(rows), lacks=tuple(lacks_of(data)), remarks=tuple(remarks))
 
 
 def size_text(size: float) -> str:
@@ -137,13 +145,13 @@ def _refused(description: Description, error: MeasurementError, reader: str | No
         return replace(description, refused=told)
     try:
         chosen = next((each for each in READERS if each.recognise(path) is None), None)
-        instead = None if chosen else why_refused(path) or _unknown_hdf5(path)
+        instead = None if chosen else why_refused(path) or why_unclear(path) or _unknown_layout(path)
     except (MeasurementError, OSError):  # the file cannot even be looked at, as the first error says
         return replace(description, refused=told)
     return replace(_with_reader(description, chosen), refused=instead or told)
 
 
-def _unknown_hdf5(path: Path) -> str | None:
+def _unknown_layout(path: Path) -> str | None:
     return f"no known layout of HDF5; {recognise_hdf5_volume(path)}" if h5py.is_hdf5(path) else None
 
 
@@ -177,16 +185,33 @@ def rows_of(data: xr.Dataset, remarks: list[str], largest_piece: float = 0.0) ->
         rows.append((str(name), _array_text(array)))
         values = _values_text(array, str(data.attrs.get("format")), largest_piece, remarks)
         rows += [("", values)] if values else []
-    rows += [(str(name), _coordinate_text(array)) for name, array in data.coords.items()]
+    coords = {str(name): array for name, array in data.coords.items() if name != "spectrum"}
+    rows += [(name, _coordinate_text(array)) for name, array in coords.items()]
     rows += _spectra(data)
     for name, value in data.attrs.items():
-        if name == "pixel_size":
-            rows.append(("pixel size", f"{value:.6g} um"))
-        elif name.endswith("files") and isinstance(value, (list, tuple)):
-            rows.append((name.replace("_", " "), _short([Path(str(file)).name for file in value])))
-        elif name not in ("remarks", "format", "source"):
-            rows.append((name.replace("_", " "), _short(value)))
+        rows += _attribute_rows(str(name), value)
     return rows
+
+
+def _attribute_rows(name: str, value: Any) -> list[tuple[str, str]]:
+    if name in ("remarks", "format", "source") or (name == "n_files" and value == 1):
+        return []
+    if name.endswith("files") and isinstance(value, (list, tuple)):
+        return [(name.replace("_", " "), _short([Path(str(file)).name for file in value]))] if value else []
+    if isinstance(value, Mapping):
+        return _mapping_rows(value)
+    name, unit = _UNITS.get(name, (name, ""))
+    return [(name.replace("_", " "), f"{_short(value)}{unit}")]
+
+
+def _mapping_rows(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One row for each field of a header; of the comments each line."""
+    rows: list[tuple[str, str]] = []
+    for key, field in value.items():
+        lines = field if key == "comments" and isinstance(field, list) else [field]
+        rows += [(str(key) if number == 0 else "", _short(line)) for number, line in enumerate(lines)]
+    hidden = len(rows) - _MOST_FIELDS
+    return rows[:_MOST_FIELDS] + ([("", f"and {hidden} more lines")] if hidden > 0 else [])
 
 
 def _array_text(array: xr.DataArray) -> str:
@@ -225,8 +250,8 @@ def _coordinate_text(array: xr.DataArray) -> str:
     if values.dtype.kind not in "fiu" or values.size == 0:
         return f"{values.size} values"
     if values.size == 1:
-        return f"{values.item():.8g}{unit}"
-    text = f"{values.size} values, {values.flat[0]:.8g} to {values.flat[-1]:.8g}{unit}"
+        return f"{values.item():.7g}{unit}"
+    text = f"{values.size} values, {values.flat[0]:.7g} to {values.flat[-1]:.7g}{unit}"
     return text + (f", {_steps(values)}{unit}" if values.ndim == 1 else "")
 
 
@@ -247,7 +272,7 @@ def _spectra(data: xr.Dataset) -> list[tuple[str, str]]:
     for number in range(min(n_spectra, _MOST_SPECTRA)):
         energies = np.asarray(data["scan_energy"].isel(spectrum=number).values, dtype=np.float64)
         energies = energies[np.isfinite(energies)]
-        span = f", {energies.min():.8g} to {energies.max():.8g} eV" if energies.size else ""
+        span = f", {energies.min():.7g} to {energies.max():.7g} eV" if energies.size else ""
         name = str(names[number]) if number < len(names) else f"spectrum {number + 1}"
         rows.append((name, f"{energies.size} points{span}"))
     return rows + ([("", f"and {n_spectra - _MOST_SPECTRA} more spectra")] if n_spectra > _MOST_SPECTRA else [])
@@ -256,7 +281,7 @@ def _spectra(data: xr.Dataset) -> list[tuple[str, str]]:
 def _short(value: Any) -> str:
     """A value of the metadata in one line."""
     if isinstance(value, float):
-        return f"{value:.8g}"
+        return f"{value:.7g}"
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > 6:
         return f"{len(value)} values, {_short(value[0])} to {_short(value[-1])}"
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -273,7 +298,7 @@ def _hdf5_entries(path: Path) -> list[Entry]:
     try:
         if not path.is_file() or not h5py.is_hdf5(path):
             return []
-        with unknown_hdf5(path) as file:
+        with hdf5_file(path) as file:
             return entries_of(file)
     except (MeasurementError, OSError):
         return []
@@ -304,4 +329,5 @@ def _entry_text(entry: Entry) -> str:
     if entry.link is not None:
         return f"-> {entry.link}"
     chunks = f", chunks {entry.chunks}" if entry.chunks else ""
-    return f"{entry.shape if entry.shape else 'one value'} {entry.dtype or 'of another type'}{chunks}"
+    dtype = "of another type" if entry.dtype is None else "text" if entry.dtype.kind in "OSU" else entry.dtype
+    return f"{entry.shape if entry.shape else 'one'} {dtype}{chunks}"

@@ -7,9 +7,12 @@ closed again, so arrays may be read from several threads, pickled, and outlive a
 
 from __future__ import annotations
 
+import re
+import struct
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ from xarray.core import indexing
 
 from cathoscope.core.errors import MeasurementError
 
+_HEAP = re.compile(rb"GCOL\x01\0\0\0")
+_SEARCHED = 1 << 18
+_LARGEST_HEAP = 1 << 20
 COPY_AGAIN = "copy the file again from the beamline's storage, or leave it out of the recipe"
 
 
@@ -36,9 +42,19 @@ def hdf5_file(path: Path) -> Iterator[h5py.File]:
         If the file cannot be opened, or a read inside the ``with`` block fails.
     """
     try:
+        _check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except MemoryError as error:
+        raise MeasurementError(
+            "a dataset takes more memory than there is; if its size makes no sense, the file is damaged",
+            where=path,
+            expected="a dataset that fits into memory",
+            found=_first_line(error),
+            cure=COPY_AGAIN,
+        ) from error
+    # The last three are h5py's words for names, types and shapes that a damaged file states and that are none.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise MeasurementError(
             "the HDF5 file is truncated, damaged or cannot be read",
             where=path,
@@ -46,6 +62,45 @@ def hdf5_file(path: Path) -> Iterator[h5py.File]:
             found=_first_line(error),
             cure=COPY_AGAIN,
         ) from error
+
+
+def _check_heaps(path: Path) -> None:
+    state = path.stat()
+    defect = _heap_defect(path, state.st_size, state.st_mtime_ns)
+    if defect is not None:
+        raise OSError(defect)
+
+
+@lru_cache(maxsize=4096)
+def _heap_defect(path: Path, size: int, _: int) -> str | None:
+    """What is wrong with a heap of texts among the first and last bytes of the file; None if nothing is.
+
+    HDF5 follows a heap from object to object, and for ever where damaged sizes lead it in a circle. Texts of variable
+    length are read from these heaps, which lie near the beginning of most files; a damaged one in the middle of a
+    large file is not found. Source: HDF5 File Format Specification, section III.E, Global Heap.
+    """
+    with path.open("rb") as file:
+        for start in sorted({0, max(0, size - _SEARCHED)}):
+            file.seek(start)
+            block = file.read(_SEARCHED)
+            for found in re.finditer(_HEAP, block):
+                file.seek(start + found.start())
+                if _is_broken(file.read(_LARGEST_HEAP)):
+                    return f"a damaged heap of texts at byte {start + found.start()}"
+    return None
+
+
+def _is_broken(heap: bytes) -> bool:
+    """Whether an object of the heap does not end within it; one that is free states its size with its header."""
+    end = int.from_bytes(heap[8:16], "little")
+    place = 16
+    while place + 16 <= min(end, len(heap)):
+        number, size = struct.unpack_from("<H6xQ", heap, place)
+        step = 16 + -(-size // 8) * 8 if number else size
+        if step < 16 or place + step > end:
+            return True
+        place += step
+    return False
 
 
 def _first_line(error: Exception) -> str:
@@ -97,9 +152,9 @@ class PageStack(BackendArray):
 
     def _read_block(self, key: tuple[Any, Any, Any]) -> npt.NDArray[Any]:
         page_key, row_key, column_key = key
-        numbers = np.atleast_1d(np.arange(self.shape[0])[page_key])
-        rows = np.atleast_1d(np.arange(self.shape[1])[row_key])
-        columns = np.arange(self.shape[2])[column_key]
+        numbers = np.atleast_1d(indices_of(page_key, self.shape[0]))
+        rows = np.atleast_1d(indices_of(row_key, self.shape[1]))
+        columns = indices_of(column_key, self.shape[2])
         block = np.empty((len(numbers), len(rows), *np.shape(columns)), self.dtype)
         if block.size:
             start, stop = int(rows.min()), int(rows.max()) + 1
@@ -107,6 +162,11 @@ class PageStack(BackendArray):
             for target, page in zip(block, pages, strict=True):
                 target[...] = page[rows - start][:, columns]
         return np.asarray(block[_undo_atleast_1d(page_key), _undo_atleast_1d(row_key)])
+
+
+def indices_of(key: Any, size: int) -> npt.NDArray[np.int64]:
+    """The indices that ``key``, as xarray gives it, picks along an axis of ``size``."""
+    return np.arange(*key.indices(size)) if isinstance(key, slice) else np.asarray(key, dtype=np.int64) % size
 
 
 def _undo_atleast_1d(key: Any) -> Any:

@@ -48,16 +48,14 @@ from xarray.core import indexing
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.io.hdf5_links import (
-    LONGEST_TEXT,
     MasterFile,
     Place,
     absent_sources,
     groups_of,
     link_remarks,
-    opened,
     unit_of,
 )
-from cathoscope.io.lazy import COPY_AGAIN, lazy
+from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, indices_of, lazy
 from cathoscope.io.repair import (
     STATE_ANGLES,
     angles_in_degrees,
@@ -65,8 +63,8 @@ from cathoscope.io.repair import (
     energy_in_ev,
     even_angles,
     length_in_um,
-    plain,
 )
+from cathoscope.io.tree import attribute_of, small_value
 
 _KINDS = {"projection": (0, "counts"), "flat": (1, "flat_counts"), "dark": (2, "dark_counts")}
 _INVALID = 3
@@ -116,7 +114,7 @@ class FrameStack(BackendArray):
         columns, inner_columns = _covering(key[2], self.shape[2])
         block = np.empty((frames.size, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         if block.size:
-            with opened(self.path) as file:
+            with hdf5_file(self.path) as file:
                 stack = file[self.name]
                 for start, stop in _adjacent(frames):
                     adjacent = slice(int(frames[start]), int(frames[stop - 1]) + 1)
@@ -127,7 +125,7 @@ class FrameStack(BackendArray):
 
 def _covering(key: Any, size: int) -> tuple[slice, Any]:
     """The smallest slice of consecutive indices that holds ``key``, and ``key`` within it."""
-    indices = np.arange(size)[key]
+    indices = indices_of(key, size)
     if indices.size == 0:
         return slice(0, 0), indices
     start = int(indices.min())
@@ -160,9 +158,7 @@ def _entries(file: h5py.File) -> list[_Entry]:
 
 def _entry(name: str, group: h5py.Group) -> _Entry:
     definition = group.get("definition")
-    is_nxtomo = False
-    if isinstance(definition, h5py.Dataset) and definition.size == 1 and definition.dtype.itemsize < LONGEST_TEXT:
-        is_nxtomo = plain(definition[()]) == "NXtomo"
+    is_nxtomo = isinstance(definition, h5py.Dataset) and small_value(definition) in ("NXtomo", ["NXtomo"])
     instrument = group.get("instrument")
     detectors = [
         f"/{name}/instrument/{child}"
@@ -178,7 +174,7 @@ def recognise_nxtomo(path: Path) -> str | None:
     if not h5py.is_hdf5(path):
         return "not an HDF5 file"
     try:
-        with opened(path) as file:
+        with hdf5_file(path) as file:
             found = bool(_entries(file))
     except MeasurementError as error:
         return error.problem
@@ -230,7 +226,7 @@ class _Stack:
 
 def _stack(master: MasterFile) -> tuple[_Entry, _Stack]:
     """The first detector that has a stack of images, with its entry."""
-    with opened(master.path) as file:
+    with hdf5_file(master.path) as file:
         entries = _entries(file)
     reasons = []
     for entry in entries:
@@ -259,7 +255,7 @@ def _stack_of_detector(master: MasterFile, detector: str) -> _Stack | str:
         name = f"{detector}/{'data' if data is None else 'image_key'}"
         file = master.missing.get(name)
         return f"{name} leads nowhere" if file is None else f"{name} is in {file}, which is missing"
-    with opened(data.file) as content:
+    with hdf5_file(data.file) as content:
         found = content[data.name]
         if not isinstance(found, h5py.Dataset) or found.ndim != 3 or found.dtype.kind not in "fiu":
             return f"data is {_described(found)}, no stack of images"
@@ -279,7 +275,7 @@ def _stack_of_detector(master: MasterFile, detector: str) -> _Stack | str:
 
 def _image_key(place: Place, name: str, n_frames: int) -> Integers | str:
     """The image key, one entry for each frame, or why there is none."""
-    with opened(place.file) as file:
+    with hdf5_file(place.file) as file:
         found = file[place.name]
         if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "iuf":
             return f"{name} is {_described(found)}, no list of numbers"
@@ -298,7 +294,7 @@ def _without_alignment(master: MasterFile, detector: str, key: Integers) -> Inte
     place = master.locate(f"{detector}/image_key_control")
     aligning = np.zeros(key.size, dtype=bool)
     if place is not None:
-        with opened(place.file) as file:
+        with hdf5_file(place.file) as file:
             found = file[place.name]
             if isinstance(found, h5py.Dataset) and found.dtype.kind in "if" and found.shape == key.shape:
                 aligning = (found[()] < 0) & (key == 0)
@@ -337,7 +333,7 @@ def _angles(
             master.remarks.append("sample/rotation_angle is replaced by the recipe's angle_range")
         return even_angles(angle_range, projections.size)
     place = _place_of_angles(master, entry, stack)
-    with opened(place.file) as file:
+    with hdf5_file(place.file) as file:
         found = file[place.name]
         if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
             raise _no_angles(master, projections.size, f"{place.name} is {_described(found)}")
@@ -375,14 +371,14 @@ def _other_angles(master: MasterFile, entry: _Entry, stack: _Stack) -> list[str]
     """Where else angles may be: NXdata groups of the entry, that of the detector first."""
     own = stack.detector.rpartition("/")[2]
     names = []
-    with opened(master.path) as file:
+    with hdf5_file(master.path) as file:
         groups = sorted(groups_of(file[entry.name]), key=lambda item: item[0] != own)
         for name, group in groups:
-            if plain(group.attrs.get("NX_class", "")) != "NXdata":
+            if attribute_of(group, "NX_class") != "NXdata":
                 continue
             if group.id.links.exists(b"rotation_angle"):
                 names.append(f"{entry.name}/{name}/rotation_angle")
-            axes = plain(group.attrs.get("axes", ""))
+            axes = attribute_of(group, "axes")
             first = axes[0] if isinstance(axes, list) and axes else axes
             if name in (own, "data") and isinstance(first, str) and first not in ("", "."):
                 # What was demanded of a motor is in NAME_set, what it reached in NAME.
@@ -412,11 +408,11 @@ def _wrong_angles(master: MasterFile, stack: _Stack, n_projections: int, found: 
 
 def _energy(master: MasterFile, entry: _Entry) -> float | None:
     names = [f"{entry.name}/{name}" for name in _ENERGIES]
-    with opened(master.path) as file:
+    with hdf5_file(master.path) as file:
         names += [
             f"{entry.name}/instrument/{name}/energy"
             for name, group in groups_of(file[f"{entry.name}/instrument"])
-            if plain(group.attrs.get("NX_class", "")) == "NXmonochromator"
+            if attribute_of(group, "NX_class") == "NXmonochromator"
         ]
     for name in names:
         stored = master.number(name)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import olefile  # type: ignore[import-untyped]
+import olefile
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io.lazy import COPY_AGAIN

@@ -19,6 +19,12 @@ from cathoscope.io.spectra_xdi import open_xdi, recognise_xdi
 from cathoscope.io.stacks import open_tiff, recognise_tiff
 from cathoscope.io.stxm import open_stxm, recognise_stxm
 from cathoscope.io.txm import open_data_exchange, open_fxi, recognise_data_exchange, recognise_fxi
+from cathoscope.io.volumes import (
+    open_hdf5_volume,
+    open_sandbox_cube,
+    recognise_hdf5_volume,
+    recognise_sandbox_cube,
+)
 from cathoscope.io.xradia import open_xradia, recognise_xradia
 
 AngleRange = tuple[float, float]
@@ -37,6 +43,8 @@ class Reader:
         As a person calls it.
     suffixes
         Usual endings of the file names; for display only, never used to recognise.
+    gives
+        Names of the arrays that a file may give; not every file has all.
     recognise
         None if the file's content is of this format, else why it is not.
     open
@@ -48,27 +56,70 @@ class Reader:
     name: str
     title: str
     suffixes: tuple[str, ...]
+    gives: tuple[str, ...]
     recognise: Callable[[Path], str | None]
     open: Callable[[Sequence[Path], AngleRange | None], xr.Dataset]
     sequence: bool = False
 
 
+_SCAN = ("counts", "flat_counts", "dark_counts")
+_SPECTRA = ("scan_energy", "absorption", "reference_absorption")
+
 READERS: tuple[Reader, ...] = (
-    Reader("fxi", "NSLS-II FXI 18-ID tomography scan", (".h5",), recognise_fxi, open_fxi),
+    Reader("fxi", "NSLS-II FXI 18-ID tomography scan", (".h5",), _SCAN, recognise_fxi, open_fxi),
     Reader(
         "data_exchange",
-        "APS Data Exchange tomography scan",
+        "APS Data Exchange, angles or energies",
         (".h5", ".hdf", ".hdf5"),
+        (*_SCAN, "image_counts"),
         recognise_data_exchange,
         open_data_exchange,
     ),
-    Reader("nxtomo", "NeXus NXtomo tomography scan", (".nxs", ".h5"), recognise_nxtomo, open_nxtomo),
-    Reader("xradia", "Zeiss/Xradia image or scan", (".xrm", ".txrm"), recognise_xradia, open_xradia),
-    Reader("stxm", "ALS STXM image stack (header)", (".hdr",), recognise_stxm, open_stxm),
-    Reader("xdi", "XAS Data Interchange spectrum", (".xdi", ".nor", ".dat"), recognise_xdi, open_xdi),
-    Reader("athena", "Athena project of spectra", (".prj",), recognise_athena, open_athena),
-    Reader("columns", "spectrum in columns", (".dat", ".txt", ".csv", ".tsv"), recognise_columns, open_columns),
-    Reader("tiff", "TIFF image stack", (".tif", ".tiff"), recognise_tiff, open_tiff, sequence=True),
+    Reader("nxtomo", "NeXus NXtomo tomography scan", (".nxs", ".h5"), _SCAN, recognise_nxtomo, open_nxtomo),
+    Reader(
+        "xradia",
+        "Zeiss/Xradia image or scan",
+        (".xrm", ".txrm"),
+        ("counts", "flat_counts"),
+        recognise_xradia,
+        open_xradia,
+    ),
+    Reader(
+        "stxm",
+        "ALS STXM image stack (header)",
+        (".hdr",),
+        ("image_counts", "incident_counts"),
+        recognise_stxm,
+        open_stxm,
+    ),
+    Reader("xdi", "XAS Data Interchange spectrum", (".xdi", ".nor", ".dat"), _SPECTRA, recognise_xdi, open_xdi),
+    Reader("athena", "Athena project of spectra", (".prj",), _SPECTRA, recognise_athena, open_athena),
+    Reader(
+        "columns",
+        "spectrum in columns",
+        (".dat", ".txt", ".csv", ".tsv"),
+        _SPECTRA,
+        recognise_columns,
+        open_columns,
+    ),
+    Reader("tiff", "TIFF image stack", (".tif", ".tiff"), ("pages",), recognise_tiff, open_tiff, sequence=True),
+    Reader(
+        "sandbox_cube",
+        "TXM-Sandbox aligned XANES cube",
+        (".h5",),
+        ("voxels",),
+        recognise_sandbox_cube,
+        open_sandbox_cube,
+    ),
+    # Last: what any program may have written.
+    Reader(
+        "hdf5_volume",
+        "HDF5 file with one volume",
+        (".h5", ".hdf5"),
+        ("voxels",),
+        recognise_hdf5_volume,
+        open_hdf5_volume,
+    ),
 )
 
 

@@ -165,4 +165,6 @@ def plain(value: Any) -> str | int | float | bool | list[Any]:
         return value.decode("utf-8", errors="replace").strip()
     if isinstance(value, np.generic):
         return plain(value.item())
+    if isinstance(value, str):  # bytes that were no text have no place in a report
+        return value.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
     return value if isinstance(value, (str, int, float, bool)) else str(value)

@@ -2,8 +2,9 @@
 
 Schema
 ------
-As `spectra` states it. Groups that Athena tied to a sample as its reference (named ``Ref ...``, on the same
-energies) are the ``reference_absorption`` of that sample; every other group of mu(E) is a spectrum of its own.
+As `spectra` states it: ``scan_energy``, ``absorption``, ``reference_absorption``. Groups that Athena tied to a
+sample as its reference (named ``Ref ...``, on the same energies) are the ``reference_absorption`` of that sample;
+every other group of mu(E) is a spectrum of its own.
 
 Uncertainties
 -------------
@@ -277,7 +278,8 @@ def _shift_remarks(groups: Sequence[_Group]) -> list[str]:
     shifts = [shift for group in groups if (shift := group.number("bkg_eshift"))]
     if not shifts:
         return []
+    span = f"{min(shifts):g}" if min(shifts) == max(shifts) else f"{min(shifts):g} to {max(shifts):g}"
     return [
-        f"Athena shifted {len(shifts)} of {len(groups)} groups by {min(shifts):g} to {max(shifts):g} eV; "
+        f"Athena shifted {len(shifts)} of {len(groups)} groups by {span} eV; "
         "the energies are those recorded, without that shift"
     ]

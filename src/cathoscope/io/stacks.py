@@ -2,7 +2,7 @@
 
 Schema
 ------
-``page`` (page, row, column), lazy, in the file's number type and this machine's byte order. What a page is
+``pages`` (page, row, column), lazy, in the file's number type and this machine's byte order. What a page is
 (a projection, an energy, a slice) is for the recipe to say.
 
 Uncertainties
@@ -23,8 +23,11 @@ Of an uncompressed page only the rows asked for are read.
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -40,6 +43,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.io.lazy import COPY_AGAIN, PageStack, lazy
 
 _INSTALL_CODECS = "pip install imagecodecs, or save the images without compression"
+_MOST_WARNINGS = 5
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -93,11 +97,36 @@ class TiffPages(PageStack):
 
 def _decoded(path: Path, pages: Sequence[_Page], kind: _Kind) -> Iterator[npt.NDArray[Any]]:
     try:
-        with tifffile.TiffFile(path) as file:
+        with _warnings_of_tifffile(), tifffile.TiffFile(path) as file:
             for page in pages:
                 yield np.asarray(file.pages[page.number].asarray()).reshape(kind.shape)
     except Exception as error:  # tifffile and its codecs raise errors of many kinds on damaged files
         raise _unreadable(path, error) from error
+
+
+class _Warnings(logging.Handler):
+    """Collects what is logged in the thread that made it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread = threading.get_ident()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the text of a record."""
+        if record.thread == self.thread:
+            self.texts.append(" ".join(record.getMessage().split()))
+
+
+@contextmanager
+def _warnings_of_tifffile() -> Iterator[list[str]]:
+    """What tifffile logs about the file, which would go to the terminal otherwise."""
+    handler, logger = _Warnings(), logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield handler.texts
+    finally:
+        logger.removeHandler(handler)
 
 
 def recognise_tiff(path: Path) -> str | None:
@@ -149,8 +178,9 @@ def open_tiff(paths: Sequence[Path], angle_range: tuple[float, float] | None = N
 def _pages_of_file(path: Path) -> tuple[_Kind, list[_Page], list[str]]:
     """What the pages of a file share, where they are, and remarks; only headers are read."""
     try:
-        with tifffile.TiffFile(path) as file:
-            return _pages_of_open_file(path, file)
+        with _warnings_of_tifffile() as noticed, tifffile.TiffFile(path) as file:
+            kind, pages, remarks = _pages_of_open_file(path, file)
+            return kind, pages, remarks + [f"{path.name}: {text}" for text in noticed[:_MOST_WARNINGS]]
     except MeasurementError:
         raise
     except Exception as error:  # tifffile raises errors of many kinds on damaged files
@@ -167,6 +197,9 @@ def _pages_of_open_file(path: Path, file: tifffile.TiffFile) -> tuple[_Kind, lis
             found=f"{first.dtype} of shape {first.shape}",
             cure="export the stack as 8, 16 or 32 bit grey images",
         )
+    # A damaged tag may hold several numbers, or none, where one is due.
+    if not all(isinstance(length, int) and length > 0 for length in first.shape):
+        raise _unreadable(path, f"images of shape {first.shape}")
     _check_chain(path, file)
     kind = _Kind(first.shape, first.dtype.newbyteorder(file.byteorder))
     images = [page for page in file.pages if (page.shape, page.dtype) == (first.shape, first.dtype)]
@@ -194,6 +227,9 @@ def _check_extent(path: Path, images: Sequence[Any]) -> None:
     size = path.stat().st_size
     for page in images:
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        # A page that lies there uncompressed has all its bytes.
+        if page.is_final and page.is_contiguous and sum(page.databytecounts) < page.nbytes:
+            raise _unreadable(path, f"page {page.index} has {sum(page.databytecounts)} of {page.nbytes} bytes")
         if not ends or max(ends) > size:
             raise _unreadable(path, f"page {page.index} ends at byte {max(ends, default=0)}, the file at {size}")
 

@@ -70,7 +70,8 @@ def _read_xim(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     expected = f"{shape[0]} lines of {shape[1]} numbers"
     try:
         lines = path.read_text(encoding="ascii").split("\n")
-        image = np.array([line.split() for line in lines if line.strip()], dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite
+            image = np.array([line.split() for line in lines if line.strip()], dtype=np.float32)
     except (OSError, ValueError) as error:
         raise MeasurementError(
             "the image is truncated or damaged", where=path, expected=expected, found=str(error), cure=COPY_AGAIN

@@ -1,20 +1,20 @@
-"""What an HDF5 file holds: its datasets and links, by name, without reading a value."""
+"""What an HDF5 file holds: its datasets and links, by name, and its small values."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from cathoscope.core.errors import MeasurementError
-from cathoscope.io.lazy import COPY_AGAIN, hdf5_file
+from cathoscope.io.repair import plain
 
+LONGEST_TEXT = 1 << 16
+_MOST_VALUES = 100
 _MOST_ENTRIES = 20_000
 _DEEPEST_GROUP = 30
 
@@ -32,28 +32,6 @@ class Entry:
     dtype: np.dtype[Any] | None = None
     chunks: tuple[int, ...] | None = None
     link: str | None = None
-
-
-@contextmanager
-def unknown_hdf5(path: Path) -> Iterator[h5py.File]:
-    """As `hdf5_file`, for walking a file of unknown content, whose names and types may be damaged too.
-
-    Raises
-    ------
-    MeasurementError
-        If the file cannot be opened, or a read inside the ``with`` block fails.
-    """
-    try:
-        with hdf5_file(path) as file:
-            yield file
-    except (ValueError, TypeError, OverflowError) as error:  # h5py on names, types and shapes that are none
-        raise MeasurementError(
-            "the HDF5 file is damaged: a name, type or shape in it makes no sense",
-            where=path,
-            expected="a complete HDF5 file",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            cure=COPY_AGAIN,
-        ) from error
 
 
 def entries_of(group: h5py.Group, at_most: int = _MOST_ENTRIES) -> list[Entry]:
@@ -93,7 +71,31 @@ def _walk(group: h5py.Group, seen: set[tuple[int, int]], depth: int) -> Iterator
                 yield from _walk(item, seen, depth - 1)
 
 
-def number_type(item: h5py.Dataset) -> np.dtype[Any] | None:
+def small_value(found: h5py.Dataset) -> str | int | float | bool | list[Any] | None:
+    """A number or text, or a few of them; None where the dataset is large or of a type that is neither.
+
+    Other types are never read: HDF5 trusts what a damaged file says of them, and may crash.
+    """
+    if not _is_small(found.shape, number_type(found)):
+        return None
+    return plain(found[()])
+
+
+def attribute_of(item: h5py.Dataset | h5py.Group, name: str) -> str | int | float | bool | list[Any] | None:
+    """An attribute as `small_value` gives a dataset; None if there is none."""
+    if name not in item.attrs:
+        return None
+    stored = item.attrs.get_id(name)
+    return plain(item.attrs[name]) if _is_small(stored.shape, number_type(stored)) else None
+
+
+def _is_small(shape: tuple[int, ...] | None, dtype: np.dtype[Any] | None) -> bool:
+    if shape is None or dtype is None or not 0 < math.prod(shape) <= _MOST_VALUES or dtype.itemsize > LONGEST_TEXT:
+        return False
+    return dtype.kind in "fiubS" or h5py.check_string_dtype(dtype) is not None
+
+
+def number_type(item: h5py.Dataset | h5py.h5a.AttrID) -> np.dtype[Any] | None:
     """The dataset's type, or None where numpy has no equivalent of it."""
     try:
         dtype: np.dtype[Any] = item.dtype

@@ -61,8 +61,8 @@ from cathoscope.io.repair import (
     energy_in_ev,
     even_angles,
     length_in_um,
-    plain,
 )
+from cathoscope.io.tree import attribute_of, small_value
 
 _FXI_NAMES = ("img_tomo", "img_bkg", "img_dark", "img_bkg_avg", "img_dark_avg", "X_eng", "angle")
 _FXI_ATTRIBUTES = {
@@ -83,6 +83,7 @@ _FXI_DETECTOR_PIXEL_UM = 6.5
 _SAME_PIXEL_SIZE = 0.01
 _SAME_ENERGY = 1e-6
 _MOST_ENERGIES = 100_000
+_MOST_ANGLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,9 @@ def _attributes(scan: _Scan, pixel_size: float | None) -> dict[str, Any]:
         attributes["pixel_size"] = pixel_size
     for name, attribute in scan.layout.attributes.items():
         found = scan.find(name)
-        if found is not None:
-            attributes[attribute] = plain(found[()])
+        value = None if found is None else small_value(found)
+        if value is not None:
+            attributes[attribute] = value
     return attributes
 
 
@@ -321,6 +323,14 @@ def _angles(scan: _Scan, n_projections: int, angle_range: tuple[float, float] | 
             found=_contents(scan.file),
             cure=STATE_ANGLES,
         )
+    if found.size > _MOST_ANGLES:
+        raise MeasurementError(
+            "the angles do not belong to these projections",
+            where=scan.path,
+            expected=f"{n_projections} angles, one for each projection",
+            found=f"/{scan.layout.angle} of shape {found.shape}",
+            cure=f"if the stage turned evenly, {STATE_ANGLES}",
+        )
     values, remarks = angles_in_degrees(np.ravel(found[()]).astype(np.float64), _unit(found), scan.path)
     scan.remarks += remarks
     values, remarks = angles_of_projections(values, n_projections, scan.path)
@@ -343,9 +353,9 @@ def _fxi_pixel_size(scan: _Scan) -> float | None:
     if magnification is not None and magnification[0] > 0:
         expected = _FXI_DETECTOR_PIXEL_UM / magnification[0]
     found = scan.find("Pixel Size")
-    if found is None:
+    if found is None or found.size > 1:
         return expected
-    text = str(plain(found[()]))
+    text = str(small_value(found))
     try:
         stated = parse(text, "length")
     except CathoscopeError:
@@ -360,8 +370,9 @@ def _fxi_pixel_size(scan: _Scan) -> float | None:
 
 def _unit(found: h5py.Dataset) -> str | None:
     for name in ("units", "unit"):
-        if name in found.attrs:
-            return str(plain(found.attrs[name])) or None
+        unit = attribute_of(found, name)
+        if unit is not None:
+            return str(unit) or None
     return None
 
 

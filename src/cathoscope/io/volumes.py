@@ -46,9 +46,9 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.schema import SCHEMA, dataset, label
 from cathoscope.core.units import parse
-from cathoscope.io.lazy import COPY_AGAIN, HDF5Array, lazy
-from cathoscope.io.repair import energy_in_ev, length_in_um, plain
-from cathoscope.io.tree import Entry, entries_of, number_type, unknown_hdf5
+from cathoscope.io.lazy import COPY_AGAIN, HDF5Array, hdf5_file, lazy
+from cathoscope.io.repair import energy_in_ev, length_in_um
+from cathoscope.io.tree import Entry, attribute_of, entries_of, number_type, small_value
 
 _CUBE = "registration_results/reg_results/registered_xanes3D"
 _CUBE_ENERGIES = (
@@ -87,7 +87,7 @@ def recognise_sandbox_cube(path: Path) -> str | None:
     """None if the content is TXM-Sandbox's aligned XANES cube, else why it is not."""
     if not h5py.is_hdf5(path):
         return "not an HDF5 file"
-    with unknown_hdf5(path) as file:
+    with hdf5_file(path) as file:
         if isinstance(file.get(_CUBE), h5py.Dataset):
             return None
         return f"an HDF5 file, but without /{_CUBE}"
@@ -109,7 +109,7 @@ def open_sandbox_cube(paths: Sequence[Path], angle_range: tuple[float, float] | 
         If the cube or its energies are missing, damaged, or do not belong together.
     """
     path = paths[0]
-    with unknown_hdf5(path) as file:
+    with hdf5_file(path) as file:
         cube = file[_CUBE]
         entry = Entry(cube.name, cube.shape or (), number_type(cube), cube.chunks)
         if not _is_volume(entry) or len(entry.shape) != 4:
@@ -127,7 +127,7 @@ def recognise_hdf5_volume(path: Path) -> str | None:
     """None if the content is an HDF5 file with a volume and no scan, else why it is not."""
     if not h5py.is_hdf5(path):
         return "not an HDF5 file"
-    with unknown_hdf5(path) as file:
+    with hdf5_file(path) as file:
         entries = entries_of(file)
     for entry in entries:
         for part in entry.name.split("/"):
@@ -156,7 +156,7 @@ def open_hdf5_volume(paths: Sequence[Path], angle_range: tuple[float, float] | N
         If the file has no volume or several that could be meant, or the volume was never written.
     """
     path = paths[0]
-    with unknown_hdf5(path) as file:
+    with hdf5_file(path) as file:
         remarks: list[str] = []
         entry = _only_volume(path, entries_of(file), remarks)
         stored = file[entry.name]
@@ -326,8 +326,9 @@ def _numbers(item: Any) -> Floats | None:
 
 def _unit(item: Any) -> str | None:
     for name in ("units", "unit"):
-        if name in item.attrs:
-            return str(plain(item.attrs[name])) or None
+        unit = attribute_of(item, name)
+        if unit is not None:
+            return str(unit) or None
     return None
 
 
@@ -436,11 +437,12 @@ def _stated(holder: h5py.Group | h5py.Dataset, name: str) -> tuple[Any, str | No
     """Value and unit of an attribute or a small dataset ``name``; the value is None if there is none."""
     ending = name.rpartition("_")[2]
     unit = ending if ending in ("um", "nm", "mm") else None
-    if name in holder.attrs:
-        return plain(holder.attrs[name]), unit or _unit(holder)
+    value = attribute_of(holder, name)
+    if value is not None:
+        return value, unit or _unit(holder)
     item = holder.get(name) if isinstance(holder, h5py.Group) else None
-    if isinstance(item, h5py.Dataset) and number_type(item) is not None and 0 < (item.size or 0) <= 4:
-        return plain(item[()]), unit or _unit(item)
+    if isinstance(item, h5py.Dataset) and (item.size or 0) <= 4:
+        return small_value(item), unit or _unit(item)
     return None, None
 
 

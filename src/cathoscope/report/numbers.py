@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -16,9 +16,11 @@ import xarray as xr
 
 from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
+from cathoscope.report.names import names_along
 from cathoscope.report.style import unit_text
 
-_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column"})
+_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point"})
+_NAMED_DIMS = frozenset({"spectrum", "component"})
 _ORDER = {name: position for position, name in enumerate(SCHEMA)}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Outside these decades numbers are written with a power of ten.
@@ -37,6 +39,15 @@ class Number:
     sigma: float | None
     std_source: str
     address: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what, its value in words, and a remark."""
+
+    name: str
+    value: str
+    note: str = ""
 
 
 def significant_decimals(std: float) -> int:
@@ -100,8 +111,9 @@ def plain_number(value: float) -> str:
 
 
 def count_text(n: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}".replace(",", " ")
+    """``1 file``, ``2 files``, ``2 spectra``."""
+    plural = "spectra" if noun == "spectrum" else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}".replace(",", " ")
 
 
 def size_text(n_bytes: float) -> str:
@@ -114,7 +126,7 @@ def size_text(n_bytes: float) -> str:
 
 
 def numbers_of(study: Study, measurement: str) -> list[Number]:
-    """Every result of a measurement that is a number or a series of numbers (no images, no volumes)."""
+    """Every result of a measurement that is a number or a series of numbers (no images, volumes or curves)."""
     if measurement not in study.measurements("result"):
         return []
     data = study.read("result", measurement)
@@ -135,7 +147,7 @@ def _numbers_of_array(study: Study, measurement: str, data: xr.Dataset, name: st
     array, std = data[name], data.get(f"{name}_std")
     values = np.asarray(array.values)
     sigmas = np.asarray(std.values) if std is not None and std.dims == array.dims else None
-    places = {str(dim): array[dim].values if dim in array.coords else range(array.sizes[dim]) for dim in array.dims}
+    places = {str(dim): _places(array, str(dim)) for dim in array.dims}
     address = study.address(measurement, name) or ""
     for index in np.ndindex(values.shape):
         yield Number(
@@ -148,6 +160,13 @@ def _numbers_of_array(study: Study, measurement: str, data: xr.Dataset, name: st
             str((array if std is None else std).attrs.get("std_source", "")),
             address,
         )
+
+
+def _places(array: xr.DataArray, dim: str) -> Sequence[Any]:
+    """What tells the values along ``dim`` apart: names of spectra and components, else the coordinate."""
+    if dim in _NAMED_DIMS:
+        return names_along(array, dim)
+    return list(array[dim].values) if dim in array.coords else range(array.sizes[dim])
 
 
 def _bare(value: Any) -> Any:

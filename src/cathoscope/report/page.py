@@ -19,16 +19,16 @@ import xarray as xr
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
 from cathoscope.report.figures import comparison_panels, panels_of
-from cathoscope.report.numbers import Number, csv_from_numbers, json_from_numbers, numbers_of, size_text
+from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes
 from cathoscope.report.summary import (
     MeasurementSummary,
-    Row,
     comparison_rows,
     measurement_names,
     number_rows,
     summary_of,
 )
+from cathoscope.report.tables import Table, arrays_in, tables_of
 
 MOST_BYTES = 5_000_000
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
@@ -53,6 +53,7 @@ class Section:
     anchor: str
     panels: tuple[Panel, ...]
     truth_panels: tuple[Panel, ...]
+    tables: tuple[Table, ...]
     rows: tuple[Row, ...]
     numbers: tuple[Number, ...]
 
@@ -85,14 +86,15 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
-            figures = _write_folder(sections, vectors, Path(scratch) / "files")
+            figures, tables = _write_folder(sections, vectors, Path(scratch) / "files")
             (Path(scratch) / "page.html").write_text(page, encoding="utf-8")
             _replace_folder(Path(scratch) / "files", folder, Path(scratch) / "old")
             os.replace(Path(scratch) / "page.html", output)
     except OSError as error:
         raise write_failure(output, error) from error
     files = tuple(folder / name for name in figures)
-    return ReportFiles(output, folder, files, (folder / "numbers.csv", folder / "numbers.json"))
+    numbers = tuple(folder / name for name in ("numbers.csv", "numbers.json", *tables))
+    return ReportFiles(output, folder, files, numbers)
 
 
 def _replace_folder(new: Path, target: Path, old: Path) -> None:
@@ -112,12 +114,15 @@ def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
     truth = _read(study, "truth", name)
     numbers = tuple(numbers_of(study, name))
+    tables = () if data is None else tuple(tables_of(data))
+    in_tables = arrays_in(tables)
     return Section(
         summary=summary_of(study, name, data),
         anchor=f"measurement-{index + 1}",
         panels=() if data is None else tuple(panels_of(data)),
         truth_panels=() if data is None or truth is None else tuple(comparison_panels(data, truth)),
-        rows=tuple(number_rows(numbers)),
+        tables=tables,
+        rows=tuple(number_rows([number for number in numbers if number.array not in in_tables])),
         numbers=numbers,
     )
 
@@ -126,21 +131,26 @@ def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
     return study.read(group, name) if name in study.measurements(group) and study.arrays(group, name) else None
 
 
-def _write_folder(sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path) -> list[str]:
-    """Write every figure and number; the names of the figures."""
+def _write_folder(
+    sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
+) -> tuple[list[str], list[str]]:
+    """Write every figure, number and table; the names of the figures and of the tables."""
     folder.mkdir()
     numbers = [number for section in sections for number in section.numbers]
     (folder / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
     (folder / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
-    names = []
+    names, tables = [], []
     for section in sections:
+        for table in section.tables:
+            tables.append(f"{file_stem(section.summary.name)}-{table.key}.csv")
+            (folder / tables[-1]).write_text(table.csv(), encoding="utf-8")
         for panel in section.all_panels:
             for file_format in FILE_FORMATS:
                 name = f"{file_stem(section.summary.name)}-{panel.key}.{file_format}"
                 vector = vectors[id(panel)] if file_format == "svg" else None
                 (folder / name).write_bytes(vector or figure_bytes(panel.figure, file_format))
                 names.append(name)
-    return names
+    return names, tables
 
 
 def file_stem(name: str) -> str:

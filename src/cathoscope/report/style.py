@@ -129,6 +129,11 @@ def series_colours(n: int) -> list[Any]:
     return [_COLD_TO_HOT(0.0 if n < 2 else index / (n - 1)) for index in range(n)]
 
 
+def ordered_colours() -> Colormap:
+    """Cold (blue) to hot (red), for a quantity by which spectra are ordered."""
+    return _COLD_TO_HOT
+
+
 def white_line_colours() -> Colormap:
     """Blue for low, red for high white-line energy; nothing where there is none."""
     return mpl.colormaps["RdYlBu_r"].with_extremes(bad=(0.0, 0.0, 0.0, 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,20 +13,12 @@ import xarray as xr
 from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
 from cathoscope.report.figures.spectromicroscopy import components_above_noise
-from cathoscope.report.numbers import Number, count_text, format_value, plain_number, size_text
+from cathoscope.report.headlines import bulk_numbers, particle_numbers
+from cathoscope.report.numbers import Number, Row, count_text, format_value, plain_number, size_text
 from cathoscope.report.style import unit_text
 
 # A series longer than this is summarised on the page; the files beside it have every value.
 _LONG_SERIES = 12
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: what, its value in words, and a remark."""
-
-    name: str
-    value: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,7 @@ class MeasurementSummary:
     status: str
     state: str  # ok, attention or failed: the colour of the status
     failure: str
+    reason: str  # the failure in one line
     main_numbers: tuple[Row, ...]
     facts: tuple[Row, ...]
     set_aside: tuple[tuple[str, str], ...]
@@ -59,7 +53,7 @@ def _last_run(study: Study) -> Mapping[str, Any]:
 
 def summary_of(study: Study, name: str, data: xr.Dataset | None) -> MeasurementSummary:
     """What is known of one measurement; ``data`` are its results, None if there are none."""
-    raw = study.attributes("raw", name)
+    raw = {**_recipe_words(study, name), **study.attributes("raw", name)}
     runs: Sequence[Mapping[str, Any]] = _last_run(study).get("measurements", [])
     run = next((item for item in runs if item.get("name") == name), {})
     failure = str(run.get("failure") or "")
@@ -80,11 +74,31 @@ def summary_of(study: Study, name: str, data: xr.Dataset | None) -> MeasurementS
         status=status,
         state=state,
         failure=failure,
+        reason=_in_one_line(failure),
         main_numbers=() if data is None else tuple(main_numbers(data)),
         facts=tuple(_facts(raw)),
         set_aside=set_aside,
         remarks=tuple(remarks),
     )
+
+
+def _recipe_words(study: Study, name: str) -> dict[str, str]:
+    """Sample, technique and note as the recipe of the last run states them, for what could not be opened."""
+    try:
+        recipe = tomllib.loads(str(_last_run(study).get("recipe", "")))
+    except tomllib.TOMLDecodeError:
+        return {}
+    stated = recipe.get("measurement")
+    section = stated.get(name) if isinstance(stated, Mapping) else None
+    if not isinstance(section, Mapping):
+        return {}
+    return {key: str(section[key]) for key in ("sample", "technique", "note") if key in section}
+
+
+def _in_one_line(failure: str) -> str:
+    """Problem and what was found; the cure stands in the section of the measurement."""
+    lines = [" ".join(line.split()) for line in failure.splitlines() if line.strip()]
+    return "; ".join([*lines[:1], *(line for line in lines[1:] if line.startswith("found:"))])
 
 
 def _status(failure: str, empty: bool, n_aside: int, n_missing: int) -> tuple[str, str]:
@@ -99,7 +113,7 @@ def _status(failure: str, empty: bool, n_aside: int, n_missing: int) -> tuple[st
 
 def main_numbers(data: xr.Dataset) -> list[Row]:
     """The numbers a reader looks for first."""
-    rows = [*_white_line_numbers(data), *_mixture_numbers(data)]
+    rows = [*_white_line_numbers(data), *_mixture_numbers(data), *bulk_numbers(data), *particle_numbers(data)]
     return rows or [*_axis_numbers(data), *_volume_numbers(data)]
 
 
@@ -218,7 +232,7 @@ def _place_words(dim: str, value: Any) -> str:
         return f"{value:g} °C"
     if dim == "energy":
         return f"{value:.2f} eV"
-    return f"{dim} {value}"
+    return str(value) if isinstance(value, str) else f"{dim} {value}"
 
 
 def _range_row(array: str, series: Sequence[Number]) -> Row:

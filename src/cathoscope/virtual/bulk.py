@@ -133,8 +133,9 @@ class BulkScan:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What goes wrong in a scan: ``glitch`` is added to the point nearest ``glitch_energy``, ``drift`` grows to the end.
+    """What goes wrong in a scan.
 
+    ``glitch`` is added to the point nearest ``glitch_energy``, ``drift`` grows linearly over the scan to that value.
     ``energy_shift`` (eV) is the recorded minus the true energy.
     """
 
@@ -210,9 +211,10 @@ def bulk_truth(
     """What each definition gives for the closed form between ``lowest`` and ``highest`` (eV), without noise.
 
     Edges are those of the spectrum convolved with the fourth-order kernel ``g - s^2 g'' / 2``, g a Gaussian of standard
-    deviation s = ``resolution`` (eV), less a pre-edge line and divided by its distance from a post-edge parabola at the steepest point; ``windows`` (pre-edge, post-edge,
-    eV from that point) are cut to the data and weighted evenly in energy. The white line is the root of the derivative
-    of the closed form less the pre-edge line. The grid has 0.01 eV steps.
+    deviation s = ``resolution`` (eV), less a pre-edge line and divided by its distance from a post-edge parabola at the
+    steepest point. ``windows`` (pre-edge, post-edge; eV from that point) are cut to the data and weighted evenly in
+    energy. The white line is the root of the derivative of the closed form less the pre-edge line, without convolution.
+    The grid has 0.01 eV steps.
     """
     energy = np.arange(lowest, highest, _DENSE_STEP)
     absorption = spectrum.absorption(energy)

@@ -7,6 +7,7 @@ that what the two share is counted once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,6 @@ from cathoscope.xanes.edge import (
     FoilCalibration,
     SmoothedSpectrum,
     calibration_shift_from_foil,
-    derivative_maximum,
     noise_std_from_differences,
 )
 from cathoscope.xanes.normalise import NormalisationWindows, NormalisedSpectrum, is_scaled_to_maximum, normalise
@@ -43,10 +43,12 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_RISE_BEFORE, _RISE_AFTER = 30.0, 40.0  # eV around the steepest rise in which levels are crossed
 _INTEGRAL_POINTS = 129
+_LINE_WITHIN = 30.0  # eV above the edge
 _NO_LEVEL = "the rising edge does not reach {level:g} of the edge step"
-_EDGE_WIDTH = WhiteLineOptions().edge_width
+# One spectrum has time to converge where a volume of voxels has not.
+_FIT_OPTIONS = WhiteLineOptions(maximum_iterations=2000)
+_EDGE_WIDTH = _FIT_OPTIONS.edge_width
 
 
 def derivative_edge(*, normalised: NormalisedSpectrum) -> EdgeEnergy:
@@ -54,7 +56,7 @@ def derivative_edge(*, normalised: NormalisedSpectrum) -> EdgeEnergy:
 
     Does not depend on the normalisation. See `steepest_rise` for bias and uncertainty.
     """
-    return derivative_maximum(spectrum=normalised.smoothed, start=normalised.edge_energy)
+    return normalised.steepest_rise
 
 
 def half_height_edge(*, normalised: NormalisedSpectrum, height: float = 0.5) -> EdgeEnergy:
@@ -98,7 +100,7 @@ def integral_edge(*, normalised: NormalisedSpectrum, levels: tuple[float, float]
     weight[[0, -1]] *= 0.5
     weight /= levels[1] - levels[0]
     energy = high - float(np.sum(weight * (largest - levels[0])))
-    response = normalised.response(grid, np.bincount(highest_so_far, weight, grid.size))
+    response = normalised.response(grid, np.bincount(highest_so_far, weight, grid.size).astype(np.float64))
     return EdgeEnergy(energy, normalised.smoothed.std_of(response))
 
 
@@ -110,8 +112,8 @@ def white_line(
     The model of `fit_white_line` is fitted; because real lines are neither Gaussian nor alone, the reported energy is
     the maximum of the fitted curve plus its smoothed residual, ``m'(E) + (K * (mu - m))'(E) = 0``, K the kernel of
     `SmoothedSpectrum` of ``width`` eV. What smoothing would do to the line itself does not occur, only what it does to
-    the small residual, and the misfit no longer moves the maximum. The uncertainty propagates the noise through
-    residual and fit together.
+    the small residual: of the misfit less than 1 meV is left for lines like those of oxides on an arctangent edge.
+    The uncertainty propagates the noise through residual and fit together; it does not hold what is left of the misfit.
 
     Parameters
     ----------
@@ -122,15 +124,15 @@ def white_line(
     width
         Width of the kernel, eV.
     """
-    grid = normalised.edge_energy + np.arange(0.0, 30.0, 0.2)
-    grid = grid[grid < normalised.energy[-1]]
-    top = float(grid[int(np.argmax(normalised.values(grid)))])
+    grid, height = normalised.rise
+    above = (grid >= normalised.edge_energy) & (grid < normalised.edge_energy + _LINE_WITHIN)
+    top = float(grid[above][int(np.argmax(height[above]))])
     inside = (normalised.energy >= top + window[0]) & (normalised.energy <= top + window[1])
     axis, values = normalised.energy[inside], normalised.normalised[inside]
     noise = normalised.smoothed.noise_std[inside] / normalised.edge_step
     if axis.size < 12:
         return EdgeEnergy(np.nan, np.nan, ("white line: fewer than 12 points around it",))
-    fit = fit_white_line(spectra=values[np.newaxis], energy=axis, noise_std=noise)
+    fit = fit_white_line(spectra=values[np.newaxis], energy=axis, noise_std=noise, options=_FIT_OPTIONS)
     flag = WhiteLineFlag(int(fit.flag[0]))
     if flag not in (WhiteLineFlag.GOOD, WhiteLineFlag.AT_LIMIT) or not np.isfinite(fit.white_line_energy[0]):
         return EdgeEnergy(np.nan, np.nan, (f"white line: {flag.name.lower().replace('_', ' ')}",))
@@ -183,15 +185,18 @@ def bulk_edges(
     Raises
     ------
     MeasurementError
-        If the arrays do not have one two-dimensional shape.
+        If the arrays do not have one two-dimensional shape, or the noise does not fit it.
     """
     axes, values = np.asarray(energy, dtype=np.float64), np.asarray(absorption, dtype=np.float64)
     if axes.ndim != 2 or axes.shape != values.shape:
         raise MeasurementError(
-            "spectra do not match their energies", expected="both [spectrum, point]", found=f"{axes.shape}"
+            "spectra do not match their energies",
+            expected="both [spectrum, point]",
+            found=f"energies {axes.shape}, absorption {values.shape}",
         )
-    noises = [None] * len(axes) if noise_std is None else np.broadcast_to(np.asarray(noise_std, np.float64), axes.shape)
-    numbers, curves, remarks = np.full((10, len(axes)), np.nan), np.full(axes.shape, np.nan), []
+    noises = [None] * len(axes) if noise_std is None else _noise_of_each(noise_std, axes.shape)
+    numbers, curves = np.full((10, len(axes)), np.nan), np.full(axes.shape, np.nan)
+    remarks: list[tuple[str, ...]] = []
     for index, (axis, value, noise) in enumerate(zip(axes, values, noises, strict=True)):
         try:
             normalised = normalise(
@@ -203,7 +208,17 @@ def bulk_edges(
         numbers[:, index], said = _numbers(normalised)
         curves[index, np.isfinite(axis) & np.isfinite(value)] = normalised.flattened
         remarks.append(said)
-    return BulkEdges(*numbers, normalised=curves, remarks=tuple(remarks))
+    results: list[Any] = [*numbers, curves, tuple(remarks)]
+    return BulkEdges(*results)
+
+
+def _noise_of_each(noise_std: ArrayLike, shape: tuple[int, ...]) -> Array:
+    noise = np.asarray(noise_std, dtype=np.float64)
+    if noise.shape not in ((), shape):
+        raise MeasurementError(
+            "the noise does not match the spectra", expected=f"one number or {shape}", found=f"{noise.shape}"
+        )
+    return np.broadcast_to(noise, shape)
 
 
 def _numbers(normalised: NormalisedSpectrum) -> tuple[list[float], tuple[str, ...]]:
@@ -216,11 +231,7 @@ def _numbers(normalised: NormalisedSpectrum) -> tuple[list[float], tuple[str, ..
 
 
 def _first_crossing(normalised: NormalisedSpectrum, level: float) -> float | None:
-    smoothed, edge = normalised.smoothed, normalised.edge_energy
-    low = max(float(smoothed.energy[0]), edge - _RISE_BEFORE)
-    high = min(float(smoothed.energy[-1]), edge + _RISE_AFTER)
-    grid = np.arange(low, high, 0.1)
-    values = normalised.values(grid)
+    grid, values = normalised.rise
     upward = np.flatnonzero((values[:-1] < level) & (values[1:] >= level))
     if upward.size == 0:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ _ILL_CONDITIONED = 30.0
 _DEPENDENT = 1e7
 _SHIFT_STEP = 0.5
 """eV; spectra vary over more than their natural width, so the misfit has one minimum within such a step."""
+
+_SHIFT_PRECISION = 1e-7  # eV
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def fit_combination(
     ------
     MeasurementError
         If shapes do not fit, energies do not ascend, references are not finite or linearly dependent, the noise is
-        not positive, or too few points remain.
+        not positive, too few points remain, or the spectrum is zero.
     """
     options = options or CombinationOptions()
     problem, used = _problem(
@@ -175,6 +177,8 @@ def _problem(
             expected=f"more than {len(spectra) + 1} within {own_axis[0]:.1f} to {own_axis[-1]:.1f} eV and the window",
             found=str(int(used.sum())),
         )
+    if not np.any(data[used]):
+        raise MeasurementError("the spectrum is zero at every energy", found="nothing to compare with the references")
     labels = tuple(names) or tuple(f"reference {k + 1}" for k in range(len(spectra)))
     noise = _noise(sample[2], data.shape, used)
     spline = CubicSpline(own_axis, spectra.T)
@@ -245,13 +249,16 @@ def _best_shift(problem: _Problem) -> float:
 
     grid = np.linspace(-largest, largest, 2 * max(2, int(np.ceil(largest / _SHIFT_STEP))) + 1)
     rows = [misfit_and_slope(shift) for shift in grid]
-    best = int(np.argmin([cost for cost, _ in rows]))
+    costs = np.array([cost for cost, _ in rows])
+    if np.ptp(costs) == 0:
+        return 0.0
+    best = int(np.argmin(costs))
     towards = best + (1 if rows[best][1] < 0 else -1)
     if rows[best][1] == 0 or not 0 <= towards < grid.size:
         return float(grid[best])
     ends = sorted((float(grid[best]), float(grid[towards])))
     if rows[best][1] * rows[towards][1] < 0:
-        return float(brentq(lambda shift: misfit_and_slope(shift)[1], *ends, xtol=1e-10 * largest))
+        return float(brentq(lambda shift: misfit_and_slope(shift)[1], *ends, xtol=_SHIFT_PRECISION))
     found = minimize_scalar(lambda shift: misfit_and_slope(shift)[0], bounds=ends, method="bounded")
     return float(found.x)
 
@@ -268,15 +275,18 @@ def _weights(problem: _Problem, design: Array) -> tuple[Array, NDArray[np.bool_]
     if not problem.options.non_negative or np.all(unconstrained >= 0):
         return unconstrained, free
     best, least = np.zeros(count), np.inf
-    for pattern in product((True, False), repeat=count):
+    # the first pattern, all free, has just been tried
+    for pattern in islice(product((True, False), repeat=count), 1, None):
         kept = np.flatnonzero(pattern)
         if sum_to_one and kept.size == 0:
             continue
         trial = np.zeros(count)
         trial[kept] = _solve(normal[np.ix_(kept, kept)], right[kept], sum_to_one)
+        if np.any(trial < 0):
+            continue
         # measured from the unconstrained solution, the misfit loses no digits
         cost = float((trial - unconstrained) @ normal @ (trial - unconstrained))
-        if np.all(trial >= 0) and cost < least:
+        if cost < least:
             best, least, free = trial, cost, np.array(pattern)
     return best, free
 
@@ -290,7 +300,9 @@ def _solve(normal: Array, right: Array, sum_to_one: bool) -> Array:
 
 
 def _bordered(normal: Array, border: Array) -> Array:
-    return np.block([[normal, border[:, np.newaxis]], [border[np.newaxis], np.zeros((1, 1))]])
+    bordered = np.zeros((border.size + 1, border.size + 1))
+    bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1] = normal, border, border
+    return bordered
 
 
 def _covariance(jacobian: Array, free: NDArray[np.bool_], sum_to_one: bool) -> Array:
@@ -350,9 +362,7 @@ def _result(
     )
 
 
-def _fractions(
-    weight: Array, weight_std: Array, covariance: Array, free: NDArray[np.bool_]
-) -> tuple[Array, Array]:
+def _fractions(weight: Array, weight_std: Array, covariance: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Weights over their sum, and first-order uncertainties; one held at zero has that of its weight."""
     total = weight.sum()
     if not total > 0:

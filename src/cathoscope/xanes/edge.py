@@ -7,11 +7,11 @@ noise of the points by exact first-order propagation, whatever the spacing of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import BSpline, CubicSpline, make_interp_spline
+from scipy.interpolate import BSpline, CubicSpline
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.physics.edges import FOIL_ENERGY
@@ -23,18 +23,21 @@ DEFAULT_RESOLUTION = 0.9
 of the K levels of Mn to Ni (1.1 to 1.4 eV; Krause & Oliver, J. Phys. Chem. Ref. Data 8, 329, 1979)."""
 
 _MINIMUM_POINTS = 12
-# Nodes of the Gaussian in units of its standard deviation; sums over them are exact to 1e-7 for smooth functions.
-_NODES = np.linspace(-5.5, 5.5, 23)
+# Nodes of the Gaussian in units of its standard deviation; far enough out that an offset has no second derivative.
+_NODES = np.linspace(-7.0, 7.0, 29)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 # A cardinal cubic spline falls to about a quarter from point to point.
 _SPLINE_REACH = 12
 _RISE_WIDTH = 20.0  # eV; an edge rises within it
 _SEARCH_HALF_WIDTH = 25.0  # eV around the middle of that rise
 _SEARCH_STEP = 0.1  # eV
+_GAIN_HALF_WIDTH = 4.0  # eV
 _LINEAR_STD = 0.1  # of the resolution; below it first-order propagation holds for the steepest rise
 _RESAMPLED_HALF_WIDTH = 6.0  # eV
 _RESAMPLINGS = 200
 _NORMAL_QUARTILE = 0.67448975
+_HIGHEST_WHITE_LINE = 2.5  # edge steps
+_SMALL_DEPTH, _LARGEST_DEPTH = 1e-6, 3.0  # an edge step beyond is no optical depth
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class SmoothedSpectrum:
         """Derivative of ``order`` 0 to 3 of the smoothed spectrum at ``energy`` (eV), [energy]."""
         at = np.atleast_1d(np.asarray(energy, dtype=np.float64))
         nodes = np.clip(at[:, np.newaxis] + self.resolution * _NODES, self.energy[0], self.energy[-1])
-        values: Array = self._spline(nodes) @ self._kernel(order)
-        return values
+        values: Array = self._spline(nodes) @ _kernel(order)
+        return values / self.resolution**order
 
     def value(self, energy: float, order: int = 0) -> float:
         """`values` at one energy."""
@@ -96,9 +99,9 @@ class SmoothedSpectrum:
         first = max(int(np.searchsorted(self.energy, nodes.min())) - _SPLINE_REACH, 0)
         last = min(int(np.searchsorted(self.energy, nodes.max())) + _SPLINE_REACH, self.energy.size)
         axis = self.energy[first:last]
-        knots = make_interp_spline(axis, np.zeros(axis.size)).t  # not-a-knot, as the spline through the data
-        weights = np.broadcast_to(np.asarray(weight, dtype=np.float64), at.shape)[:, np.newaxis] * self._kernel(order)
-        onto_splines = BSpline.design_matrix(nodes.ravel(), knots, 3).T @ weights.ravel()
+        knots = np.concatenate([axis[:1].repeat(4), axis[2:-2], axis[-1:].repeat(4)])  # not-a-knot, as the spline
+        weights = np.broadcast_to(np.asarray(weight, dtype=np.float64), at.shape)[:, np.newaxis] * _kernel(order)
+        onto_splines = BSpline.design_matrix(nodes.ravel(), knots, 3).T @ weights.ravel() / self.resolution**order
         response = np.zeros(self.energy.size)
         response[first:last] = np.linalg.solve(BSpline.design_matrix(axis, knots, 3).toarray().T, onto_splines)
         return response
@@ -107,12 +110,13 @@ class SmoothedSpectrum:
         """Standard uncertainty of a quantity whose derivative with respect to the absorption is ``response``."""
         return float(np.sqrt(np.sum((response * self.noise_std) ** 2)))
 
-    def _kernel(self, order: int) -> Array:
-        """Weights of the nodes: the Gaussian times the Hermite polynomials of its derivatives."""
-        coefficients = np.zeros(order + 3)
-        coefficients[[order, order + 2]] = 1.0, -0.5
-        hermite = np.polynomial.hermite_e.hermeval(_NODES, coefficients)
-        return np.asarray(_WEIGHTS * hermite / self.resolution**order)
+
+@cache
+def _kernel(order: int) -> Array:
+    """Weights of the nodes at a resolution of one: the Gaussian times the Hermite polynomials of its derivatives."""
+    coefficients = np.zeros(order + 3)
+    coefficients[[order, order + 2]] = 1.0, -0.5
+    return np.asarray(_WEIGHTS * np.polynomial.hermite_e.hermeval(_NODES, coefficients))
 
 
 def smoothed_spectrum(
@@ -130,7 +134,7 @@ def smoothed_spectrum(
     ------
     MeasurementError
         If shapes differ, fewer than 12 points are finite, energies do not ascend, or noise or resolution is not
-        positive.
+        positive and finite.
     """
     axis, values = np.asarray(energy, dtype=np.float64), np.asarray(absorption, dtype=np.float64)
     if axis.ndim != 1 or axis.shape != values.shape:
@@ -139,19 +143,37 @@ def smoothed_spectrum(
         )
     use = np.isfinite(axis) & np.isfinite(values)
     axis, values = axis[use], values[use]
-    if axis.size < _MINIMUM_POINTS or not np.all(np.diff(axis) > 0):
+    if axis.size < _MINIMUM_POINTS:
         raise MeasurementError(
-            "the spectrum cannot be used",
-            expected=f"at least {_MINIMUM_POINTS} points, energies strictly ascending",
-            found=f"{axis.size} points",
+            "the spectrum has too few points",
+            expected=f"at least {_MINIMUM_POINTS} with finite energy and absorption",
+            found=str(axis.size),
+        )
+    backward = np.flatnonzero(np.diff(axis) <= 0)
+    if backward.size:
+        after, before = axis[backward[0] + 1], axis[backward[0]]
+        raise MeasurementError(
+            "the energies do not ascend", expected="each above the one before", found=f"{after:g} after {before:g} eV"
         )
     if noise_std is None:
         noise = noise_std_from_differences(energy=axis, absorption=values)
     else:
-        noise = np.broadcast_to(np.asarray(noise_std, dtype=np.float64), use.shape)[use]
-    if not (np.all(np.isfinite(noise) & (noise > 0)) and resolution > 0):
-        raise MeasurementError("noise and resolution must be finite and positive", found=f"resolution {resolution}")
+        noise = _stated_noise(noise_std, use)
+    if not 0 < resolution < np.inf:
+        raise MeasurementError("the resolution is not positive", expected="a width in eV", found=f"{resolution:g}")
     return SmoothedSpectrum(axis, values, noise, float(resolution))
+
+
+def _stated_noise(noise_std: ArrayLike, use: NDArray[np.bool_]) -> Array:
+    stated = np.asarray(noise_std, dtype=np.float64)
+    if stated.shape not in ((), use.shape):
+        raise MeasurementError(
+            "the noise does not match the spectrum", expected=f"one number or {use.shape}", found=f"{stated.shape}"
+        )
+    noise = np.broadcast_to(stated, use.shape)[use]
+    if not np.all(np.isfinite(noise) & (noise > 0)):
+        raise MeasurementError("the noise is not positive", expected="finite standard deviations above zero")
+    return noise
 
 
 def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> Array:
@@ -160,8 +182,9 @@ def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> A
     ``r_i = sum_j w_ij mu_j`` over five neighbours, w the fourth divided difference for these (uneven) energies scaled
     to ``sum_j w_ij^2 = 1``: cubic shapes vanish and r_i has the variance of the noise. Below and above the edge, and
     10 eV before to 30 eV after the steepest rise left out, the standard deviation is the root mean square
-    of r clipped at 2.5 times its normalised median, made consistent for Gaussian noise. Between, ln(std) is linear in
-    the absorption, as it is both for even noise and for photon noise behind the sample.
+    of r clipped at 2.5 times its normalised median, made consistent for Gaussian noise. Between, and at a white line
+    above, the variance is linear in exp(mu), as it is for even noise, for photons behind the sample, and (where mu is
+    small) for fluorescence photons.
 
     Valid for independent noise; spectra that were interpolated or smoothed before appear less noisy than they are.
     Estimates from n points scatter by about ``0.9 n^-1/2``. At least one part in 1e9 of the range is returned.
@@ -175,9 +198,12 @@ def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> A
     if min(below.sum(), above.sum()) < _MINIMUM_POINTS:
         return np.full(axis.size, max(_robust_std(residual), smallest))
     levels = np.array([np.median(values[2:-2][side]) for side in (below, above)])
-    logarithms = np.log([max(_robust_std(residual[side]), smallest) for side in (below, above)])
-    share = (values - levels[0]) / (levels[1] - levels[0]) if levels[0] != levels[1] else np.zeros(axis.size)
-    return np.asarray(np.exp(logarithms[0] + np.clip(share, 0.0, 1.6) * (logarithms[1] - logarithms[0])))
+    variances = [max(_robust_std(residual[side]), smallest) ** 2 for side in (below, above)]
+    step = levels[1] - levels[0]
+    height = np.clip((values - levels[0]) / step if step else np.zeros(axis.size), 0.0, _HIGHEST_WHITE_LINE)
+    depth = min(max(step, _SMALL_DEPTH), _LARGEST_DEPTH)
+    share = np.expm1(depth * height) / np.expm1(depth)
+    return np.asarray(np.sqrt(np.maximum(variances[0] + share * (variances[1] - variances[0]), min(variances))))
 
 
 def middle_of_rise(*, energy: ArrayLike, absorption: ArrayLike) -> float:
@@ -201,7 +227,8 @@ def steepest_rise(*, spectrum: SmoothedSpectrum, near: float | None = None) -> E
     """Energy at which the smoothed spectrum rises most steeply (maximum of its derivative), within 25 eV of the edge.
 
     The definition includes the resolution: the result is the derivative maximum of the convolved spectrum, which it
-    finds without bias where steps are not longer than ``spectrum.resolution``; compare edges at one resolution only. Its standard uncertainty is ``std(mu'') / |mu'''|``.
+    finds without bias where steps are not longer than ``spectrum.resolution``; compare edges at one resolution only.
+    Its standard uncertainty is ``std(mu'') / |mu'''|``.
 
     Parameters
     ----------
@@ -217,13 +244,13 @@ def steepest_rise(*, spectrum: SmoothedSpectrum, near: float | None = None) -> E
     """
     grid = _search_grid(spectrum, near)
     slopes = spectrum.values(grid, 1)
-    top = int(np.argmax(slopes))
-    if top in (0, grid.size - 1):
+    top = int(np.argmax(np.where(_stays_risen(spectrum, grid), slopes, -np.inf)))
+    if top not in _prominent_maxima(slopes, 0.0):
         raise MeasurementError(
             "no edge was found in the spectrum",
             expected=f"a steepest rise between {grid[0]:.0f} and {grid[-1]:.0f} eV",
-            found="the steepest rise is at the end of this range",
-            cure="give the rough edge energy, or a spectrum that begins lower",
+            found="none inside this range",
+            cure="give the rough edge energy, or a spectrum that reaches further to both sides of the edge",
         )
     return derivative_maximum(spectrum=spectrum, start=float(grid[top]))
 
@@ -232,11 +259,20 @@ def derivative_maximum(*, spectrum: SmoothedSpectrum, start: float) -> EdgeEnerg
     """Local maximum of the derivative next to ``start`` (eV, within 0.1 eV), by Newton steps on mu'' = 0.
 
     Where noise makes the first-order uncertainty larger than a tenth of the resolution, another maximum nearby may win:
-    the uncertainty is then found by adding the noise 200 times more, and a remark says so.
+    the uncertainty is then found by adding the noise 200 times more, and a remark says so. (From about the whole
+    resolution on, the energy itself is biased towards the maxima that only noise makes.)
+
+    Raises
+    ------
+    MeasurementError
+        If there is no such maximum.
     """
     energy = start
     for _ in range(6):
-        step = -spectrum.value(energy, 2) / spectrum.value(energy, 3)
+        bend = spectrum.value(energy, 3)
+        if not bend < 0:
+            raise MeasurementError("no edge was found in the spectrum", found=f"no steepest rise at {energy:.1f} eV")
+        step = -spectrum.value(energy, 2) / bend
         energy = float(np.clip(energy + step, start - 2 * _SEARCH_STEP, start + 2 * _SEARCH_STEP))
     std = spectrum.std_of(spectrum.response(energy, 2) / spectrum.value(energy, 3))
     if std < _LINEAR_STD * spectrum.resolution:
@@ -284,8 +320,9 @@ def calibration_shift_from_foil(
     """Shift that puts the first derivative maximum of a metal foil at the tabulated K edge.
 
     ``shift = E_table - E_first``: E_first is the first local maximum of the derivative of the foil, at ``resolution``,
-    that reaches a fifth of the largest derivative and stands out from the minimum beside it by ``significance``
-    standard deviations of the derivative. (In metals a later maximum may be higher.) The uncertainty holds the noise of
+    that reaches a fifth of the largest derivative, stands out from the minimum beside it by ``significance``
+    standard deviations of the derivative, and after which the absorption stays risen, as it does not after a glitch.
+    (In metals a later maximum may be higher.) The uncertainty holds the noise of
     the spectrum, not that of the table, which moves all spectra alike.
 
     Parameters
@@ -311,10 +348,11 @@ def calibration_shift_from_foil(
     spectrum = smoothed_spectrum(energy=energy, absorption=absorption, noise_std=noise_std, resolution=resolution)
     expected = FOIL_ENERGY[element]
     grid = _search_grid(spectrum, expected)
-    slopes = spectrum.values(grid, 1)
+    slopes, risen = spectrum.values(grid, 1), _stays_risen(spectrum, grid)
     derivative_std = spectrum.std_of(spectrum.response(grid[int(np.argmax(slopes))], 1))
     peaks = _prominent_maxima(slopes, significance * derivative_std)
-    high = peaks[slopes[peaks] > 0.2 * slopes.max()]
+    peaks = peaks[risen[peaks]]
+    high = peaks[slopes[peaks] > 0.2 * slopes[risen].max(initial=0.0)]
     if high.size == 0:
         raise MeasurementError(
             "the foil shows no edge",
@@ -348,6 +386,13 @@ def _search_grid(spectrum: SmoothedSpectrum, near: float | None) -> Array:
             found=f"{spectrum.energy[0]:.1f} to {spectrum.energy[-1]:.1f} eV",
         )
     return grid
+
+
+def _stays_risen(spectrum: SmoothedSpectrum, grid: Array) -> NDArray[np.bool_]:
+    """Where 8 eV gain a tenth of what the whole range gains: at an edge, not at the flank of a glitch."""
+    gain = spectrum.values(grid + _GAIN_HALF_WIDTH) - spectrum.values(grid - _GAIN_HALF_WIDTH)
+    whole = float(np.diff(np.percentile(spectrum.values(grid), [5.0, 95.0]))[0])
+    return np.asarray(gain > 0.1 * whole)
 
 
 def _prominent_maxima(values: Array, prominence: float) -> NDArray[np.intp]:

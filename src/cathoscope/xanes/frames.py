@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from scipy import ndimage, stats
 from skimage.measure import label as connected_regions
 from skimage.measure import regionprops_table
 from skimage.registration import phase_cross_correlation
@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 _FINEST, _COARSEST = 5.0, 40.0
 _UPSAMPLING = 20
 _FEWEST_COUNTS = 1.0
+_TRIMMED = 0.01  # of the pixels, at either end
+_SMALLEST_IMAGE = 32
 
 
 def variance_per_count(*, frames: ArrayLike) -> float:
@@ -37,12 +39,17 @@ def variance_per_count(*, frames: ArrayLike) -> float:
     Raises
     ------
     MeasurementError
-        If there are fewer than two frames.
+        If there are fewer than two frames, or counts are not finite.
     """
     counts = np.asarray(frames, dtype=np.float64)
-    if counts.ndim != 3 or len(counts) < 2:
-        raise MeasurementError("noise needs repeated frames", expected="two frames or more", found=str(counts.shape))
-    level = np.maximum(counts.mean(axis=(1, 2)), _FEWEST_COUNTS)
+    if counts.ndim != 3 or len(counts) < 2 or counts.size == 0:
+        raise MeasurementError(
+            "noise needs repeated frames", expected="[2 or more, row, column]", found=f"shape {counts.shape}"
+        )
+    if not np.isfinite(counts).all():
+        raise MeasurementError("a frame holds NaN or infinity", expected="counts")
+    # outliers must not count for the level: in an uneven beam a wrong level is a difference of its own
+    level = np.maximum(stats.trim_mean(counts.reshape(len(counts), -1), _TRIMMED, axis=1), _FEWEST_COUNTS)
     scaled = counts * (level.mean() / level)[:, None, None]
     found = []
     for first, second in pairwise(scaled):
@@ -75,8 +82,24 @@ def optical_depth_from_frames(
     -------
     tuple
         [row, column] each; NaN where a mean count is not positive.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ, there is no frame, or the exposure ratio or a gain is not positive.
     """
     shadow, beam = (np.asarray(frames, dtype=np.float64) for frames in (sample, reference))
+    if shadow.ndim != 3 or beam.ndim != 3 or shadow.shape[1:] != beam.shape[1:] or 0 in (*shadow.shape, *beam.shape):
+        raise MeasurementError(
+            "frames with and without the sample do not match",
+            expected="one frame or more of each, [frame, row, column]",
+            found=f"shapes {shadow.shape} and {beam.shape}",
+        )
+    if not all(np.isfinite(value) and value > 0 for value in (exposure_ratio, *gains)):
+        raise MeasurementError(
+            "the ratio of exposures and the variances per count are positive",
+            found=f"{exposure_ratio:g} and {gains[0]:g}, {gains[1]:g}",
+        )
     means = shadow.mean(axis=0), beam.mean(axis=0)
     valid = (means[0] > 0) & (means[1] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -104,8 +127,20 @@ def image_shift(*, fixed: ArrayLike, moving: ArrayLike) -> ImageShift:
     ----------
     fixed, moving
         Images [row, column] of one shape; NaN counts as the median.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ, an image is smaller than 32 by 32 px, or an image has nothing to register.
     """
-    images = [_band_passed(np.asarray(image, dtype=np.float64)) for image in (fixed, moving)]
+    given = [np.asarray(image, dtype=np.float64) for image in (fixed, moving)]
+    if given[0].ndim != 2 or given[0].shape != given[1].shape or min(given[0].shape) < _SMALLEST_IMAGE:
+        raise MeasurementError(
+            "the images cannot be registered",
+            expected=f"two images of one shape, {_SMALLEST_IMAGE} px or more wide and high",
+            found=f"shapes {given[0].shape} and {given[1].shape}",
+        )
+    images = [_band_passed(image) for image in given]
     rows, columns = images[0].shape
     whole = _correlated(*images)
     quarters = [
@@ -118,11 +153,28 @@ def image_shift(*, fixed: ArrayLike, moving: ArrayLike) -> ImageShift:
 
 
 def _band_passed(image: Floats) -> Floats:
-    filled = np.where(np.isfinite(image), image, np.nanmedian(image))
+    known = image[np.isfinite(image)]
+    if known.size == 0 or np.ptp(known) == 0:
+        raise MeasurementError("an image shows nothing to register", found="one value, or none, at all pixels")
+    filled = np.where(np.isfinite(image), image, np.median(known))
     return np.asarray(ndimage.gaussian_filter(filled, _FINEST) - ndimage.gaussian_filter(filled, _COARSEST))
 
 
 def _correlated(fixed: Floats, moving: Floats) -> Floats:
+    """Shift (row, column) of ``moving`` onto ``fixed``, found once more where the two overlap.
+
+    The window holds both images in place and thereby draws a shift towards zero; of the remainder this is little.
+    """
+    rough = np.rint(_correlated_once(fixed, moving)).astype(int)
+    if np.any(2 * np.abs(rough) > fixed.shape):
+        return rough.astype(np.float64)
+    onto, of = (
+        [slice(max(s, 0), n + min(s, 0)) for s, n in zip(sign * rough, fixed.shape, strict=True)] for sign in (1, -1)
+    )
+    return rough + _correlated_once(fixed[tuple(onto)], moving[tuple(of)])
+
+
+def _correlated_once(fixed: Floats, moving: Floats) -> Floats:
     window = np.outer(np.hanning(fixed.shape[0]), np.hanning(fixed.shape[1]))
     found = cast(Any, phase_cross_correlation)(
         fixed * window, moving * window, upsample_factor=_UPSAMPLING, normalization=None
@@ -134,8 +186,15 @@ def moved_image(*, image: ArrayLike, shift: tuple[float, float] = (0.0, 0.0), sc
     """``image`` enlarged by ``scale`` about its middle, then shifted by ``shift`` px; NaN where it has no values.
 
     Linear interpolation, one pass.
+
+    Raises
+    ------
+    MeasurementError
+        If the scale is not positive.
     """
     values = np.asarray(image, dtype=np.float64)
+    if not scale > 0:
+        raise MeasurementError("an image is scaled by a positive number", found=f"{scale:g}")
     if shift == (0.0, 0.0) and scale == 1.0:
         return values
     middle = (np.array(values.shape) - 1.0) / 2.0
@@ -154,9 +213,27 @@ def jump_from_images(
         [energy, row, column].
     below, above
         Numbers of the images below and above the edge, one or more each.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ, or there is no such image on either side.
     """
     depth, noise = np.asarray(optical_depth, dtype=np.float64), np.asarray(std, dtype=np.float64)
     groups = np.atleast_1d(below).astype(int), np.atleast_1d(above).astype(int)
+    numbers = np.concatenate(groups)
+    if depth.ndim != 3 or noise.shape != depth.shape:
+        raise MeasurementError(
+            "optical depth and its noise do not match",
+            expected="[energy, row, column] each",
+            found=f"shapes {depth.shape} and {noise.shape}",
+        )
+    if not all(group.size for group in groups) or numbers.min() < 0 or numbers.max() >= len(depth):
+        raise MeasurementError(
+            "an edge jump needs images below and above the edge",
+            expected=f"numbers from 0 to {len(depth) - 1}, one or more on each side",
+            found=f"{groups[0].tolist()} below and {groups[1].tolist()} above",
+        )
     low, high = (depth[group].mean(axis=0) for group in groups)
     variance = sum((noise[group] ** 2).sum(axis=0) / group.size**2 for group in groups)
     return high - low, np.sqrt(np.asarray(variance))
@@ -203,9 +280,22 @@ def particles_from_mask(
         [row, column].
     pixel_size
         um.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ or the pixel size is not positive.
     """
     inside, values = np.asarray(mask, dtype=bool), np.asarray(jump, dtype=np.float64)
     variance = np.asarray(jump_std, dtype=np.float64) ** 2
+    if inside.ndim != 2 or not values.shape == variance.shape == inside.shape:
+        raise MeasurementError(
+            "mask, edge jump and its noise do not match",
+            expected="[row, column] each",
+            found=f"shapes {inside.shape}, {values.shape} and {variance.shape}",
+        )
+    if not pixel_size > 0:
+        raise MeasurementError("a pixel has a positive size", found=f"{pixel_size:g} um")
     regions = np.asarray(cast(Any, connected_regions)(inside, connectivity=2), dtype=np.int32)
     table = cast(Any, regionprops_table)(regions, properties=("label", "area", "centroid"))
     area = np.asarray(table["area"], dtype=np.float64) * pixel_size**2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.xanes.edge import (
     DEFAULT_RESOLUTION,
+    EdgeEnergy,
     SmoothedSpectrum,
     smoothed_spectrum,
     steepest_rise,
@@ -18,6 +20,8 @@ from cathoscope.xanes.edge import (
 Array = NDArray[np.float64]
 
 _SCALED_TOLERANCE = 1e-4
+_LEAST_SIGNIFICANCE = 5.0
+_RISE_BEFORE, _RISE_AFTER, _RISE_STEP = 30.0, 40.0, 0.1  # eV around the steepest rise
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class NormalisedSpectrum:
     ----------
     smoothed
         The spectrum as recorded, at finite resolution.
-    edge_energy
-        E0: steepest rise, at which the edge step is taken.
+    steepest_rise
+        E0, where the edge step is taken.
     edge_step, edge_step_std
         Post-edge polynomial minus pre-edge line at E0.
     baseline_std
@@ -80,7 +84,7 @@ class NormalisedSpectrum:
     """
 
     smoothed: SmoothedSpectrum
-    edge_energy: float
+    steepest_rise: EdgeEnergy
     edge_step: float
     edge_step_std: float
     baseline_std: float
@@ -99,6 +103,19 @@ class NormalisedSpectrum:
     def energy(self) -> Array:
         """Photon energy in eV, [point]."""
         return self.smoothed.energy
+
+    @property
+    def edge_energy(self) -> float:
+        """E0 in eV."""
+        return self.steepest_rise.energy
+
+    @cached_property
+    def rise(self) -> tuple[Array, Array]:
+        """Energies (eV) in small steps from 30 eV below to 40 eV above E0, and `values` there, both [energy]."""
+        low = max(float(self.energy[0]), self.edge_energy - _RISE_BEFORE)
+        high = min(float(self.energy[-1]), self.edge_energy + _RISE_AFTER)
+        grid = np.arange(low, high, _RISE_STEP)
+        return grid, self.values(grid)
 
     def values(self, energy: ArrayLike, order: int = 0) -> Array:
         """Normalised spectrum (or its derivative of ``order``) at finite resolution, [energy]."""
@@ -145,17 +162,19 @@ def normalise(
     Raises
     ------
     MeasurementError
-        If the data do not reach far enough to both sides of the edge, or the edge step is not positive.
+        If the data do not reach far enough to both sides of the edge, or the edge step is not positive or not five
+        times its uncertainty; and as in `smoothed_spectrum` and `steepest_rise`.
     """
     smoothed = smoothed_spectrum(energy=energy, absorption=absorption, noise_std=noise_std, resolution=resolution)
-    edge = steepest_rise(spectrum=smoothed, near=near).energy
+    steepest = steepest_rise(spectrum=smoothed, near=near)
+    edge = steepest.energy
     remarks = _remarks_on_steps(smoothed, edge)
     if is_scaled_to_maximum(energy=smoothed.energy, absorption=smoothed.absorption, edge_energy=edge):
-        return _as_it_is(smoothed, edge, remarks)
+        return _as_it_is(smoothed, steepest, remarks)
     pre, post, degrees, cut = _cut_windows(smoothed.energy, edge, windows or NormalisationWindows())
     baseline = _fit_polynomial(smoothed, edge, pre, degrees[0])
     above = _fit_polynomial(smoothed, edge, post, degrees[1])
-    return _normalised(smoothed, edge, (baseline, above), (pre, post), (*remarks, *cut))
+    return _normalised(smoothed, steepest, (baseline, above), (pre, post), (*remarks, *cut))
 
 
 def is_scaled_to_maximum(*, energy: ArrayLike, absorption: ArrayLike, edge_energy: float) -> bool:
@@ -227,26 +246,33 @@ def _fit_polynomial(smoothed: SmoothedSpectrum, edge: float, window: tuple[float
 
 def _normalised(
     smoothed: SmoothedSpectrum,
-    edge: float,
+    steepest: EdgeEnergy,
     polynomials: tuple[Polynomial, Polynomial],
     windows: tuple[tuple[float, float], tuple[float, float]],
     remarks: tuple[str, ...],
 ) -> NormalisedSpectrum:
     baseline, above = polynomials
-    distance = smoothed.energy - edge
+    distance = smoothed.energy - steepest.energy
     step = float(above.coefficients[0] - baseline.coefficients[0])
     if not step > 0:
         raise MeasurementError(
             "the edge step is not positive", expected="more absorption above the edge", found=f"{step:g}"
         )
-    step_response = _step_response(smoothed, edge, baseline, above)
+    step_response = _step_response(smoothed, steepest.energy, baseline, above)
+    step_std = smoothed.std_of(step_response)
+    if step < _LEAST_SIGNIFICANCE * step_std:
+        raise MeasurementError(
+            "no edge stands out from the noise",
+            expected=f"an edge step of {_LEAST_SIGNIFICANCE:g} standard uncertainties",
+            found=f"{step:.3g} with an uncertainty of {step_std:.2g} at {steepest.energy:.1f} eV",
+        )
     normalised = (smoothed.absorption - baseline.values(distance)) / step
     curve = (above.values(distance) - baseline.values(distance)) / step
     return NormalisedSpectrum(
         smoothed=smoothed,
-        edge_energy=edge,
+        steepest_rise=steepest,
         edge_step=step,
-        edge_step_std=smoothed.std_of(step_response),
+        edge_step_std=step_std,
         baseline_std=smoothed.std_of(baseline.projection[0]) / step,
         normalised=normalised,
         normalised_std=_normalised_std(smoothed, distance, normalised, baseline, step_response) / step,
@@ -261,20 +287,21 @@ def _normalised(
     )
 
 
-def _as_it_is(smoothed: SmoothedSpectrum, edge: float, remarks: tuple[str, ...]) -> NormalisedSpectrum:
+def _as_it_is(smoothed: SmoothedSpectrum, steepest: EdgeEnergy, remarks: tuple[str, ...]) -> NormalisedSpectrum:
     """A spectrum scaled to its maximum: its step is that maximum, with the noise of that one point."""
     baseline = Polynomial(np.zeros(1), np.zeros((1, smoothed.energy.size)))
     step_response = np.zeros(smoothed.energy.size)
     step_response[int(np.argmax(smoothed.absorption))] = 1.0
+    distance = smoothed.energy - steepest.energy
     remark = "scaled to its maximum, not to its edge step: not normalised, half height is half the maximum"
     return NormalisedSpectrum(
         smoothed=smoothed,
-        edge_energy=edge,
+        steepest_rise=steepest,
         edge_step=1.0,
         edge_step_std=smoothed.std_of(step_response),
         baseline_std=0.0,
         normalised=smoothed.absorption,
-        normalised_std=_normalised_std(smoothed, smoothed.energy - edge, smoothed.absorption, baseline, step_response),
+        normalised_std=_normalised_std(smoothed, distance, smoothed.absorption, baseline, step_response),
         flattened=smoothed.absorption,
         pre_edge_window=None,
         post_edge_window=None,
@@ -290,7 +317,7 @@ def _step_response(smoothed: SmoothedSpectrum, edge: float, baseline: Polynomial
     """E0 moves with the noise too, which changes the step by the difference of the slopes above and below."""
     slopes = float((above.values(np.zeros(1), 1) - baseline.values(np.zeros(1), 1))[0])
     of_edge = -smoothed.response(edge, 2) / smoothed.value(edge, 3)
-    return above.projection[0] - baseline.projection[0] + slopes * of_edge
+    return np.asarray(above.projection[0] - baseline.projection[0] + slopes * of_edge)
 
 
 def _normalised_std(

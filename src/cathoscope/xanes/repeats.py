@@ -10,7 +10,7 @@ from scipy.ndimage import median_filter
 from scipy.special import chdtrc, chdtri, ndtr, ndtri, stdtr
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.edge import middle_of_rise, smoothed_spectrum
+from cathoscope.xanes.edge import SmoothedSpectrum, middle_of_rise, smoothed_spectrum
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,6 +24,10 @@ _SPREAD_LEVEL = 0.01
 _TINY = np.finfo(np.float64).tiny
 _NOISE_NEIGHBOURS = 101
 _WHITE_LINE_REACH = 20.0  # eV above the steepest rise in which the white line lies
+_WHITE_LINE_STEP = 0.1  # eV
+_NARROWEST_WHITE_LINE = 1.0  # eV
+_HALF_WIDTH = float(np.sqrt(2.0 * np.log(2.0)))  # of a bell at half height, in standard deviations
+_FEWEST_POINTS = 12
 _EDGE_REACH = 25.0  # eV around the middle of the rise in which its steepest point lies
 _QUANTITIES = ("edge energy", "white-line height")
 _UNITS = (" eV", "")
@@ -180,8 +184,8 @@ def drift_of_repeats(
     Raises
     ------
     MeasurementError
-        If shapes do not fit, fewer than three repeats or 12 common points remain, energies do not ascend, or fewer
-        than three points lie within 20 eV above the edge.
+        If shapes do not fit, fewer than three repeats or 12 common points remain, energies do not ascend, fewer
+        than three points lie within 20 eV above the edge, or the level is not between 0 and 1.
     """
     data, noise = _checked(spectra, std)
     axis = np.asarray(energy, dtype=np.float64)
@@ -191,8 +195,16 @@ def drift_of_repeats(
             expected="[3 or more, point], one energy per point",
             found=f"shapes {data.shape} and {axis.shape}",
         )
-    common = np.isfinite(data).all(axis=0)
+    if not 0 < level < 1:
+        raise MeasurementError("the share of false alarms is a probability", expected="0 < level < 1", found=str(level))
+    common = np.isfinite(data).all(axis=0) & np.isfinite(axis)
     data, axis = data[:, common], axis[common]
+    if axis.size < _FEWEST_POINTS or np.any(np.diff(axis) <= 0):
+        raise MeasurementError(
+            "a drift needs points that all repeats have, by ascending energy",
+            expected=f"{_FEWEST_POINTS} or more",
+            found=f"{axis.size} in {'ascending' if np.all(np.diff(axis) > 0) else 'another'} order",
+        )
     noise = _noise_from_spread(data) if noise is None else noise[:, common]
     change, change_std = _changes(data, axis, np.broadcast_to(noise, data.shape))
     drifts = [_drift(*row, level) for row in zip(_QUANTITIES, change.T, change_std.T, strict=True)]
@@ -212,7 +224,9 @@ def _checked(spectra: ArrayLike, std: ArrayLike | None) -> tuple[Array, Array | 
     noise = np.atleast_2d(np.asarray(std, dtype=np.float64))
     if noise.shape not in ((1, data.shape[1]), data.shape):
         raise MeasurementError(
-            "the noise does not match the spectra", expected=f"[{data.shape[1]}] or {data.shape}", found=str(noise.shape)
+            "the noise does not match the spectra",
+            expected=f"[{data.shape[1]}] or {data.shape}",
+            found=str(noise.shape),
         )
     noise = np.broadcast_to(noise, data.shape)
     if not np.all((noise > 0) & np.isfinite(noise) | ~np.isfinite(data)):
@@ -234,7 +248,7 @@ def _noise_from_spread(data: Array) -> Array:
     noise = np.sqrt(np.interp(positions, positions[known], smooth))[np.newaxis]
     if not np.all(noise > 0):
         raise MeasurementError("the repeats are identical", cure="state the noise, or give the recorded repeats")
-    return noise
+    return np.asarray(noise)
 
 
 def _glitches(data: Array, weight: Array) -> Mask:
@@ -310,12 +324,25 @@ def _shapes(energy: Array, mean: Array, mean_std: Array) -> Array:
     near = np.flatnonzero((energy > edge) & (energy < edge + _WHITE_LINE_REACH))
     if near.size < 3:
         raise MeasurementError("too few points above the edge", expected="3 within 20 eV", found=str(near.size))
-    top = near[np.argmax(values[near])]
-    # from the steepest rise to the top is one standard deviation of a bell
-    width = max(energy[top] - edge, 1.0)
-    bell = np.exp(-0.5 * ((energy - energy[top]) / width) ** 2)
+    top, width = _white_line(smooth, edge, float(min(edge + _WHITE_LINE_REACH, energy[-1])))
+    bell = np.exp(-0.5 * ((energy - top) / width) ** 2)
     # absorption moved by +d is, to first order, lower by d times its slope
     return np.stack([-slopes, bell, values, np.ones_like(energy)], axis=1)
+
+
+def _white_line(smooth: SmoothedSpectrum, edge: float, end: float) -> tuple[float, float]:
+    """Energy of the highest point above the edge, and standard deviation of a bell there, eV.
+
+    The bell falls to half its height over the lowest point that follows where the spectrum does so too.
+    """
+    grid = np.arange(edge, end, _WHITE_LINE_STEP)
+    values = smooth.values(grid)
+    highest = int(np.argmax(values))
+    top, after = float(grid[highest]), values[highest:]
+    fallen = np.flatnonzero(after <= 0.5 * (after[0] + after.min()))
+    # without a maximum, from the steepest rise to the end is one standard deviation
+    half_width = fallen[0] * _WHITE_LINE_STEP if fallen[0] else _HALF_WIDTH * (top - edge)
+    return top, max(float(half_width) / _HALF_WIDTH, _NARROWEST_WHITE_LINE)
 
 
 def _drift(quantity: str, change: Array, std: Array, level: float) -> Drift:

@@ -192,7 +192,7 @@ def valence_from_edge(
     Raises
     ------
     MeasurementError
-        If an uncertainty is negative or the level is not between 0 and 1.
+        If an uncertainty is negative, the level is not between 0 and 1, or the line is level.
 
     References
     ----------
@@ -203,8 +203,13 @@ def valence_from_edge(
     )
     if np.any(std < 0):
         raise MeasurementError("an edge has a negative uncertainty", found=f"{std.min():g} eV")
-    if not 0 < level < 1:
-        raise MeasurementError("the level of an interval is a probability", expected="0 < level < 1", found=str(level))
+    if line.slope == 0:
+        raise MeasurementError(
+            "no valence can be read off a level line",
+            expected="standards whose edge changes with valence",
+            found="a slope of 0 eV per valence",
+            cure="use another definition of the edge",
+        )
     valence = (edge - line.intercept) / line.slope
     own = std**2 + line.scatter**2
     lower, upper = _fieller(edge, own, line, _quantile(level, line.degrees_of_freedom))
@@ -242,7 +247,7 @@ def _checked_standards(
         raise MeasurementError(
             "edges, uncertainties and valences of the standards do not match",
             expected="one of each per standard",
-            found=f"shapes {edge.shape}, {np.shape(edge_std)} and {number.shape}",
+            found=f"shapes {edge.shape}, {None if std is None else std.shape} and {number.shape}",
         )
     if not (np.isfinite(edge).all() and np.isfinite(number).all()):
         raise MeasurementError("an edge or valence of a standard is NaN or infinite", cure="leave this standard out")
@@ -332,11 +337,15 @@ def _left_out(edge: Array, valence: Array, std: Array | None) -> LeftOut:
 def _variance(covariance: Array, valence: ArrayLike) -> Array:
     """Variance of a line at some valences, eV^2."""
     number = np.asarray(valence, dtype=np.float64)
-    return np.asarray(covariance[0, 0] + 2 * covariance[0, 1] * number + covariance[1, 1] * number**2)
+    variance = covariance[0, 0] + 2 * covariance[0, 1] * number + covariance[1, 1] * number**2
+    # rounding can take a variance of zero below it
+    return np.asarray(np.maximum(variance, 0.0))
 
 
 def _quantile(level: float, degrees_of_freedom: float) -> float:
     """Half width of a two-sided interval in standard deviations."""
+    if not 0 < level < 1:
+        raise MeasurementError("the level of an interval is a probability", expected="0 < level < 1", found=str(level))
     upper = 0.5 * (1 + level)
     return float(stdtrit(degrees_of_freedom, upper) if np.isfinite(degrees_of_freedom) else ndtri(upper))
 
@@ -360,11 +369,11 @@ def _remarks(edge: Array, valence: Array, std: Array | None, line: _Line, left_o
         )
     if edge.size == 2:
         texts.append("Two standards always lie on a line: whether it is straight has not been tested.")
-    for i in np.flatnonzero(left_out.outside):
-        texts.append(
-            f"Standard {i + 1} (valence {valence[i]:.3g}) lies at {edge[i]:.2f} eV, outside {left_out.lower[i]:.2f} "
-            f"to {left_out.upper[i]:.2f} eV that the others predict."
-        )
+    texts.extend(
+        f"Standard {i + 1} (valence {valence[i]:.3g}) lies at {edge[i]:.2f} eV, outside {left_out.lower[i]:.2f} "
+        f"to {left_out.upper[i]:.2f} eV that the others predict."
+        for i in np.flatnonzero(left_out.outside)
+    )
     return tuple(texts)
 
 

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from cathoscope.report.figures import geometry, spectra, spectromicroscopy, tomography, xanes
+from cathoscope.report.figures import (
+    bulk,
+    combination,
+    geometry,
+    imaging,
+    spectra,
+    spectromicroscopy,
+    tomography,
+    valence,
+    xanes,
+)
 from cathoscope.report.figures.truth import truth_panels
 from cathoscope.report.style import Panel, freeze_layout, journal_style
 
@@ -18,6 +28,13 @@ PANELS: tuple[MakePanel, ...] = (
     xanes.white_line_histogram_panel,
     xanes.white_line_difference_panel,
     xanes.white_line_mean_panel,
+    bulk.spectra_panel,
+    bulk.edges_panel,
+    valence.valence_panel,
+    combination.combination_fit_panel,
+    combination.combination_weights_panel,
+    imaging.jump_panel,
+    imaging.energy_images_panel,
     spectromicroscopy.component_maps_panel,
     spectromicroscopy.component_spectra_panel,
     spectromicroscopy.singular_values_panel,
@@ -35,13 +52,32 @@ PANELS: tuple[MakePanel, ...] = (
 )
 
 
+# The only panels that draw what has one value, or one curve, per spectrum.
+_OF_SPECTRA = frozenset(
+    {
+        bulk.spectra_panel,
+        bulk.edges_panel,
+        valence.valence_panel,
+        combination.combination_fit_panel,
+        combination.combination_weights_panel,
+    }
+)
+
+
 def panels_of(data: xr.Dataset) -> list[Panel]:
     """Every figure that the arrays of a measurement allow."""
-    with journal_style():
-        panels = [panel for make in PANELS if (panel := make(data)) is not None]
+    panels = panels_without_layout(data)
     for panel in panels:
         freeze_layout(panel.figure)
     return panels
+
+
+def panels_without_layout(data: xr.Dataset) -> list[Panel]:
+    """As `panels_of`, before the figures are laid out, which takes most of the time."""
+    images = data.drop_vars([name for name, array in data.data_vars.items() if "spectrum" in array.dims])
+    with journal_style():
+        made = [make(data if make in _OF_SPECTRA else images) for make in PANELS]
+    return [panel for panel in made if panel is not None]
 
 
 def comparison_panels(result: xr.Dataset, truth: xr.Dataset) -> list[Panel]:

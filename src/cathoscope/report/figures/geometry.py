@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.images import robust_limits, symmetric_limits
-from cathoscope.report.figures.reading import at, coordinate, sizes, temperature_name, temperatures
+from cathoscope.report.figures.reading import at, coordinate, draws, sizes, temperature_name, temperatures
 from cathoscope.report.figures.spectra import flag_words
 from cathoscope.report.numbers import count_text, format_value
 from cathoscope.report.style import (
@@ -30,7 +30,7 @@ _MOST_LINES = 5
 
 def rotation_axis_panel(data: xr.Dataset) -> Panel | None:
     """Rotation axis of every scan by the method in use and by the other."""
-    if "rotation_axis" not in data:
+    if not draws(data, "rotation_axis"):
         return None
     axis = data["rotation_axis"]
     if sizes(axis, "temperature", "energy") == (1, 1):
@@ -126,7 +126,7 @@ def _agreement(data: xr.Dataset) -> str:
 
 def jitter_panel(data: xr.Dataset) -> Panel | None:
     """Horizontal shift of every projection; nothing where none was corrected."""
-    if "projection_shift" not in data or not np.nan_to_num(data["projection_shift"].values).any():
+    if not draws(data, "projection_shift", "projection") or not np.nan_to_num(data["projection_shift"].values).any():
         return None
     shift = data["projection_shift"]
     root_mean_square = float(np.sqrt(np.nanmean(shift.values**2))) if np.isfinite(shift.values).any() else np.nan
@@ -139,7 +139,7 @@ def jitter_panel(data: xr.Dataset) -> Panel | None:
 
 def beam_panel(data: xr.Dataset) -> Panel | None:
     """Open-beam intensity of every projection; nothing where there is no open beam to see."""
-    if "beam_intensity" not in data:
+    if not draws(data, "beam_intensity", "projection"):
         return None
     beam = data["beam_intensity"]
     if (np.nan_to_num(beam.values, nan=1.0) == 1.0).all():
@@ -159,9 +159,10 @@ def _largest(values: NDArray[Any]) -> float:
 
 def detector_panel(data: xr.Dataset) -> Panel | None:
     """Gain errors that would be stripes, and bad pixels, on the detector; nothing where it has neither."""
-    if "stripe_offset" not in data:
+    if not draws(data, "stripe_offset", "row", "column"):
         return None
-    offset, mask = data["stripe_offset"], data.get("bad_pixel_mask")
+    offset = data["stripe_offset"]
+    mask = data["bad_pixel_mask"] if draws(data, "bad_pixel_mask", "row", "column") else None
     n_bad = 0 if mask is None else int(mask.values.sum())
     if not n_bad and not offset.values.any():
         return None

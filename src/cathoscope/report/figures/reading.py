@@ -18,6 +18,17 @@ def at(array: xr.DataArray, **place: Any) -> xr.DataArray:
     return array.isel({dim: index for dim, index in place.items() if dim in array.dims})
 
 
+def draws(data: xr.Dataset, name: str, *dims: str) -> bool:
+    """Whether ``data`` has the array ``name`` along ``dims``, and along nothing but conditions and z besides.
+
+    What has a value per spectrum has no conditions besides.
+    """
+    if name not in data:
+        return False
+    besides = set() if "spectrum" in dims else {"temperature", "energy", "z"}
+    return set(dims) <= set(data[name].dims) <= {*dims, *besides}
+
+
 def sizes(array: xr.DataArray, *dims: str) -> tuple[int, ...]:
     """Lengths along ``dims``, 1 where the array lacks one."""
     return tuple(array.sizes.get(dim, 1) for dim in dims)

@@ -6,7 +6,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cathoscope.report.figures.reading import at, busiest_slice, coordinate, slabs, temperature_name, temperatures
+from cathoscope.report.figures.reading import (
+    at,
+    busiest_slice,
+    coordinate,
+    draws,
+    slabs,
+    temperature_name,
+    temperatures,
+)
 from cathoscope.report.numbers import count_text
 from cathoscope.report.style import (
     DOUBLE_COLUMN,
@@ -22,11 +30,12 @@ from cathoscope.report.style import (
 # Spectra are averaged over the whole particle up to this many values, else over its central slices.
 _MOST_VALUES = 2e8
 _SLICES = 8
+_VOXEL = ("z", "y", "x")
 
 
 def mean_spectrum_panel(data: xr.Dataset) -> Panel | None:
     """Mean attenuation of the particle against energy, with the mean white-line energy."""
-    if "attenuation" not in data or "energy" not in data["attenuation"].dims or "particle_mask" not in data:
+    if not draws(data, "attenuation", "energy", *_VOXEL) or not draws(data, "particle_mask", *_VOXEL):
         return None
     attenuation = data["attenuation"]
     rows, words = _rows_to_average(data)
@@ -56,7 +65,7 @@ def _rows_to_average(data: xr.Dataset) -> tuple[slice, str]:
     attenuation = data["attenuation"]
     if attenuation.size <= _MOST_VALUES:
         return slice(None), "in the whole volume"
-    centre = busiest_slice(data) if "white_line_energy" in data else attenuation.sizes["z"] // 2
+    centre = busiest_slice(data) if draws(data, "white_line_energy", *_VOXEL) else attenuation.sizes["z"] // 2
     start = centre // _SLICES * _SLICES
     return slice(start, start + _SLICES), f"in {_SLICES} slices around slice {centre}"
 
@@ -73,14 +82,14 @@ def _mean_spectrum(data: xr.Dataset, temperature: int, rows: slice) -> tuple[NDA
 
 
 def _mean_white_line(data: xr.Dataset, temperature: int) -> float:
-    if "white_line_mean" not in data:
+    if not draws(data, "white_line_mean"):
         return float("nan")
     return float(at(data["white_line_mean"], temperature=temperature).values)
 
 
 def flag_panel(data: xr.Dataset) -> Panel | None:
     """Voxels by the reason why their white line is not trusted."""
-    if "white_line_flag" not in data:
+    if not draws(data, "white_line_flag", "y", "x"):
         return None
     flag = data["white_line_flag"]
     names = temperatures(flag)

@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from cathoscope.report.figures.images import draw_image, robust_limits
-from cathoscope.report.figures.reading import coordinate
+from cathoscope.report.figures.reading import coordinate, draws
+from cathoscope.report.names import names_along
 from cathoscope.report.numbers import plain_number
 from cathoscope.report.style import (
     COLOURS,
@@ -22,11 +23,13 @@ from cathoscope.report.style import (
 
 _MOST_RANKS = 40
 _PER_ROW = 3
+# Fewer energies than this are images, not a spectrum.
+FEWEST_ENERGIES = 4
 
 
 def optical_depth_panel(data: xr.Dataset) -> Panel | None:
     """Optical depth at the first energy and where the stack absorbs most, and the mean spectrum."""
-    if "optical_depth" not in data or "energy" not in data["optical_depth"].dims:
+    if not draws(data, "optical_depth", "energy", "y", "x") or data["optical_depth"].sizes["energy"] < FEWEST_ENERGIES:
         return None
     depth = data["optical_depth"]
     spectrum = _mean_per_energy(depth)
@@ -65,14 +68,14 @@ def _mean_per_energy(depth: xr.DataArray) -> np.ndarray:
 
 def singular_values_panel(data: xr.Dataset) -> Panel | None:
     """Singular values against those that noise alone would give."""
-    if "singular_value" not in data:
+    if not draws(data, "singular_value", "rank"):
         return None
     value = data["singular_value"].values[:_MOST_RANKS]
     rank = np.arange(1, value.size + 1)
     figure = new_figure(height=54)
     axes = figure.subplots()
     axes.semilogy(rank, value, "o-", color=COLOURS[0], linewidth=0.8, label="data")
-    if "noise_floor" in data:
+    if draws(data, "noise_floor", "rank"):
         axes.semilogy(rank, data["noise_floor"].values[:_MOST_RANKS], "--", color=COLOURS[1], label="noise alone")
         add_legend(axes)
     axes.set_xlabel("rank of the component")
@@ -98,7 +101,7 @@ def components_above_noise(data: xr.Dataset) -> int | None:
 
 def component_spectra_panel(data: xr.Dataset) -> Panel | None:
     """Spectra of the components."""
-    if "component_spectrum" not in data:
+    if not draws(data, "component_spectrum", "component"):
         return None
     spectra = data["component_spectrum"]
     energy = coordinate(spectra, "energy")
@@ -119,19 +122,12 @@ def component_spectra_panel(data: xr.Dataset) -> Panel | None:
 
 def component_names(array: xr.DataArray) -> list[str]:
     """Names of the components; numbers become ``component 1``."""
-    values = coordinate(array, "component")
-    for labelled in (array, *([array["component"]] if values is not None else [])):
-        names = np.atleast_1d(labelled.attrs.get("names", []))
-        if len(names) == array.sizes["component"]:
-            return [str(name) for name in names]
-    if values is None:
-        return [f"component {index + 1}" for index in range(array.sizes["component"])]
-    return [f"component {value}" if values.dtype.kind in "iuf" else str(value) for value in values]
+    return names_along(array, "component")
 
 
 def component_maps_panel(data: xr.Dataset) -> Panel | None:
     """Amount of each component in every pixel, each with its own colour bar."""
-    if "component_weight" not in data:
+    if not draws(data, "component_weight", "component", "y", "x"):
         return None
     weight = data["component_weight"]
     names = component_names(weight)
@@ -165,7 +161,7 @@ def _draw_weight(axes: Axes, image: xr.DataArray, name: str) -> str:
 
 
 def _median_sigma(data: xr.Dataset, component: int) -> str:
-    if "component_weight_std" not in data:
+    if not draws(data, "component_weight_std", "component", "y", "x"):
         return ""
     std = data["component_weight_std"].isel(component=component).values
     finite = std[np.isfinite(std)]
@@ -174,7 +170,7 @@ def _median_sigma(data: xr.Dataset, component: int) -> str:
 
 def residual_panel(data: xr.Dataset) -> Panel | None:
     """What the mixture leaves unexplained in every pixel."""
-    if "mixture_residual" not in data:
+    if not draws(data, "mixture_residual", "y", "x"):
         return None
     residual = data["mixture_residual"].load()
     limits = robust_limits(residual.values)

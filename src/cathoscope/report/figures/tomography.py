@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from cathoscope.report.figures.images import draw_image, robust_limits
-from cathoscope.report.figures.reading import at, coordinate, temperature_name, temperatures
+from cathoscope.report.figures.reading import at, coordinate, draws, temperature_name, temperatures
 from cathoscope.report.numbers import plain_number
 from cathoscope.report.style import (
     DOUBLE_COLUMN,
@@ -24,7 +24,7 @@ _FEWEST_SLICES = 8
 
 def slices_panel(data: xr.Dataset) -> Panel | None:
     """Central slices of the attenuation, across and along the rotation axis."""
-    if "attenuation" not in data:
+    if not draws(data, "attenuation", "z", "y", "x"):
         return None
     chosen, condition = _one_volume(data["attenuation"])
     unit = str(chosen.attrs.get("units", ""))

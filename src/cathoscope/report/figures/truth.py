@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cathoscope.report.figures.reading import (
     bins_of_width,
     common_range,
+    draws,
     histogram,
     sizes,
     slabs,
@@ -25,7 +26,8 @@ _BINS = 60
 
 
 def _comparable(result: xr.Dataset, truth: xr.Dataset) -> bool:
-    return _NAME in result and _NAME in truth and result[_NAME].shape == truth[_NAME].shape
+    both = all(draws(data, _NAME, "y", "x") for data in (result, truth))
+    return both and result[_NAME].shape == truth[_NAME].shape
 
 
 def _pairs(result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -17,6 +17,7 @@ from cathoscope.report.figures.reading import (
     bins_of_width,
     busiest_slice,
     common_range,
+    draws,
     histogram,
     sizes,
     temperature_name,
@@ -50,7 +51,7 @@ def histograms_of_white_line(data: xr.Dataset) -> list[Histogram]:
 
 def white_line_maps_panel(data: xr.Dataset) -> Panel | None:
     """Cross-sections of the white-line energy, one per temperature, on one colour scale."""
-    if "white_line_energy" not in data:
+    if not draws(data, "white_line_energy", "y", "x"):
         return None
     found = histograms_of_white_line(data)
     if not any(each.total for each in found):
@@ -110,7 +111,7 @@ def map_row(
 
 def white_line_histogram_panel(data: xr.Dataset) -> Panel | None:
     """Distribution of the white-line energy at every temperature, with its mean."""
-    if "white_line_energy" not in data:
+    if not draws(data, "white_line_energy", "y", "x"):
         return None
     fine = histograms_of_white_line(data)
     if not any(each.total for each in fine):
@@ -148,7 +149,9 @@ def _draw_histogram(axes: Axes, each: Histogram, name: str | None, colour: Any) 
 
 def white_line_difference_panel(data: xr.Dataset) -> Panel | None:
     """Distribution of the change of the white-line energy from each temperature to the next."""
-    if "white_line_energy" not in data or sizes(data["white_line_energy"], "temperature")[0] < 2:
+    if not draws(data, "white_line_energy", "temperature", "y", "x"):
+        return None
+    if data["white_line_energy"].sizes["temperature"] < 2:
         return None
     names = temperatures(data["white_line_energy"])
     pairs = [(index, index + 1) for index in range(len(names) - 1)]
@@ -188,7 +191,7 @@ def _difference_histogram(data: xr.Dataset, first: int, second: int) -> Histogra
 def _difference_noise(data: xr.Dataset, first: int, second: int) -> float:
     """Root mean square of the standard uncertainty of the difference, eV."""
     std = "white_line_energy_std"
-    if std not in data:
+    if not draws(data, std, "temperature", "y", "x"):
         return float("nan")
     total, n = 0.0, 0
     both = zip(white_line_slabs(data, first, std), white_line_slabs(data, second, std), strict=True)
@@ -201,7 +204,7 @@ def _difference_noise(data: xr.Dataset, first: int, second: int) -> float:
 
 def white_line_mean_panel(data: xr.Dataset) -> Panel | None:
     """Mean white-line energy against temperature."""
-    if "white_line_mean" not in data or data["white_line_mean"].sizes.get("temperature", 1) < 2:
+    if not draws(data, "white_line_mean", "temperature") or data["white_line_mean"].sizes["temperature"] < 2:
         return None
     where = np.array([np.nan if name is None else name for name in temperatures(data["white_line_mean"])])
     known = bool(np.isfinite(where).all())
@@ -237,7 +240,7 @@ def _item(values: Any, index: int) -> float | None:
 
 def white_line_sigma_panel(data: xr.Dataset) -> Panel | None:
     """Cross-sections of the standard uncertainty of the white-line energy."""
-    if "white_line_energy" not in data or "white_line_energy_std" not in data:
+    if not all(draws(data, name, "y", "x") for name in ("white_line_energy", "white_line_energy_std")):
         return None
     slice_index = busiest_slice(data)
     names = temperatures(data["white_line_energy"])
@@ -257,21 +260,22 @@ def white_line_sigma_panel(data: xr.Dataset) -> Panel | None:
 
 def edge_jump_panel(data: xr.Dataset) -> Panel | None:
     """Cross-sections of the edge jump, with the outline of the particle."""
-    if "edge_jump" not in data:
+    if not draws(data, "edge_jump", "y", "x"):
         return None
     jump = data["edge_jump"]
-    line = "white_line_energy" in data
+    line = draws(data, "white_line_energy", "y", "x")
     slice_index = busiest_slice(data) if line and "z" in jump.dims else jump.sizes.get("z", 1) // 2
     images = [at(jump, temperature=index, z=slice_index).load() for index in range(len(temperatures(jump)))]
     limits = robust_limits(np.concatenate([image.values.ravel() for image in images]))
     label = axis_label("edge jump", str(jump.attrs.get("units", "")))
     figure = map_row(images, temperatures(jump), sequential_colours("cividis"), limits, label, light_bar=True)
-    if "particle_mask" in data:
+    masked = draws(data, "particle_mask", "y", "x")
+    if masked:
         for index, (axes, image) in enumerate(zip(figure.axes, images, strict=False)):
             _outline(axes, image, at(data["particle_mask"], temperature=index, z=slice_index))
     definition = str(jump.attrs.get("definition", "above minus below the absorption edge"))
-    outline = "; the white line encloses the voxels taken as particle" if "particle_mask" in data else ""
-    caption = f"Edge jump ({definition}) in the same slice{outline}.{_particle_volume(data)}"
+    outline = "; the white line encloses the voxels taken as particle" if masked else ""
+    caption = f"Edge jump ({definition}) in the same slice{outline}.{_particle_volume(data) if masked else ''}"
     return Panel("edge-jump", "Edge jump and particle", caption, figure)
 
 
@@ -283,8 +287,6 @@ def _outline(axes: Axes, image: xr.DataArray, mask: xr.DataArray) -> None:
 
 
 def _particle_volume(data: xr.Dataset) -> str:
-    if "particle_mask" not in data:
-        return ""
     mask = data["particle_mask"]
     names = temperatures(mask)
     counts = [int(at(mask, temperature=index).sum()) for index in range(len(names))]

@@ -1,0 +1,55 @@
+"""What a raw file can be used for: the line of a recipe that takes it, and what it lacks for more."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+_FEWEST_SHARE = 0.1
+_STATE_PIXEL_SIZE = 'lengths in um: the file has no pixel size; state it, such as  pixel_size = "20 nm"'
+
+
+def use_of(data: xr.Dataset) -> str:
+    """The line of a recipe for a Dataset as a reader gives it; empty where none is known."""
+    form = str(data.attrs.get("format"))
+    if "scan_energy" in data.variables:
+        return 'technique = "xas"'
+    if "voxels" in data.variables:
+        return "a volume that is reconstructed already"
+    if "pages" in data.variables:
+        return 'technique = "tomography" with angle_range, if the pages are projections'
+    if "image_counts" in data.variables:
+        return 'technique = "spectromicroscopy"' if form == "stxm" else "images of one view at many energies"
+    if form == "xradia" and data.sizes["projection"] == 1:
+        return 'technique = "xanes-imaging", with the images of the other energies and the references'
+    return 'technique = "tomography", or "xanes-tomography" with one such file for each energy'
+
+
+def lacks_of(data: xr.Dataset) -> list[str]:
+    """What a Dataset as a reader gives it cannot be used for, each with the reason and what to do."""
+    if "scan_energy" in data.variables:
+        unknown = "element" not in data.attrs
+        return ['an edge by its element: the file names none; state it, such as  xas.element = "Ni"'] if unknown else []
+    lacks = [] if "pixel_size" in data.attrs else [_STATE_PIXEL_SIZE]
+    if "pages" in data.variables:
+        lacks.append("physical units: what the values of the pages are, the file does not say")
+    if "counts" in data.variables:
+        lacks += _lacks_of_counts(data)
+    return lacks
+
+
+def _lacks_of_counts(data: xr.Dataset) -> list[str]:
+    lacks = []
+    if "energy" not in data.coords:
+        lacks.append("a place in a XANES series: the file does not tell the energy")
+    absent = [kind for kind in ("flat", "dark") if f"{kind}_counts" not in data.variables]
+    if absent and data.attrs.get("frame_kind") != "reference":
+        lacks.append(f"attenuation by itself: the file has no {' and no '.join(absent)} images")
+    n_projections, n_columns = data.sizes["projection"], data.sizes["column"]
+    if 1 < n_projections < _FEWEST_SHARE * n_columns:
+        span = float(np.ptp(data["angle"].values))
+        lacks.append(
+            f"a volume: {n_projections} projections over {span:.4g} deg; {n_columns} columns need about "
+            f"{round(np.pi / 2 * n_columns)} (Crowther's criterion) over 180 deg"
+        )
+    return lacks
