@@ -12,7 +12,6 @@ from cathoscope.tomography.correct import (
     fill_bad_pixels,
     open_columns_from_transmission,
     optical_depth_from_transmission,
-    optical_depth_std_from_counts,
     stripe_offsets_from_sinogram,
     stripes_removed,
     transmission_from_counts,
@@ -32,26 +31,11 @@ def frames(seed=0, n_flats=12):
     return level, offset, flat, dark
 
 
-@settings(max_examples=10, deadline=None)
-@given(exposure=st.floats(0.2, 5.0), drift=st.floats(0.5, 2.0))
-def test_correction_inverts_the_detector(exposure, drift):
+def test_correction_inverts_the_detector():
     level, offset, _, _ = frames()
     truth = np.random.default_rng(1).uniform(0.1, 1.0, (3, *SHAPE))
-    beam = np.array([1.0, drift, 1.0 / drift])
-    counts = truth * level * exposure * beam[:, None, None] + offset
-    result = transmission_from_counts(
-        counts=counts, flat=(level + offset)[None], dark=offset[None], beam_intensity=beam, exposure_ratio=exposure
-    )
+    result = transmission_from_counts(counts=truth * level + offset, flat=(level + offset)[None], dark=offset[None])
     np.testing.assert_allclose(result, truth, rtol=2e-5)
-
-
-def test_median_of_flats_resists_a_zinger():
-    level, offset, _, _ = frames()
-    flat = np.repeat((level + offset)[None], 5, axis=0)
-    flat[2, 3, 4] += 60000
-    arguments = {"counts": (level + offset)[None], "flat": flat, "dark": offset[None]}
-    assert transmission_from_counts(**arguments, average="median")[0, 3, 4] == pytest.approx(1.0, rel=1e-5)
-    assert transmission_from_counts(**arguments, average="mean")[0, 3, 4] < 0.5
 
 
 def test_flats_without_beam_are_refused():
@@ -155,23 +139,6 @@ def test_transmission_below_one_photon_is_clipped_and_counted():
     assert np.isnan(depth[4])
 
 
-def test_counting_uncertainty_is_calibrated():
-    rng = np.random.default_rng(5)
-    gain, n_repeats = 2.0, 2000
-    pull = []
-    for _ in range(n_repeats // 100):
-        dark = 50 + rng.normal(0, 3, (6, 10, 10))
-        flat = 50 + gain * rng.poisson(800, (6, 10, 10)) + rng.normal(0, 3, (6, 10, 10))
-        counts = 50 + gain * rng.poisson(800 * np.exp(-1.2), (1, 10, 10)) + rng.normal(0, 3, (1, 10, 10))
-        depth, _ = optical_depth_from_transmission(
-            transmission=transmission_from_counts(counts=counts, flat=flat, dark=dark), open_counts=1600.0, gain=gain
-        )
-        std = optical_depth_std_from_counts(counts=counts, flat=flat, dark=dark, gain=gain)
-        pull.append((depth - 1.2) / std)
-    assert abs(np.mean(pull)) < 0.1
-    assert np.std(pull) == pytest.approx(1.0, abs=0.06)
-
-
 @pytest.mark.parametrize("method", ["sorting", "all"])
 def test_stripes_go(method):
     rng = np.random.default_rng(6)
@@ -217,9 +184,34 @@ def test_gain_errors_are_found_and_little_else_is_touched():
         halved.extend(np.abs(remaining[columns]) < 0.5 * 0.15)
         left.append(np.mean(remaining**2))
         right.append(np.mean(offset**2))
-    # a stripe can hide where the rim of the sample lingers on its column for much of the turn
-    assert np.mean(halved) > 0.9
-    assert np.sqrt(np.mean(left)) < 0.4 * np.sqrt(np.mean(right))
+    # a stripe can hide at the rim of the sample, or by chance opposite another one
+    assert np.mean(halved) > 0.75
+    assert np.sqrt(np.mean(left)) < 0.5 * np.sqrt(np.mean(right))
+
+
+def sinogram_of_centred_body(rng, *, bore=0.0, wobble=0.0, halo=0.0):
+    """Disk or tube that turns about its own axis, averaged over pixels, [projection, column], with noise 0.01."""
+    angle, column = np.linspace(0.0, np.pi, 180, endpoint=False), np.arange(200)
+    axis, radius = rng.uniform(90.0, 110.0), rng.uniform(25.0, 70.0)
+    position = column[:, None] + (np.arange(8) - 3.5) / 8 - axis - wobble * np.sin(2 * angle)[:, None, None]
+
+    def chord(size):
+        return 2.0 * np.sqrt(np.maximum(size**2 - position**2, 0.0)).mean(axis=2)
+
+    depth = chord(radius) - chord(bore * radius) + 0.3 * (chord(radius + halo) - chord(radius))
+    return (0.02 * depth + rng.normal(0.0, 0.01, depth.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"wobble": 1.0}, {"wobble": 4.0}, {"halo": 6.0}, {"bore": 0.9, "wobble": 1.0}, {"bore": 0.5}]
+)
+def test_the_rim_of_a_centred_body_is_no_stripe(body):
+    rng = np.random.default_rng(13)
+    offsets = [stripe_offsets_from_sinogram(sinogram=sinogram_of_centred_body(rng, **body)) for _ in range(12)]
+    assert np.count_nonzero(offsets) == 0
+    sinogram = sinogram_of_centred_body(rng, **body)
+    sinogram[:, 5] += 0.05  # in the open beam, so that this test can fail
+    assert stripe_offsets_from_sinogram(sinogram=sinogram)[5] == pytest.approx(0.05, abs=0.005)
 
 
 def test_gain_removal_harms_a_clean_sinogram_less_than_the_noise():

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from algotom.prep import removal
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
@@ -25,6 +26,8 @@ _UNEVEN_FLATS = 0.02
 _FEWEST_OPEN_COLUMNS = 4
 _STRIPE_REACH = 4  # columns on either side
 _STRIPE_SIGMA = 5.0
+_ALONE_WITHIN, _ALONE_RATIO = 6, 2.0  # a stripe stands out from the columns this far to either side
+_MIRROR_RATIO, _MOTION = 0.3, 2.0  # see _rim_that_stands_still
 
 StripeMethod = Literal["none", "gain", "sorting", "all"]
 
@@ -34,25 +37,15 @@ def transmission_from_counts(
     counts: FloatArray,
     flat: FloatArray,
     dark: FloatArray,
-    beam_intensity: FloatArray | None = None,
-    exposure_ratio: float = 1.0,
-    average: Literal["mean", "median"] = "mean",
 ) -> Float32Array:
     r"""Transmission, ``[projection, row, column]`` float32.
 
-    .. math:: T = \frac{N - \bar D}{r\, b_p\, (\bar F - \bar D)}
+    .. math:: T = \frac{N - \bar D}{\bar F - \bar D}
 
     Parameters
     ----------
     counts, flat, dark
         Detector counts ``[projection | flat | dark, row, column]``.
-    beam_intensity
-        Open-beam intensity :math:`b_p` of each projection relative to the flats, ``[projection]``.
-    exposure_ratio
-        Exposure time of a projection over that of a flat, :math:`r`. Darks are those of the projections; a
-        dark signal that grows with exposure is not separated.
-    average
-        Over flats and darks; ``"median"`` resists zingers when there are at least 5 of each.
 
     Raises
     ------
@@ -60,9 +53,8 @@ def transmission_from_counts(
         If shapes differ or the flats are nowhere above the darks. Single pixels without beam become nan.
     """
     _check_frames(counts, flat, dark)
-    middle = np.median if average == "median" else np.mean
-    dark_level = middle(np.asarray(dark, dtype=np.float64), axis=0)
-    open_beam = middle(np.asarray(flat, dtype=np.float64), axis=0) - dark_level
+    dark_level = np.asarray(dark, dtype=np.float64).mean(axis=0)
+    open_beam = np.asarray(flat, dtype=np.float64).mean(axis=0) - dark_level
     if not (open_beam > 0).any():
         raise MeasurementError(
             "the flats hold no beam",
@@ -71,12 +63,10 @@ def transmission_from_counts(
             cure="name other flats, or set this scan aside",
         )
     factor = np.full(open_beam.shape, np.nan, dtype=np.float32)
-    np.divide(1.0 / exposure_ratio, open_beam, out=factor, where=open_beam > 0, casting="same_kind")
+    np.divide(1.0, open_beam, out=factor, where=open_beam > 0, casting="same_kind")
     transmission = counts.astype(np.float32)
     transmission -= dark_level.astype(np.float32)
     transmission *= factor
-    if beam_intensity is not None:
-        transmission /= np.asarray(beam_intensity, dtype=np.float32)[:, None, None]
     return transmission
 
 
@@ -246,30 +236,6 @@ def optical_depth_from_transmission(
     return np.asarray(np.where(np.isfinite(transmission), depth, np.nan), dtype=np.float32), n_clipped
 
 
-def optical_depth_std_from_counts(
-    *, counts: FloatArray, flat: FloatArray, dark: FloatArray, gain: float = 1.0
-) -> Float32Array:
-    r"""Standard uncertainty of the optical depth from counting, ``[projection, row, column]`` float32.
-
-    .. math:: \sigma^2 = \frac{g S + v_D}{S^2} + \frac{g \bar F + v_D}{n_F (\bar F - \bar D)^2}
-              + \frac{v_D}{n_D} \left(\frac{1}{S} - \frac{1}{\bar F - \bar D}\right)^2,\quad S = N - \bar D
-
-    First-order propagation of ``-ln((N - D) / (F - D))``: the signal above dark is Poisson with ``gain`` g counts
-    per photon, :math:`v_D` is the variance of a single dark (read-out included), averaged over the frame; it falls
-    short by 10 % at 10 photons. Signals below one photon are taken as one photon.
-    """
-    _check_frames(counts, flat, dark)
-    dark = np.asarray(dark, dtype=np.float64)
-    dark_level = dark.mean(axis=0)
-    dark_variance = float(np.mean(np.var(dark, axis=0, ddof=1))) if dark.shape[0] > 1 else 0.0
-    open_beam = np.maximum(np.asarray(flat, dtype=np.float64).mean(axis=0) - dark_level, gain)
-    signal = np.maximum(np.asarray(counts, dtype=np.float64) - dark_level, gain)
-    variance = (gain * signal + dark_variance) / signal**2
-    variance += (gain * open_beam + dark_variance) / (flat.shape[0] * open_beam**2)
-    variance += dark_variance / dark.shape[0] * (1.0 / signal - 1.0 / open_beam) ** 2
-    return np.asarray(np.sqrt(variance), dtype=np.float32)
-
-
 def stripes_removed(sinogram: FloatArray, method: StripeMethod, *, snr: float = 3.0, width: int = 31) -> Float32Array:
     """Optical depth ``[row, projection, column]`` without the stripes that become rings.
 
@@ -312,11 +278,14 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     r"""Constant that a wrong gain adds to the optical depth of each column, ``[column]``; zero where none is found.
 
     A sample moves over the columns as it turns, so its deviation from the neighbouring columns has hardly a
-    constant part. Columns whose median deviation from the median of their 8 neighbours is above 5 times the robust
-    scatter of all such medians are suspects. The offset of a suspect is the median over projections of its deviation
-    from the cubic through the two nearest unsuspected columns on either side, in the half of the projections in which
-    those are smoothest: where the rim of the sample lingers, a column deviates without a stripe. An offset counts
-    above 3 times its standard uncertainty. Within a few pixels of the axis sample and stripe cannot be told apart.
+    constant part. Columns whose median deviation from the median of their 8 neighbours is above 5 times the
+    robust scatter of all such medians are suspects. What of the sample does stand still, the rim of a body of
+    revolution about the axis (a centred sphere, a capillary), deviates over several columns and alike on both
+    sides of the axis: a suspect is acquitted unless it deviates twice as much as the fourth among its 12
+    neighbours, and if its mirror column deviates to the same side by 0.3 of it where something stands still.
+    The offset of the others is the median over projections of the deviation from the cubic through the two
+    nearest unsuspected columns on either side, in the half of the projections in which those are smoothest. An
+    offset counts above 3 times its standard uncertainty.
 
     Parameters
     ----------
@@ -331,10 +300,38 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     # a median of n values has sqrt(pi / 2 n) times their standard deviation
     own = 1.2533 * _MAD_TO_STD * np.median(np.abs(deviation - middle), axis=0) / np.sqrt(len(sinogram))
     suspect = np.abs(middle) > np.maximum(_STRIPE_SIGMA * scatter, 3.0 * own)
+    trusted = np.flatnonzero(~suspect)
     offset = np.zeros(sinogram.shape[1], dtype=np.float32)
-    for column in np.flatnonzero(suspect).tolist():
-        offset[column] = _offset_of_column(sinogram, column, np.flatnonzero(~suspect))
+    for column in np.flatnonzero(suspect & ~_rim_that_stands_still(sinogram, middle)).tolist():
+        offset[column] = _offset_of_column(sinogram, column, trusted)
     return offset
+
+
+def _rim_that_stands_still(sinogram: FloatArray, deviation: FloatArray) -> BoolArray:
+    """Columns whose constant deviation a centred body explains: broad, or the same on both sides of the axis."""
+    n_columns = deviation.size
+    size = np.abs(deviation)
+    padded = np.pad(size, _ALONE_WITHIN)
+    around = np.delete(sliding_window_view(padded, 2 * _ALONE_WITHIN + 1), _ALONE_WITHIN, axis=1)
+    broad = size < _ALONE_RATIO * np.sort(around, axis=1)[:, -4]
+    # slopes on both sides of a centred body are opposite: their flip correlation peaks at twice its centre
+    slope = np.diff(sinogram.mean(axis=0, dtype=np.float64))
+    mirror = int(np.argmax(-np.convolve(slope, slope))) + 1 - np.arange(n_columns)
+    near = mirror[:, None] + np.array([-1, 0, 1])
+    other = np.where((near >= 0) & (near < n_columns), deviation[np.clip(near, 0, n_columns - 1)], 0.0)
+    alike = (other * np.sign(deviation)[:, None] > _MIRROR_RATIO * size[:, None]).any(axis=1)
+    alike &= np.abs(mirror - np.arange(n_columns)) > 2  # a column next to the axis is its own mirror
+    return np.asarray(broad | (alike & _beside_what_stands_still(sinogram, size)), dtype=bool)
+
+
+def _beside_what_stands_still(sinogram: FloatArray, deviation: FloatArray) -> BoolArray:
+    """Columns whose neighbours differ by more than ``deviation`` and more than the sample moves them."""
+    level = np.median(sinogram, axis=0)
+    motion = sinogram.std(axis=0)
+    padded = np.pad(np.stack([level, motion]), ((0, 0), (_STRIPE_REACH, _STRIPE_REACH)), mode="edge")
+    around = np.delete(sliding_window_view(padded, 2 * _STRIPE_REACH + 1, axis=1), _STRIPE_REACH, axis=2)
+    contrast = around[0].max(axis=1) - around[0].min(axis=1)
+    return np.asarray(contrast > np.maximum(deviation, _MOTION * np.median(around[1], axis=1)), dtype=bool)
 
 
 def _offset_of_column(sinogram: FloatArray, column: int, trusted: NDArray[np.intp]) -> float:
