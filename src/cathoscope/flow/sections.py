@@ -136,6 +136,14 @@ class XasSection(Section):
     edge: Literal["integral", "half height", "derivative"] = "integral"
     valence: dict[str, float] = Field(default_factory=dict, description="of the standards, by name of the spectrum")
     merge_repeats: bool = False
+    group_by: tuple[str, ...] = Field(default=(), description="labels that spectra of a group share")
+    against: dict[str, str] = Field(default_factory=dict, description="labels of the reference of a group")
+
+    @model_validator(mode="after")
+    def _grouped(self) -> XasSection:
+        if not set(self.against) <= set(self.group_by):
+            raise ValueError("against may only name labels of group_by")
+        return self
 
 
 class CombinationSection(Section):
@@ -161,6 +169,7 @@ class ImagingSection(Section):
 
     magnification: Literal["constant", "proportional to energy"] = "constant"
     align: bool = True
+    background: Literal["none", "constant", "surface"] = "surface"
     smallest_particle: Length = 1.0
 
 

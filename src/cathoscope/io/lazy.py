@@ -190,6 +190,22 @@ class JoinedFrames(PageStack):
             yield np.asarray(self.stacks[which][number - int(self._starts[which]), rows].values)
 
 
+class ConvertedArray(BackendArray):
+    """An array in another number type; it is converted block by block as it is read."""
+
+    def __init__(self, array: xr.DataArray, dtype: npt.DTypeLike) -> None:
+        self.array = array
+        self.shape = array.shape
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read_block)
+
+    def _read_block(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        chosen = dict(zip(self.array.dims, key, strict=True))
+        return np.asarray(self.array.isel(chosen).values, dtype=self.dtype)
+
+
 def lazy(array: BackendArray) -> indexing.LazilyIndexedArray:
     """``array`` in the wrapper with which xarray combines indices before anything is read."""
     return indexing.LazilyIndexedArray(array)

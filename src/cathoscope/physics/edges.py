@@ -36,7 +36,12 @@ FOIL_ENERGY: Mapping[str, float] = MappingProxyType(
 """Energy in eV that beamlines assign to the first derivative maximum of a metal foil: the K edge in whole eV."""
 
 
+def elements_with_edge_within(*, lowest: float, highest: float) -> tuple[str, ...]:
+    """The elements whose K edge lies between two energies (eV)."""
+    return tuple(element for element, energy in K_EDGE.items() if lowest < energy < highest)
+
+
 def k_edge_within(*, lowest: float, highest: float) -> float | None:
     """The one K edge (eV) between two energies (eV); None if there is none, or more than one."""
-    within = [energy for energy in K_EDGE.values() if lowest < energy < highest]
-    return within[0] if len(within) == 1 else None
+    within = elements_with_edge_within(lowest=lowest, highest=highest)
+    return K_EDGE[within[0]] if len(within) == 1 else None

@@ -62,8 +62,8 @@ class CombinationFit:
         Ratio of largest to smallest singular value of the weighted references, columns of unit length.
     correlation
         Between the weights, all of them free and their sum too, [component, component].
-    fit
-        The combination at the recorded energies, [point]; NaN where it was not compared.
+    fit, components
+        The combination at the recorded energies, [point], and its parts, [component, point]; NaN where not compared.
     point_count
         Points compared.
     remarks
@@ -82,6 +82,7 @@ class CombinationFit:
     condition_number: float
     correlation: Array
     fit: Array
+    components: Array
     point_count: int
     remarks: tuple[str, ...]
 
@@ -342,8 +343,8 @@ def _result(
     as_if_free = scale * _covariance(jacobian, np.append(np.ones_like(free_weights), shift_is_free), sum_to_one)
     weight_std = np.sqrt(np.diag(np.where(np.diag(free), covariance, as_if_free))[:-1].clip(min=0))
     fraction, fraction_std = _fractions(weight, weight_std, covariance[:-1, :-1], free_weights)
-    fit = np.full(used.shape, np.nan)
-    fit[used] = design @ weight * problem.std
+    components = np.full((weight.size, used.size), np.nan)
+    components[:, used] = (design * weight).T * problem.std
     return CombinationFit(
         weight=weight,
         weight_std=weight_std,
@@ -356,7 +357,8 @@ def _result(
         reduced_chi2=reduced_chi2,
         condition_number=collinearity[0],
         correlation=collinearity[1],
-        fit=fit,
+        fit=components.sum(axis=0),
+        components=components,
         point_count=int(used.sum()),
         remarks=_remarks(problem, free_weights, at_limit, collinearity),
     )

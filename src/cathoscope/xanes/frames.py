@@ -16,6 +16,7 @@ from skimage.registration import phase_cross_correlation
 from cathoscope.core.errors import MeasurementError
 
 Floats = NDArray[np.float64]
+Labels = NDArray[np.int32]
 
 # Registration looks at structure between these widths (px): below is noise and the detector's pattern, above the beam.
 _FINEST, _COARSEST = 5.0, 40.0
@@ -23,6 +24,8 @@ _UPSAMPLING = 20
 _FEWEST_COUNTS = 1.0
 _TRIMMED = 0.01  # of the pixels, at either end
 _SMALLEST_IMAGE = 32
+_FEWEST_EMPTY, _ENOUGH_EMPTY, _HUBER_ITERATIONS = 100, 40_000, 12
+_FREE_SHARE, _FEWEST_SQUARES = 0.8, 9  # squares of the empty field whose means tell how flat it is
 
 
 def variance_per_count(*, frames: ArrayLike) -> float:
@@ -239,6 +242,54 @@ def jump_from_images(
     return high - low, np.sqrt(np.asarray(variance))
 
 
+def empty_field(*, jump: ArrayLike, mask: ArrayLike, degree: int = 2) -> Floats:
+    """Jump that the empty field would show everywhere: a polynomial surface through what ``mask`` leaves, [row, column].
+
+    The beam that fell on the sample was not quite that of the reference. Huber's weights (2 standard deviations) keep
+    out what of the particles the mask misses.
+
+    Parameters
+    ----------
+    jump, mask
+        [row, column]; NaN where there is no jump.
+    degree
+        In rows and columns together; 0 is a constant.
+
+    Raises
+    ------
+    MeasurementError
+        If fewer than 100 pixels are empty.
+    """
+    values = np.asarray(jump, dtype=np.float64)
+    rows, columns = np.nonzero(np.isfinite(values) & ~np.asarray(mask, dtype=bool))
+    if rows.size < _FEWEST_EMPTY:
+        raise MeasurementError(
+            "particles fill the image",
+            expected=f"{_FEWEST_EMPTY} pixels or more without one",
+            found=str(rows.size),
+            cure='give a higher edge.threshold, or  imaging.background = "none"',
+        )
+    # every so many pixels is enough for six numbers
+    step = max(rows.size // _ENOUGH_EMPTY, 1)
+    rows, columns = rows[::step], columns[::step]
+    powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+
+    def surface(y: Floats, x: Floats) -> list[Floats]:
+        return [y**i * x**j for i, j in powers]
+
+    scale = [2.0 / max(n - 1, 1) for n in values.shape]
+    design = np.stack(surface(rows * scale[0] - 1.0, columns * scale[1] - 1.0), axis=1)
+    data, weight = values[rows, columns], np.ones(rows.size)
+    for _ in range(_HUBER_ITERATIONS):
+        root = np.sqrt(weight)
+        coefficients = np.linalg.lstsq(design * root[:, None], data * root, rcond=None)[0]
+        misfit = np.abs(data - design @ coefficients)
+        limit = 2.0 * 1.4826 * float(np.median(misfit))
+        weight = limit / np.maximum(misfit, limit) if limit > 0 else weight
+    grid = np.meshgrid(*(np.arange(n) * s - 1.0 for n, s in zip(values.shape, scale, strict=True)), indexing="ij")
+    return np.asarray(sum(c * term for c, term in zip(coefficients, surface(*grid), strict=True)))
+
+
 @dataclass(frozen=True)
 class Particles:
     """Separate particles of a mask, largest first.
@@ -252,12 +303,13 @@ class Particles:
     row, column
         Centre, px, [particle].
     jump, jump_std
-        Mean jump of optical depth and its standard uncertainty from counting, [particle].
+        Mean jump of optical depth and its standard uncertainty, from counting and from how much the mean over such
+        an area varies in the empty field, [particle].
     at_border
         Whether the particle touches the border of the image, so that its size is a lower limit, [particle].
     """
 
-    labels: NDArray[np.int32]
+    labels: Labels
     area: Floats
     diameter: Floats
     row: Floats
@@ -272,7 +324,7 @@ def particles_from_mask(
 ) -> Particles:
     """Connected regions of ``mask`` (corners connect) of at least ``smallest_diameter`` (um).
 
-    Particles that overlap in projection are one region.
+    Particles that overlap in projection are one region. A region next to pixels without a jump is at the border.
 
     Parameters
     ----------
@@ -296,24 +348,54 @@ def particles_from_mask(
         )
     if not pixel_size > 0:
         raise MeasurementError("a pixel has a positive size", found=f"{pixel_size:g} um")
-    regions = np.asarray(cast(Any, connected_regions)(inside, connectivity=2), dtype=np.int32)
-    table = cast(Any, regionprops_table)(regions, properties=("label", "area", "centroid"))
-    area = np.asarray(table["area"], dtype=np.float64) * pixel_size**2
-    diameter = np.sqrt(4.0 * area / np.pi)
-    order = [index for index in np.argsort(-area, kind="stable") if diameter[index] >= smallest_diameter]
-    renumbered = np.zeros(area.size + 1, dtype=np.int32)
-    renumbered[np.asarray(table["label"], dtype=int)[order]] = np.arange(1, len(order) + 1)
-    labels = renumbered[regions]
-    numbers = np.arange(1, len(order) + 1)
-    counts = np.bincount(labels.ravel(), minlength=len(order) + 1)[1:]
-    frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    labels, table = _labelled(inside, pixel_size, smallest_diameter)
+    numbers = np.arange(1, table["area"].size + 1)
+    known = np.where(np.isfinite(values), values, 0.0)
+    empty = np.where((labels == 0) & ~inside, values, np.nan)
+    counting = np.sqrt(np.asarray(ndimage.sum(variance, labels, numbers), dtype=np.float64).reshape(-1)) / table["area"]
+    field = np.array([_scatter_of_means(empty, size) for size in np.sqrt(table["area"])])
+    outside = np.pad(~np.isfinite(values), 1, constant_values=True)
+    beside = ndimage.binary_dilation(outside, np.ones((3, 3), dtype=bool))[1:-1, 1:-1]
     return Particles(
         labels=labels,
-        area=area[order],
-        diameter=diameter[order],
-        row=np.asarray(table["centroid-0"], dtype=np.float64)[order],
-        column=np.asarray(table["centroid-1"], dtype=np.float64)[order],
-        jump=np.asarray(ndimage.mean(values, labels, numbers), dtype=np.float64).reshape(-1),
-        jump_std=np.sqrt(np.asarray(ndimage.sum(variance, labels, numbers), dtype=np.float64).reshape(-1)) / counts,
-        at_border=np.isin(numbers, frame),
+        area=table["area"] * pixel_size**2,
+        diameter=np.sqrt(4.0 * table["area"] / np.pi) * pixel_size,
+        row=table["centroid-0"],
+        column=table["centroid-1"],
+        jump=np.asarray(ndimage.mean(known, labels, numbers), dtype=np.float64).reshape(-1),
+        jump_std=np.hypot(counting, field),
+        at_border=np.isin(numbers, labels[beside]),
     )
+
+
+def _labelled(
+    inside: NDArray[np.bool_], pixel_size: float, smallest_diameter: float
+) -> tuple[Labels, dict[str, Floats]]:
+    """Regions numbered by falling area, and their area and centre in pixels, [particle]."""
+    regions = np.asarray(cast(Any, connected_regions)(inside, connectivity=2), dtype=np.int32)
+    table = cast(Any, regionprops_table)(regions, properties=("area", "centroid"))
+    area = np.asarray(table["area"], dtype=np.float64)
+    order = np.argsort(-area, kind="stable")
+    order = order[np.sqrt(4.0 * area[order] / np.pi) * pixel_size >= smallest_diameter]
+    renumbered = np.zeros(area.size + 1, dtype=np.int32)
+    renumbered[order + 1] = np.arange(1, order.size + 1)
+    return renumbered[regions], {name: np.asarray(column, dtype=np.float64)[order] for name, column in table.items()}
+
+
+def _scatter_of_means(field: Floats, size: float) -> float:
+    """Robust standard deviation of the means over squares of ``size`` px of a field with NaN where it is covered.
+
+    Where fewer than 9 such squares are free, of the largest squares of which there are; 0 if there are none at all.
+    """
+    edge = max(round(size), 1)
+    while edge >= 1:
+        rows, columns = (n // edge for n in field.shape)
+        squares = field[: rows * edge, : columns * edge].reshape(rows, edge, columns, edge)
+        free = np.isfinite(squares)
+        share = free.mean(axis=(1, 3))
+        if np.count_nonzero(share > _FREE_SHARE) >= _FEWEST_SQUARES:
+            means = np.where(free, squares, 0.0).mean(axis=(1, 3)) / np.where(share > 0, share, 1.0)
+            means = means[share > _FREE_SHARE]
+            return float(1.4826 * np.median(np.abs(means - np.median(means))))
+        edge //= 2
+    return 0.0

@@ -68,7 +68,8 @@ class NormalisedSpectrum:
     normalised, normalised_std
         Absorption less pre-edge line, over the edge step; its uncertainty holds noise and normalisation.
     flattened
-        The same, above E0 less the normalised polynomial's difference from one.
+        The same, above E0 less the normalised polynomial's difference from one, up to the end of its window; from
+        there on less that at the end.
     pre_edge_window, post_edge_window
         Windows used, eV; None for a spectrum scaled to its maximum.
     post_edge_degree
@@ -267,7 +268,9 @@ def _normalised(
             found=f"{step:.3g} with an uncertainty of {step_std:.2g} at {steepest.energy:.1f} eV",
         )
     normalised = (smoothed.absorption - baseline.values(distance)) / step
-    curve = (above.values(distance) - baseline.values(distance)) / step
+    # beyond its window a polynomial is an extrapolation that soon leaves the spectrum: there the last value counts
+    within = np.minimum(distance, windows[1][1] - steepest.energy)
+    flattened = 1.0 + (smoothed.absorption - above.values(within)) / step
     return NormalisedSpectrum(
         smoothed=smoothed,
         steepest_rise=steepest,
@@ -276,7 +279,7 @@ def _normalised(
         baseline_std=smoothed.std_of(baseline.projection[0]) / step,
         normalised=normalised,
         normalised_std=_normalised_std(smoothed, distance, normalised, baseline, step_response) / step,
-        flattened=np.where(distance < 0, normalised, normalised + 1.0 - curve),
+        flattened=np.where(distance < 0, normalised, flattened),
         pre_edge_window=windows[0],
         post_edge_window=windows[1],
         post_edge_degree=above.coefficients.size - 1,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cathoscope.flow.steps import bulk, geometry, imaging, mixture, projections, spectra, volumes
-from cathoscope.flow.steps.opening import open_measurement, open_start
+from cathoscope.flow.steps import bulk, bulk_state, geometry, imaging, mixture, projections, spectra, volumes
+from cathoscope.flow.steps.opening import open_measurement
+from cathoscope.flow.steps.starts import open_start
 from cathoscope.flow.steps.technique import Technique
 
 # A volume that another program reconstructed comes without projections from which its noise could be found.
@@ -33,7 +34,9 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
         "spectromicroscopy": Technique(
             "Spectromicroscopy", mixture.STEPS, targets=mixture.TARGETS, if_possible=mixture.IF_POSSIBLE
         ),
-        "xas": Technique("Bulk XAS", bulk.STEPS, targets=bulk.TARGETS, asked_for=bulk.asked_for),
+        "xas": Technique(
+            "Bulk XAS", (*bulk.STEPS, *bulk_state.STEPS), targets=bulk.TARGETS, asked_for=bulk_state.asked_for
+        ),
         "xanes-imaging": Technique("XANES imaging", imaging.STEPS, targets=imaging.TARGETS),
     }
 )

@@ -1,4 +1,4 @@
-"""Bulk spectra: calibration on a foil, edges and white line, valence, linear combination."""
+"""Bulk spectra: calibration on a foil, edges and white line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
-from cathoscope.flow.sections import MeasurementSection
 from cathoscope.io import open_raw
-from cathoscope.physics.edges import FOIL_ENERGY, K_EDGE
+from cathoscope.physics.edges import FOIL_ENERGY, elements_with_edge_within
 from cathoscope.xanes.bulk import bulk_edges
-from cathoscope.xanes.combination import CombinationOptions, fit_combination
 from cathoscope.xanes.edge import FoilCalibration, calibration_shift_from_foil
 from cathoscope.xanes.normalise import NormalisationWindows
 from cathoscope.xanes.repeats import drift_of_repeats, merge_repeats
-from cathoscope.xanes.state import ValenceLine, valence_from_edge, valence_line_from_standards
 
 Floats = NDArray[np.float64]
 _POINTS = ("spectrum", "point")
-_EDGES = ("half_height_edge", "derivative_edge", "integral_edge")
-_EDGE_OF_CHOICE = {"half height": "half_height_edge", "derivative": "derivative_edge", "integral": "integral_edge"}
+_SAME_ENERGY = 0.01  # eV
+EDGES = ("half_height_edge", "derivative_edge", "integral_edge")
 
 
 def names_of(data: xr.Dataset) -> list[str]:
@@ -112,7 +109,7 @@ def _element(context: Context, data: xr.Dataset, energy: Floats) -> str:
     stated = context.section.xas.element or data.attrs.get("element")
     if stated:
         return str(stated)
-    within = [element for element, edge in K_EDGE.items() if energy.min() < edge < energy.max()]
+    within = elements_with_edge_within(lowest=float(energy.min()), highest=float(energy.max()))
     if len(within) == 1:
         return within[0]
     raise MeasurementError(
@@ -133,6 +130,8 @@ def _merged(energy: Floats, absorption: Floats) -> tuple[Floats, Floats, list[st
     repeats = np.stack([np.interp(axis, one, mu) for one, mu in rows])
     merged = merge_repeats(spectra=repeats)
     remarks = list(merged.remarks)
+    if any(one.shape != axis.shape or np.max(np.abs(one - axis)) > _SAME_ENERGY for one, _ in rows):
+        remarks.append("the repeats were recorded at different energies: those of the first, the others interpolated")
     if len(repeats) > 2:
         curves = bulk_edges(energy=np.broadcast_to(axis, repeats.shape), absorption=repeats).normalised
         if np.isfinite(curves).all():
@@ -150,17 +149,17 @@ def edges(context: Context) -> xr.Dataset:
     )
     coords = {"spectrum": data["spectrum"]}
     numbers = {"edge_step": (found.edge_step, found.edge_step_std)}
-    numbers |= {name: (getattr(found, name), getattr(found, f"{name}_std")) for name in _EDGES}
+    numbers |= {name: (getattr(found, name), getattr(found, f"{name}_std")) for name in EDGES}
     numbers["white_line_energy"] = found.white_line, found.white_line_std
     arrays = [label("normalised_absorption", found.normalised, _POINTS, coords=coords)]
     for name, (value, std) in numbers.items():
         arrays.append(label(name, value, ("spectrum",), coords=coords))
         arrays.append(label(f"{name}_std", std, ("spectrum",), coords=coords, std_source="fit covariance"))
-    arrays[0].attrs["remarks"] = _counted(found.remarks, names_of(data))
+    arrays[0].attrs["remarks"] = counted(found.remarks, names_of(data))
     return dataset(arrays)
 
 
-def _counted(remarks: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
+def counted(remarks: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
     """Each remark once, with the spectra it holds for."""
     of: dict[str, list[str]] = {}
     for name, said in zip(names, remarks, strict=True):
@@ -175,135 +174,8 @@ def _some(holders: Sequence[str], total: int) -> str:
     return ", ".join(holders[:4]) + (f" and {len(holders) - 4} more" if len(holders) > 4 else "")
 
 
-def valence(context: Context) -> xr.Dataset:
-    """Valence of every spectrum from the line through the standards that the recipe names.
-
-    The line is made with each definition of the edge, and what speaks against it is remarked; the recipe's is used.
-    """
-    data, section = context.data, context.section.xas
-    names = names_of(data)
-    unknown = [name for name in section.valence if name not in names]
-    if unknown:
-        raise MeasurementError(
-            f"no spectrum is called {unknown[0]!r}",
-            where=context.name,
-            expected=" or ".join(names),
-            found=unknown[0],
-            cure="correct the name in  xas.valence",
-        )
-    standards = [names.index(name) for name in section.valence]
-    chosen = _EDGE_OF_CHOICE[section.edge]
-    remarks = []
-    for name in _EDGES:
-        line = _line(data, name, standards, list(section.valence.values()))
-        words = f"{name.replace('_', ' ')}{'' if name == chosen else ' (not used)'}"
-        remarks += [f"{words}: {remark}" for remark in line.remarks]
-        remarks += [] if name == chosen else [f"{words}: {line.slope:.2f} eV per valence"]
-    line = _line(data, chosen, standards, list(section.valence.values()))
-    found = valence_from_edge(edge_energy=data[chosen].values, edge_std=_edge_std(data, chosen), line=line)
-    coords = {"spectrum": data["spectrum"]}
-    values = label("valence", found.valence, ("spectrum",), coords=coords)
-    values.attrs |= {
-        "remarks": remarks,
-        "edge": chosen,
-        "intercept": line.intercept,
-        "slope": line.slope,
-        "slope_std": float(np.sqrt(line.covariance[1, 1])),
-        "covariance": line.covariance.tolist(),
-        "scatter": line.scatter,
-        "standards": [index + 1 for index in standards],
-        "standard_valences": list(section.valence.values()),
-        "lower": found.lower.tolist(),
-        "upper": found.upper.tolist(),
-        "extrapolated": found.extrapolated.tolist(),
-        "left_out_error": line.left_out.valence_error.tolist(),
-    }
-    std = label("valence_std", found.valence_std, ("spectrum",), coords=coords, std_source="fit covariance")
-    return dataset([values, std])
-
-
-def _edge_std(data: xr.Dataset, name: str) -> Floats:
-    """Uncertainty of the edge, with that of the calibration where there is one."""
-    shift = np.nan_to_num(data["energy_shift_std"].values)
-    return np.asarray(np.hypot(data[f"{name}_std"].values, shift))
-
-
-def _line(data: xr.Dataset, name: str, standards: Sequence[int], valences: Sequence[float]) -> ValenceLine:
-    index = list(standards)
-    return valence_line_from_standards(
-        edge_energy=data[name].values[index], edge_std=_edge_std(data, name)[index], valence=valences
-    )
-
-
-def combination(context: Context) -> xr.Dataset:
-    """Every spectrum as a combination of spectra of the library."""
-    data, section = context.data, context.section.combination
-    energy, library = _library(context)
-    options = CombinationOptions(
-        non_negative=section.non_negative,
-        sum_to_one=section.sum_to_one,
-        max_energy_shift=section.max_energy_shift,
-        window=section.window,
-    )
-    name = "normalised_absorption" if section.of == "normalised" else "absorption"
-    fits = [
-        fit_combination(
-            spectrum=curve[np.isfinite(axis)],
-            energy=axis[np.isfinite(axis)],
-            references=library,
-            reference_energy=energy,
-            names=section.components,
-            options=options,
-        )
-        for axis, curve in zip(data["scan_energy"].values, data[name].values, strict=True)
-    ]
-    component = label("component", np.arange(1, len(library) + 1), ("component",))
-    component.attrs["names"] = list(section.components)
-    coords = {"spectrum": data["spectrum"], "component": component}
-    dims = ("spectrum", "component")
-    r_factor = label("r_factor", np.array([fit.r_factor for fit in fits]), ("spectrum",), coords=coords)
-    r_factor.attrs["remarks"] = _counted([fit.remarks for fit in fits], names_of(data))
-    return dataset(
-        [
-            label("component_fraction", np.stack([fit.weight for fit in fits]), dims, coords=coords),
-            label(
-                "component_fraction_std",
-                np.stack([fit.weight_std for fit in fits]),
-                dims,
-                coords=coords,
-                std_source="fit covariance",
-            ),
-            r_factor,
-        ]
-    )
-
-
-def _library(context: Context) -> tuple[Floats, Floats]:
-    """Energies [point] and spectra [component, point] of the components."""
-    section = context.section.combination
-    library = open_raw(context.data_folder / str(section.library))
-    if "scan_energy" not in library.variables:
-        raise MeasurementError("the library holds no spectra", where=str(section.library))
-    names = names_of(library)
-    missing = [name for name in section.components if name not in names]
-    if missing:
-        raise MeasurementError(
-            f"the library has no spectrum {missing[0]!r}",
-            where=str(section.library),
-            expected=" or ".join(names),
-            found=missing[0],
-        )
-    rows = [names.index(name) for name in section.components]
-    axes, curves = library["scan_energy"].values[rows], library["absorption"].values[rows]
-    axis = axes[0][np.isfinite(axes[0])]
-    spectra = [
-        np.interp(axis, one[np.isfinite(one)], curve[np.isfinite(one)]) for one, curve in zip(axes, curves, strict=True)
-    ]
-    return axis, np.stack(spectra)
-
-
 _CALIBRATION = ("scan_energy", "absorption", "energy_shift", "energy_shift_std")
-_NUMBERS = tuple(f"{name}{end}" for name in ("edge_step", *_EDGES, "white_line_energy") for end in ("", "_std"))
+NUMBERS = tuple(f"{name}{end}" for name in ("edge_step", *EDGES, "white_line_energy") for end in ("", "_std"))
 
 STEPS = (
     Step("calibration", calibration, needs=(RAW,), optional=(REFERENCES,), makes=_CALIBRATION, choices=("xas",)),
@@ -311,27 +183,8 @@ STEPS = (
         "edges",
         edges,
         needs=("scan_energy", "absorption"),
-        makes=("normalised_absorption", *_NUMBERS),
+        makes=("normalised_absorption", *NUMBERS),
         choices=("xas",),
-    ),
-    Step(
-        "valence",
-        valence,
-        needs=("energy_shift_std", *(f"{name}{end}" for name in _EDGES for end in ("", "_std"))),
-        makes=("valence", "valence_std"),
-        choices=("xas",),
-    ),
-    Step(
-        "combination",
-        combination,
-        needs=("scan_energy", "absorption", "normalised_absorption", REFERENCES),
-        makes=("component_fraction", "component_fraction_std", "r_factor"),
-        choices=("combination",),
     ),
 )
 TARGETS = ("integral_edge",)
-
-
-def asked_for(section: MeasurementSection) -> tuple[str, ...]:
-    """Valence, if the recipe names standards; a combination, if it names components."""
-    return (*(("valence",) if section.xas.valence else ()), *(("r_factor",) if section.combination.components else ()))

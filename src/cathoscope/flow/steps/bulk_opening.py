@@ -55,9 +55,8 @@ def joined_spectra(opened: Sequence[tuple[float | None, xr.Dataset]]) -> xr.Data
         if any(name in data.variables for _, data in opened)
     ]
     names = [(name, Path(data.attrs["source"]).stem) for _, data in opened for name in data["spectrum"].attrs["names"]]
-    plain = [name for name, _ in names]
     spectrum = label("spectrum", np.arange(1, len(names) + 1), ("spectrum",))
-    spectrum.attrs["names"] = [name if plain.count(name) == 1 else f"{name} ({file})" for name, file in names]
+    spectrum.attrs["names"] = _told_apart(names)
     spectrum.attrs["labels"] = _joined_labels(opened)
     first = opened[0][1].attrs
     remarks = [
@@ -68,6 +67,15 @@ def joined_spectra(opened: Sequence[tuple[float | None, xr.Dataset]]) -> xr.Data
     digest = "-".join(str(data.attrs["digest"]) for _, data in opened)
     joined = dataset(arrays, format=formats, source=first["source"], digest=digest, remarks=remarks, **attrs)
     return joined.assign_coords(spectrum=spectrum)
+
+
+def _told_apart(names: Sequence[tuple[str, str]]) -> list[str]:
+    """Names by their file where two are the same, and by a number where that does not help."""
+    plain = [name for name, _ in names]
+    several = len({file for _, file in names}) > 1
+    longer = [f"{name} ({file})" if several and plain.count(name) > 1 else name for name, file in names]
+    numbered = [f"{name} #{longer[: i + 1].count(name)}" for i, name in enumerate(longer)]
+    return [number if longer.count(name) > 1 else name for name, number in zip(longer, numbered, strict=True)]
 
 
 def _padded(data: xr.Dataset, name: str, longest: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -10,9 +10,10 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.steps.pixels import pixel_size_of
-from cathoscope.physics.edges import k_edge_within
+from cathoscope.physics.edges import elements_with_edge_within, k_edge_within
 from cathoscope.xanes.absorbance import particle_mask_from_edge_jump
 from cathoscope.xanes.frames import (
+    empty_field,
     image_shift,
     jump_from_images,
     moved_image,
@@ -23,6 +24,7 @@ from cathoscope.xanes.frames import (
 
 Floats = NDArray[np.float64]
 _IMAGE = ("y", "x")
+_SURFACE_DEGREE = 2
 
 
 def optical_depth(context: Context) -> xr.Dataset:
@@ -35,7 +37,7 @@ def optical_depth(context: Context) -> xr.Dataset:
     remarks = []
     fixed = frames[-1][0]
     for index, (image, noise, gains) in enumerate(frames):
-        # The pixel at the sample grows with the energy, so the image of a lower energy is enlarged.
+        # The pixel at the sample grows with the energy: in pixels, the image of a lower energy is the larger one.
         scale = float(energies[index] / energies[-1]) if section.magnification == "proportional to energy" else 1.0
         shift = (0.0, 0.0)
         if section.align and index < len(frames) - 1:
@@ -82,17 +84,31 @@ def jump(context: Context) -> xr.Dataset:
     energy, section = depth["energy"].values, context.section.edge
     below, above = _sides(context, energy)
     values, std = jump_from_images(optical_depth=depth.values, std=noise.values, below=below, above=above)
-    mask = particle_mask_from_edge_jump(
-        edge_jump=values, edge_jump_std=std, minimum_sigma=section.minimum_sigma, threshold=section.threshold
-    )
-    # The beam differs between energies by some per cent; what is no particle has no edge.
-    outside = float(np.nanmedian(values[~mask])) if (~mask & np.isfinite(values)).any() else 0.0
+    field = np.zeros_like(values)
+    background = context.section.imaging.background
+    for _ in range(1 if background == "none" else 3):  # without its background a particle is told better
+        mask = particle_mask_from_edge_jump(
+            edge_jump=values - field,
+            edge_jump_std=std,
+            minimum_sigma=section.minimum_sigma,
+            threshold=section.threshold,
+        )
+        if background != "none":
+            field = empty_field(jump=values, mask=mask, degree=_SURFACE_DEGREE if background == "surface" else 0)
     coords = {dim: depth[dim] for dim in _IMAGE}
-    image = label("optical_depth_jump", (values - outside).astype(np.float32), _IMAGE, coords=coords)
+    image = label("optical_depth_jump", (values - field).astype(np.float32), _IMAGE, coords=coords)
     image.attrs["definition"] = f"mean of {_energies(energy[above])} minus mean of {_energies(energy[below])}"
-    image.attrs["remarks"] = [f"{outside:+.3f} optical depth of the empty field taken from the edge jump"]
+    elements = elements_with_edge_within(lowest=float(energy.min()), highest=float(energy.max()))
+    image.attrs["element"] = elements[0] if len(elements) == 1 else ""
+    image.attrs["remarks"] = [] if background == "none" else [_words_on_field(field)]
     std_image = label("optical_depth_jump_std", std.astype(np.float32), _IMAGE, coords=coords, std_source="counting")
     return dataset([image, std_image, label("particle_mask", mask, _IMAGE, coords=coords)])
+
+
+def _words_on_field(field: Floats) -> str:
+    low, high = float(field.min()), float(field.max())
+    size = f"{low:+.3f}" if high - low < 5e-4 else f"{low:+.3f} to {high:+.3f}"
+    return f"{size} optical depth of the empty field taken from the edge jump"
 
 
 def _energies(energies: Floats) -> str:
@@ -137,7 +153,7 @@ def particles(context: Context) -> xr.Dataset:
         "particle_jump": found.jump,
     }
     arrays = [label(name, values, ("particle",), coords=coords) for name, values in columns.items()]
-    std = label("particle_jump_std", found.jump_std, ("particle",), coords=coords, std_source="counting")
+    std = label("particle_jump_std", found.jump_std, ("particle",), coords=coords, std_source="scatter")
     border = label("particle_at_border", found.at_border, ("particle",), coords=coords)
     return dataset([label("particle_label", found.labels, _IMAGE, coords=coords), *arrays, std, border])
 
@@ -156,7 +172,7 @@ _TABLE = (
 )
 STEPS = (
     Step("optical depth", optical_depth, needs=(RAW,), makes=_DEPTH, choices=("imaging", "pixel_size")),
-    Step("edge jump", jump, needs=_DEPTH, makes=_JUMP, choices=("edge",)),
+    Step("edge jump", jump, needs=_DEPTH, makes=_JUMP, choices=("edge", "imaging")),
     Step("particles", particles, needs=(RAW, *_JUMP), makes=_TABLE, choices=("imaging", "pixel_size")),
 )
 TARGETS = ("particle_area",)

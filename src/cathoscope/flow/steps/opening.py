@@ -1,17 +1,15 @@
-"""Raw files and start arrays of a measurement, opened by the readers."""
+"""Raw files of a measurement, opened by the readers."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
-from cathoscope.core.errors import CathoscopeError, MeasurementError, StudyError
-from cathoscope.core.links import link_file, sampled_digest_of_file
-from cathoscope.core.schema import label, require, spec_of
-from cathoscope.core.study import Study
+from cathoscope.core.errors import CathoscopeError, MeasurementError
+from cathoscope.core.links import link_file
+from cathoscope.core.schema import label
 from cathoscope.flow.raw import RawMeasurement, SetAside, arrange, files_of, link_references
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
@@ -160,54 +158,3 @@ def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
             expected="the size of a detector pixel at the sample",
             cure='add a line such as  pixel_size = "20 nm"',
         )
-
-
-def open_start(recipe: Recipe, name: str) -> xr.Dataset:
-    """The intermediate arrays a measurement starts from, each with its ``address``.
-
-    A start array is a measurement's group in a study: ``start.attenuation = "old.zarr/result/rod"``.
-
-    Raises
-    ------
-    RecipeError
-        If the group or the array is not there or not as the schema states.
-    """
-    section = recipe.model.measurement[name]
-    arrays: dict[str, xr.DataArray] = {}
-    for key, place in section.start.items():
-        path = ("measurement", name, "start", key)
-        try:
-            spec_of(key)
-            study, group, measurement = _split_place(recipe.data_folder / place)
-            names = [name for name in (key, f"{key}_std") if name in Study.open(study).arrays(group, measurement)]
-            data = Study.open(study).read(group, measurement, names)
-            require(data, key)
-        except CathoscopeError as error:
-            raise recipe.mistake(
-                path,
-                error.problem,
-                expected=error.expected or 'a group of a study, such as "old.zarr/result/rod"',
-                found=error.found or place,
-                cure=error.cure,
-            ) from None
-        for array in names:
-            data[array].attrs["address"] = _start_address(study / group / measurement / array, data[array])
-            arrays[array] = data[array]
-    return xr.Dataset(arrays)
-
-
-def _split_place(place: Path) -> tuple[Path, str, str]:
-    if len(place.parts) < 3 or place.parent.name not in ("result", "truth"):
-        raise StudyError("this is not a measurement in a study")
-    return place.parent.parent, place.parent.name, place.name
-
-
-def _start_address(folder: Path, array: xr.DataArray) -> str:
-    """The address the array was given when it was made, else a hash of it and of its coordinates."""
-    if "address" in array.attrs:
-        return str(array.attrs["address"])
-    digest = hashlib.sha256()
-    for name in (folder.name, *sorted(map(str, array.coords))):
-        for file in sorted(file for file in (folder.parent / name).rglob("*") if file.is_file()):
-            digest.update(f"{file.relative_to(folder.parent)} {sampled_digest_of_file(file)}\n".encode())
-    return digest.hexdigest()[:20]
