@@ -182,41 +182,61 @@ def test_ctrl_c_keeps_finished_slabs_and_the_next_run_ends_the_same(
 
 
 def start_process(recipe: Path, study: Path, data: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "cathoscope", "run", str(recipe), "--study", str(study), "--data", str(data)]
+    # a job that a shell started in the background ignores Ctrl-C, and so would its children
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " runpy.run_module('cathoscope', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, "run", str(recipe), "--study", str(study), "--data", str(data)]
     return subprocess.Popen(
-        [*command, "--no-report", "--threads", "2"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*command, "--no-report", "--threads", "2"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
 
 
 def wait_for_another_slab(process: subprocess.Popen[str], study: Path) -> None:
-    """Returns when the process has finished a slab itself."""
+    """Returns when the process has finished a slab itself, or has ended."""
 
     def finished() -> int:
         return len(list(study.glob("log/work/*/done/*"))) + len(list(study.glob("result/*/attenuation")))
 
     before, deadline = finished(), time.monotonic() + 120.0
-    while finished() <= before:
-        assert process.poll() is None, "the run ended before it could be stopped"
+    while finished() <= before and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def run_with_signal(recipe: Path, study: Path, data: Path, number: signal.Signals) -> tuple[int, str]:
+    """Exit code and text of a run that gets a signal after a slab; on a busy machine the run may be the quicker one,
+    then once more from the same state."""
+    before = study.with_name("before.zarr")
+    for _ in range(10):
+        if study.exists():
+            shutil.copytree(study, before, dirs_exist_ok=True)
+        with start_process(recipe, study, data) as process:
+            wait_for_another_slab(process, study)
+            process.send_signal(number)
+            _, text = process.communicate(timeout=60)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(study)
+        if before.exists():
+            shutil.copytree(before, study)
+    return process.returncode, text
 
 
 def test_a_process_that_is_stopped_and_then_killed_ends_the_same(
     spheres: Path, undisturbed: Path, result_bytes: ResultBytes, write_recipe: RecipeWriter, tmp_path: Path
 ) -> None:
     recipe, study = write_recipe(), tmp_path / "study.zarr"
-    with start_process(recipe, study, spheres) as process:
-        wait_for_another_slab(process, study)
-        process.send_signal(signal.SIGINT)
-        _, text = process.communicate(timeout=60)
-    assert process.returncode == 130
+    exit_code, text = run_with_signal(recipe, study, spheres, signal.SIGINT)
+    assert exit_code == 130
     assert "stopped" in text
     assert "Traceback" not in text
-    with start_process(recipe, study, spheres) as process:
-        wait_for_another_slab(process, study)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    exit_code, _ = run_with_signal(recipe, study, spheres, signal.SIGKILL)
+    assert exit_code == -signal.SIGKILL
     outcome = run_recipe(recipe, study, data=spheres, resources=Resources(threads=2))
     assert outcome.cached[:3] == ALL_STEPS[:3]
     assert outcome.computed
