@@ -26,7 +26,8 @@ from pydantic_core import PydanticUndefined
 import cathoscope
 from cathoscope.core import errors
 from cathoscope.core.schema import SCHEMA, STD_SOURCES
-from cathoscope.flow import recipe
+from cathoscope.flow import recipe, sections
+from cathoscope.io import READERS
 
 matplotlib.use("Agg")
 
@@ -263,14 +264,19 @@ def test_decisions_have_one_form(page: Path) -> None:
 # -- the recipe page -----------------------------------------------------------------------------
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "[study]": recipe.StudySection,
-    "[sample.NAME]": recipe.SampleSection,
-    "[measurement.NAME]": recipe.MeasurementSection,
-    "[[measurement.NAME.series]]": recipe.SeriesEntry,
-    "[measurement.NAME.tomography]": recipe.TomographySection,
-    "[measurement.NAME.edge]": recipe.EdgeSection,
-    "[measurement.NAME.white_line]": recipe.WhiteLineSection,
-    "[measurement.NAME.mixture]": recipe.MixtureSection,
+    "[study]": sections.StudySection,
+    "[sample.NAME]": sections.SampleSection,
+    "[measurement.NAME]": sections.MeasurementSection,
+    "[[measurement.NAME.series]]": sections.SeriesEntry,
+    "[measurement.NAME.tomography]": sections.TomographySection,
+    "[measurement.NAME.edge]": sections.EdgeSection,
+    "[measurement.NAME.white_line]": sections.WhiteLineSection,
+    "[measurement.NAME.mixture]": sections.MixtureSection,
+    "[measurement.NAME.columns]": sections.ColumnsSection,
+    "[measurement.NAME.xas]": sections.XasSection,
+    "[measurement.NAME.regions]": sections.RegionsSection,
+    "[measurement.NAME.combination]": sections.CombinationSection,
+    "[measurement.NAME.imaging]": sections.ImagingSection,
 }
 
 
@@ -294,18 +300,20 @@ def default_in_toml(model: type[BaseModel], key: str) -> str:
         return str(default).lower()
     if default in (None, (), {}) or isinstance(default, BaseModel):
         return "-"
+    if isinstance(default, tuple):
+        return str(list(default))
     return f'"{default}"' if isinstance(default, str) else str(default)
 
 
 def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     yield model
     for info in model.model_fields.values():
-        for match in re.findall(r"recipe\.(\w+Section|SeriesEntry)", repr(info.annotation)):
-            yield from models_below(getattr(recipe, match))
+        for match in re.findall(r"sections\.(\w+Section|SeriesEntry)", repr(info.annotation)):
+            yield from models_below(getattr(sections, match))
 
 
 def test_recipe_page_covers_every_table() -> None:
-    assert set(models_below(recipe.RecipeModel)) - {recipe.RecipeModel} == set(SECTIONS.values())
+    assert set(models_below(sections.RecipeModel)) - {sections.RecipeModel} == set(SECTIONS.values())
     assert set(rows_of_recipe_page()) == set(SECTIONS)
 
 
@@ -314,7 +322,7 @@ def test_recipe_page_states_every_key_and_default(heading: str) -> None:
     model = SECTIONS[heading]
     said = rows_of_recipe_page()[heading]
     # a quantity carries its unit on the page: "2.0 eV"
-    stated = {key: re.sub(r'^"([\d.]+) eV"$', r"\1", default) for key, default in said.items()}
+    stated = {key: re.sub(r'^"([\d.]+) (eV|um)"$', r"\1", default) for key, default in said.items()}
     assert stated == {key: default_in_toml(model, key) for key in model.model_fields}
 
 
@@ -335,7 +343,58 @@ def test_toml_blocks_are_valid_recipes(page: Path) -> None:
             for section in values["measurement"].values():
                 if not section.keys() & {"files", "series", "start"}:
                     section["files"] = "scan.h5"
-            recipe.RecipeModel.model_validate(values)
+            sections.RecipeModel.model_validate(values)
+
+
+def test_recipe_page_names_every_technique_and_other_choice() -> None:
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|(.*)$", page, flags=re.MULTILINE)
+    for model in SECTIONS.values():
+        for key, info in model.model_fields.items():
+            choices = re.findall(r"Literal\[([^\]]*)\]", str(info.annotation))
+            for choice in re.findall(r"'([^']*)'", " ".join(choices)):
+                assert any(name == key and f'`"{choice}"`' in row for name, row in rows), f"{key} = {choice!r}"
+
+
+# -- the formats page ----------------------------------------------------------------------------
+
+
+def rows_of_formats_page() -> list[list[str]]:
+    """Cells of every row that begins with the name of a reader, in the order of the page."""
+    names = {reader.name for reader in READERS}
+    lines = prose_of(ROOT / "docs" / "formats.md").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return [row for row in rows if row[0].strip("`") in names]
+
+
+def test_formats_page_states_every_reader_as_it_is() -> None:
+    stated = [
+        [
+            f"`{reader.name}`",
+            reader.title,
+            *(f"`{part}`" for part in reader.suffixes),
+            *(f"`{part}`" for part in reader.gives),
+        ]
+        for reader in READERS
+    ]
+    table = [row for row in rows_of_formats_page() if len(row) == 4]
+    assert [[name, title, *endings.split(), *gives.split(", ")] for name, title, endings, gives in table] == stated
+
+
+def test_formats_page_says_of_every_reader_what_it_leaves_out() -> None:
+    table = [row for row in rows_of_formats_page() if len(row) == 3]
+    assert [row[0] for row in table] == [f"`{reader.name}`" for reader in READERS]
+    assert all(cell for row in table for cell in row)
+
+
+def test_arrays_that_pages_put_in_tables_are_arrays_of_the_schema() -> None:
+    """First cell of the tables of arrays, and what readers give."""
+    for name in ("bulk-xas.md", "xanes-imaging.md"):
+        rows = re.findall(r"^\| (`\w+`[^|]*) \|", prose_of(ROOT / "docs" / name), flags=re.MULTILINE)
+        arrays = {array for row in rows for array in re.findall(r"`(\w+)`", row)}
+        assert arrays
+        assert arrays <= set(SCHEMA), name
+    assert {array for reader in READERS for array in reader.gives} <= set(SCHEMA)
 
 
 # -- the conventions page ------------------------------------------------------------------------

@@ -30,11 +30,13 @@ def test_it_is_valid_as_it_stands(write_recipe: RecipeWriter) -> None:
 
 def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWriter) -> None:
     recipe = load_recipe(write_recipe(uncommented()))
-    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "again"]
+    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "again"]
     assert {section.technique for section in recipe.model.measurement.values()} == {
         "xanes-tomography",
         "tomography",
         "spectromicroscopy",
+        "xas",
+        "xanes-imaging",
     }
 
 
@@ -42,6 +44,8 @@ def test_the_choices_it_shows_are_the_defaults(write_recipe: RecipeWriter) -> No
     plain = load_recipe(write_recipe(STARTER_RECIPE)).model.measurement["gravel"]
     shown = load_recipe(write_recipe(uncommented())).model.measurement["gravel"]
     assert shown.tomography == plain.tomography
+    powder = load_recipe(write_recipe(uncommented())).model.measurement["powder"].xas
+    assert (powder.calibration, powder.edge) == (plain.xas.calibration, plain.xas.edge)
 
 
 def test_checking_it_says_which_files_to_bring(write_recipe: RecipeWriter) -> None:

@@ -20,7 +20,7 @@ from tests.io.specimens import SPECIMENS
         ("xradia_image", '"xanes-imaging"', ["no dark images"]),
         ("stxm", '"spectromicroscopy"', []),
         ("xdi", '"xas"', []),
-        ("columns", '"xas"', ["xas.element"]),
+        ("columns", '"xas"', []),
         ("tiff", "angle_range, if the pages are projections", ["no pixel size", "what the values of the pages are"]),
         ("sandbox_cube", "reconstructed already", ["no pixel size"]),
         ("hdf5_volume", "reconstructed already", []),

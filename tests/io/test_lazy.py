@@ -4,6 +4,7 @@ import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import open_raw
-from cathoscope.io.lazy import HDF5Array, PageStack, hdf5_file, lazy
+from cathoscope.io.lazy import ConvertedArray, HDF5Array, JoinedFrames, PageStack, hdf5_file, lazy
 
 SHAPE = (7, 5, 6)
 VALUES = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
@@ -25,14 +26,14 @@ VALUES = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
 class CountingPages(PageStack):
     """Pages in memory that remember what was asked of them."""
 
-    def __init__(self) -> None:
-        self.shape, self.dtype = SHAPE, VALUES.dtype
+    def __init__(self, values: Any = VALUES) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
         self.asked: list[tuple[int, slice]] = []
 
     def read_pages(self, numbers: Sequence[int], rows: slice) -> Iterator[Any]:
         for number in numbers:
             self.asked.append((number, rows))
-            yield VALUES[number, rows]
+            yield self.values[number, rows]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,55 @@ def test_only_the_pages_and_rows_asked_for_are_read() -> None:
     assert pages.asked == []
     np.testing.assert_array_equal(part.values, VALUES[2:6:2, 1:4])
     assert pages.asked == [(2, slice(1, 4)), (4, slice(1, 4))]
+
+
+def counting_stacks(*lengths: int) -> tuple[list[CountingPages], list[xr.DataArray]]:
+    """Stacks of so many frames that together are VALUES."""
+    starts = np.cumsum([0, *lengths])
+    pages = [CountingPages(VALUES[start:stop]) for start, stop in pairwise(starts)]
+    return pages, [array_of(one) for one in pages]
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=st.tuples(*[one_index(size) for size in SHAPE]), first=st.integers(1, 5))
+def test_stacks_one_after_the_other_are_as_one(key: tuple[Any, ...], first: int) -> None:
+    _, stacks = counting_stacks(first, 1, SHAPE[0] - first - 1)
+    expected = xr.DataArray(VALUES, dims=("a", "b", "c"))[key]
+    np.testing.assert_array_equal(array_of(JoinedFrames(stacks))[key].values, expected.values)
+
+
+def test_of_joined_stacks_only_the_frames_and_rows_asked_for_are_read() -> None:
+    pages, stacks = counting_stacks(2, 3, 2)
+    part = array_of(JoinedFrames(stacks))[1:4, 2:4]
+    assert [one.asked for one in pages] == [[], [], []]
+    np.testing.assert_array_equal(part.values, VALUES[1:4, 2:4])
+    rows = slice(2, 4)
+    assert [one.asked for one in pages] == [[(1, rows)], [(0, rows), (1, rows)], []]
+
+
+def test_joined_stacks_have_a_type_that_holds_the_numbers_of_all() -> None:
+    counts = xr.DataArray(np.full((1, 2, 3), 60_000, np.uint16))
+    depth = xr.DataArray(np.full((1, 2, 3), -0.5, np.float32))
+    joined = array_of(JoinedFrames([counts, depth]))
+    assert joined.dtype == np.float32
+    np.testing.assert_array_equal(joined[:, 0, 0], [60_000.0, -0.5])
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=st.tuples(*[one_index(size) for size in SHAPE]))
+def test_a_converted_array_is_what_numpy_converts(key: tuple[Any, ...]) -> None:
+    expected = xr.DataArray(VALUES.astype(np.float32), dims=("a", "b", "c"))[key]
+    found = array_of(ConvertedArray(array_of(CountingPages()), np.float32))[key]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_of_a_converted_array_only_the_part_asked_for_is_read() -> None:
+    pages = CountingPages()
+    part = array_of(ConvertedArray(array_of(pages), np.float64))[3, 1:4]
+    assert pages.asked == []
+    np.testing.assert_array_equal(part.values, VALUES[3, 1:4])
+    assert pages.asked == [(3, slice(1, 4))]
 
 
 def test_values_have_the_byte_order_of_this_machine(hdf5_array: HDF5Array) -> None:

@@ -126,7 +126,7 @@ def test_unit_in_the_name_of_a_column(name: str, unit: str | None) -> None:
 
 
 def test_even_axis_is_first_energy_and_step() -> None:
-    axis = ColumnMap(even_energy=(8.33, 0.0004, 100), energy_unit="keV").even_axis(100, FILE)
+    axis = ColumnMap(even_energy=(8330, 0.4, 100), energy_unit="keV").even_axis(100, FILE)
     np.testing.assert_allclose(axis, 8330 + 0.4 * np.arange(100), rtol=1e-12)
     with pytest.raises(MeasurementError, match="do not belong"):
         ColumnMap(even_energy=(8330, 0.4, 10**9)).even_axis(100, FILE)

@@ -62,7 +62,7 @@ def test_groups_are_read_back(tmp_path: Path, compress: bool) -> None:
         "normalised": [False, True],
     }
     assert data.attrs["remarks"] == [
-        "Athena shifted 1 of 2 groups by 1.252 to 1.252 eV; the energies are those recorded, without that shift"
+        "Athena shifted 1 of 2 groups by 1.252 eV; the energies are those recorded, without that shift"
     ]
 
 

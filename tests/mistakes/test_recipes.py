@@ -342,7 +342,7 @@ def test_a_fixed_value_that_is_not_a_number(write_recipe: RecipeWriter) -> None:
     ("start", "words"),
     [
         ("attenuation = 'nothing.zarr/result/rod'", "no study here"),
-        ("attenuation = 'rod'", "not a measurement in a study"),
+        ("attenuation = 'rod'", "no such file"),
         ("attenuation = 'study.zarr/raw/rod'", "not a measurement in a study"),
         ("attenuation = 'study.zarr/result/rod'", "has no"),
         ("edge_jump = 'study.zarr/truth/spheres', attenuation = 'study.zarr/truth/gravel'", "truth/gravel has no"),

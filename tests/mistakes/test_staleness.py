@@ -17,7 +17,7 @@ from cathoscope.core.study import Study, Work
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import MeasurementOutcome, plan_measurement, run
 from cathoscope.flow.steps import geometry
-from cathoscope.flow.steps.opening import open_start
+from cathoscope.flow.steps.starts import open_start
 
 RecipeWriter = Callable[..., Path]
 TWO = (8, 20)

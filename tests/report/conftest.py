@@ -223,6 +223,34 @@ def with_valence(data: xr.Dataset) -> xr.Dataset:
     return data.merge(dataset([array, std]))
 
 
+def with_groups(data: xr.Dataset, against: dict[str, str] | None = None) -> xr.Dataset:
+    """Every two spectra are a group of one composition and voltage; the first of a composition is its reference."""
+    n = data.sizes["spectrum"] // 2
+    labels = {
+        "composition": [f"NMC{i // 2}" for i in range(n)],
+        "voltage": ["4.3" if i % 2 else "N/A" for i in range(n)],
+    }
+    data = data.copy()
+    data["spectrum"].attrs["labels"] = {
+        "composition": np.repeat(labels["composition"], 2).tolist(),
+        "voltage": [4.3 if i // 2 % 2 else "N/A" for i in range(2 * n)],
+    }
+    group = label("group", np.arange(1, n + 1), ("group",))
+    names = [" ".join(key) for key in zip(*labels.values(), strict=True)]
+    group.attrs |= {"names": names, "labels": labels, "count": [2] * n, "scatter": 0.3}
+    mean = data["half_height_edge"].values.reshape(n, 2).mean(axis=1)
+    nothing = np.full(n, np.nan)
+    rises = (mean - np.repeat(mean[::2], 2), np.where(np.arange(n) % 2, 0.3, 0.0)) if against else (nothing, nothing)
+    values = {"group_edge": (mean, np.full(n, 0.3 / np.sqrt(2))), "group_edge_rise": rises}
+    arrays = []
+    for name, (value, std) in values.items():
+        arrays.append(label(name, value, ("group",), coords={"group": group}))
+        arrays.append(label(f"{name}_std", std, ("group",), coords={"group": group}, std_source="scatter"))
+    arrays[0].attrs["edge"] = "half_height_edge"
+    arrays[2].attrs["against"] = against or {}
+    return data.merge(dataset(arrays))
+
+
 def with_combination(data: xr.Dataset, stored_fit: bool = True) -> xr.Dataset:
     """Two components in every spectrum; the fit leaves 0.01 everywhere."""
     n = data.sizes["spectrum"]
@@ -269,7 +297,11 @@ def imaging_result(n: int = 48, pixel: float = 0.25) -> xr.Dataset:
     }
     image = ("y", "x")
     jumps = label("optical_depth_jump", jump.astype(np.float32), image, coords=coords)
-    jumps.attrs["definition"] = "mean of 8354.00 eV minus mean of 8324.00 eV"
+    jumps.attrs |= {
+        "definition": "mean of 8354.00 eV minus mean of 8324.00 eV",
+        "element": "Ni",
+        "remarks": ["-0.078 to +0.228 optical depth of the empty field taken from the edge jump"],
+    }
     noise = np.full((n, n), 0.03, np.float32)
     return dataset(
         [
@@ -280,7 +312,7 @@ def imaging_result(n: int = 48, pixel: float = 0.25) -> xr.Dataset:
             label("particle_label", labels, image, coords=coords),
             *(label(name, values, ("particle",), coords=coords) for name, values in columns.items()),
             label(
-                "particle_jump_std", np.array([0.01, np.nan, 0.02]), ("particle",), coords=coords, std_source="counting"
+                "particle_jump_std", np.array([0.01, np.nan, 0.02]), ("particle",), coords=coords, std_source="scatter"
             ),
             label("particle_at_border", np.array([False, False, True]), ("particle",), coords=coords),
         ]
@@ -396,6 +428,8 @@ def result_of() -> Callable[[str], xr.Dataset]:
         "xas, many": lambda: with_combination(with_valence(bulk_result(24))),
         "xas, no foil": lambda: bulk_result(3, foil=False),
         "xas, no fit": lambda: with_combination(bulk_result(1), stored_fit=False),
+        "xas, groups": lambda: with_groups(bulk_result(8), {"voltage": "N/A"}),
+        "xas, groups without reference": lambda: with_groups(bulk_result(8)),
         "xanes-imaging": imaging_result,
     }
     return lambda technique: makers[technique]()

@@ -18,8 +18,11 @@ from cathoscope.report.figures.valence import confidence_band
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes
 
 Results = Callable[[str], xr.Dataset]
-BULK = ("xas", "xas, one", "xas, many", "xas, no foil", "xas, no fit")
-UNITS = re.compile(r"\((eV|µm|V)\)$|^(normalised absorption|residual|valence|weight of the component|optical depth)$")
+BULK = ("xas", "xas, one", "xas, many", "xas, no foil", "xas, no fit", "xas, groups")
+UNITS = re.compile(
+    r"\((eV|µm|V)\)$|^(normalised absorption|residual|valence|weight of the component|optical depth"
+    r"|number of the spectrum)$"
+)
 
 
 def panels(data: xr.Dataset) -> dict[str, Panel]:
@@ -47,6 +50,7 @@ def points(axes: Axes, marker: str, colour: str | None = None) -> set[tuple[floa
         ("xas, many", {"bulk-spectra", "bulk-edges", "valence", "combination-fit", "combination-weights"}),
         ("xas, no foil", {"bulk-spectra", "bulk-edges"}),
         ("xas, no fit", {"bulk-spectra", "bulk-edges", "combination-weights"}),
+        ("xas, groups", {"bulk-spectra", "bulk-edges", "edge-groups"}),
         ("xanes-imaging", {"optical-depth-jump", "optical-depth"}),
     ],
 )
@@ -64,7 +68,7 @@ def test_axes_name_their_quantity_and_unit_and_captions_have_values(technique: s
         assert not re.search(r"\bnan\b|\binf\b", panel.caption), panel.caption
 
 
-@pytest.mark.parametrize("technique", ["xas", "xas, no fit", "xanes-imaging"])
+@pytest.mark.parametrize("technique", ["xas", "xas, no fit", "xas, groups", "xanes-imaging"])
 def test_any_array_may_be_missing(technique: str, result_of: Results) -> None:
     data = result_of(technique)
     for name in data.data_vars:
@@ -129,7 +133,7 @@ def test_a_few_spectra_have_names_in_colours_of_their_own(result_of: Results) ->
     assert len(set(colours)) == 4
 
 
-def test_many_spectra_have_the_colour_of_their_voltage_and_grey_without_one(result_of: Results) -> None:
+def test_many_spectra_have_the_colour_of_their_voltage_and_black_without_one(result_of: Results) -> None:
     data = result_of("xas, many")
     look = spectrum_colours(data["normalised_absorption"])
     assert look.label == "voltage (V)"
@@ -139,7 +143,7 @@ def test_many_spectra_have_the_colour_of_their_voltage_and_grey_without_one(resu
     assert red[-1] > red[0]  # cold to hot
     panel = panels(data)["bulk-spectra"]
     assert "voltage (V)" in [axes.get_ylabel() for axes in panel.figure.axes]
-    assert "grey where it is not known (1)" in panel.caption
+    assert "black where it is not known (1)" in panel.caption
     del data["spectrum"].attrs["labels"]
     assert spectrum_colours(data["normalised_absorption"]).label == "number of the spectrum"
 
@@ -208,6 +212,122 @@ def test_interval_of_a_predicted_spectrum_is_drawn_from_end_to_end(result_of: Re
     assert any(np.allclose(np.sort(np.asarray(each)), [4.7, 5.4]) for each in ends)
 
 
+def groups_axes(data: xr.Dataset) -> Axes:
+    return panels(data)["edge-groups"].figure.axes[0]
+
+
+def test_groups_show_their_rise_with_its_error_bar_and_the_reference_at_zero(result_of: Results) -> None:
+    data = result_of("xas, groups")
+    axes = groups_axes(data)
+    rise, std = data["group_edge_rise"].values, data["group_edge_rise_std"].values
+    assert points(axes, "o") == {(round(float(rise[row]), 6), float(row)) for row in (1, 3)}
+    assert points(axes, "s") == {(0.0, 0.0), (0.0, 2.0)}
+    ends = [np.ptp(bar.get_segments()[0][:, 0]) for each in axes.containers for bar in each[2]]
+    assert np.allclose(ends, 2 * std[[1, 3]])
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "NMC0 N/A (2)", "NMC0 4.3 (2)", "NMC1 N/A (2)", "NMC1 4.3 (2)",
+    ]  # fmt: skip
+    assert axes.get_xlabel() == "rise of the half-height edge (eV)"
+
+
+def test_single_spectra_scatter_about_the_mean_of_their_group(result_of: Results) -> None:
+    for technique, name in (("xas, groups", "group_edge_rise"), ("xas, groups without reference", "group_edge")):
+        data = result_of(technique)
+        dots = [np.asarray(line.get_xdata()) for line in groups_axes(data).get_lines() if line.get_marker() == "."]
+        assert [len(each) for each in dots] == [2] * 4
+        assert np.allclose([np.mean(each) for each in dots], data[name].values)
+        assert np.allclose([np.ptp(each) for each in dots], np.diff(data["half_height_edge"].values)[::2])
+
+
+def test_without_a_reference_groups_show_their_mean_edge(result_of: Results) -> None:
+    data = result_of("xas, groups without reference")
+    axes = groups_axes(data)
+    assert axes.get_xlabel() == "mean half-height edge (eV)"
+    assert points(axes, "o") == {(round(float(x), 6), float(row)) for row, x in enumerate(data["group_edge"].values)}
+    assert not points(axes, "s")
+
+
+def test_caption_says_what_the_uncertainty_of_a_group_is(result_of: Results) -> None:
+    data = result_of("xas, groups")
+    caption = panels(data)["edge-groups"].caption
+    assert "scatter of single spectra about the mean of their group, 0.3 eV" in caption
+    assert "over the square root of their number" in caption
+    assert "minus that of the group with voltage N/A" in caption
+    assert "NMC0 4.3 0.80 ± 0.30 eV" in caption
+    data["group"].attrs["scatter"] = 0.1  # less than the uncertainty that was stated
+    assert "uncertainty of single spectra (0.3 eV, which scatter less)" in panels(data)["edge-groups"].caption
+    data["group"].attrs["scatter"] = np.nan
+    assert "no group has two" in panels(data)["edge-groups"].caption
+
+
+def test_groups_whose_labels_no_spectrum_has_are_drawn_without_single_spectra(result_of: Results) -> None:
+    data = result_of("xas, groups")
+    data["spectrum"].attrs["labels"] = {}
+    panel = panels(data)["edge-groups"]
+    assert not points(panel.figure.axes[0], ".")
+    assert "single spectrum" not in words(panel.figure)
+
+
+def test_spectra_far_beyond_the_edge_are_shown_about_it(result_of: Results) -> None:
+    data = result_of("xas")
+    last = np.isfinite(data["scan_energy"].values).sum(axis=1) - 1
+    data["scan_energy"].values[np.arange(4), last] = 10185.0
+    data["normalised_absorption"].values[np.arange(4), last] = -7.0  # runs away
+    panel = panels(data)["bulk-spectra"]
+    for axes in panel.figure.axes[:2]:
+        assert axes.get_xlim()[1] < 8850
+        assert axes.get_ylim()[0] > -1
+    assert "of the 8240 to 10185 eV recorded" in panel.caption
+    assert "recorded" not in panels(result_of("xas"))["bulk-spectra"].caption
+
+
+def test_curves_that_hide_one_another_have_widths_of_their_own(result_of: Results) -> None:
+    def widths(data: xr.Dataset) -> list[float]:
+        return [float(line.get_linewidth()) for line in panels(data)["bulk-spectra"].figure.axes[0].get_lines()[:4]]
+
+    data = result_of("xas")
+    assert len(set(widths(data))) == 1
+    data["normalised_absorption"].values[3] = data["normalised_absorption"].values[2]
+    found = widths(data)
+    assert found == sorted(found, reverse=True)
+    assert len(set(found)) == 4
+    assert "from wide to thin" in panels(data)["bulk-spectra"].caption
+
+
+def test_what_is_scaled_to_its_maximum_is_not_called_normalised(result_of: Results) -> None:
+    data = result_of("xas")
+    data["normalised_absorption"].attrs["remarks"] = ["all 4 spectra: scaled to its maximum: not normalised"]
+    panel = panels(data)["bulk-spectra"]
+    assert panel.figure.axes[0].get_ylabel() == "absorption over its maximum"
+    assert panel.caption.startswith("Absorption over its maximum")
+
+
+def test_weights_of_a_spectrum_as_recorded_are_not_called_shares(result_of: Results) -> None:
+    data = result_of("xas")
+    assert "not shares" not in panels(data)["combination-weights"].caption
+    data["combination_fit"].attrs["of"] = "absorption"
+    found = panels(data)
+    assert "not shares" in found["combination-weights"].caption
+    assert found["combination-fit"].figure.axes[0].get_ylabel() == "absorption as recorded"
+
+
+def test_map_says_what_its_noise_is_from_and_what_was_taken_from_it(result_of: Results) -> None:
+    data = result_of("xanes-imaging")
+    panel = panels(data)["optical-depth-jump"]
+    assert panel.title == "Map of Ni"
+    assert "Note: −0.078 to +0.228 optical depth of the empty field" in panel.caption
+    assert "0.03, from the counts." in panel.caption
+    data["optical_depth_jump_std"].attrs["std_source"] = "scatter"
+    assert "0.03, from the scatter of the empty field." in panels(data)["optical-depth-jump"].caption
+
+
+def test_a_rim_far_below_does_not_take_the_scale_of_the_map(result_of: Results) -> None:
+    data = result_of("xanes-imaging")
+    data["optical_depth_jump"].values[0, :20] = -5.0
+    low, high = panels(data)["optical-depth-jump"].figure.axes[0].images[0].get_clim()
+    assert (low, high) == pytest.approx((0.0, 0.5))
+
+
 def test_combination_shows_data_fit_components_and_what_is_left(result_of: Results) -> None:
     data = result_of("xas")
     panel = panels(data)["combination-fit"]
@@ -274,7 +394,7 @@ def test_all_energies_are_shown_on_one_scale(result_of: Results) -> None:
 
 
 @pytest.mark.parametrize("file_format", FILE_FORMATS)
-@pytest.mark.parametrize("technique", ["xas", "xanes-imaging"])
+@pytest.mark.parametrize("technique", ["xas", "xas, groups", "xanes-imaging"])
 def test_same_data_give_the_same_bytes(technique: str, file_format: str, result_of: Results) -> None:
     first, second = (panels_of(result_of(technique)) for _ in range(2))
     for one, other in zip(first, second, strict=True):

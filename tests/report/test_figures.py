@@ -209,3 +209,21 @@ def test_two_slices_are_no_section_along_the_axis(result_of: Callable[[str], xr.
     panel = next(panel for panel in panels_of(data) if panel.key == "attenuation-slices")
     assert len(panel.figure.axes) == 2  # the slice and the colour bar
     assert "central slice of" in panel.caption
+
+
+def test_one_corrected_pixel_has_the_full_colour(result_of: Callable[[str], xr.Dataset]) -> None:
+    data = result_of("tomography")
+    offset = np.zeros_like(data["stripe_offset"].values)
+    offset[3, 2] = -0.03
+    data["stripe_offset"] = data["stripe_offset"].copy(data=offset)
+    panel = next(panel for panel in panels_of(data) if panel.key == "detector")
+    assert panel.figure.axes[0].images[0].get_clim() == pytest.approx((-0.03, 0.03))
+
+
+def test_an_axis_that_the_other_method_did_not_find_says_so(result_of: Callable[[str], xr.Dataset]) -> None:
+    data = result_of("tomography")
+    assert not next(panel for panel in panels_of(data) if panel.key == "rotation-axis").figure.axes[0].texts
+    data["rotation_axis_check"] = data["rotation_axis_check"] * np.nan
+    panel = next(panel for panel in panels_of(data) if panel.key == "rotation-axis")
+    assert [text.get_text() for text in panel.figure.axes[0].texts] == ["no value"]
+    assert "gave none" in panel.caption

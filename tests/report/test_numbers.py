@@ -77,6 +77,16 @@ def test_examples(value: float, std: float | None, unit: str, text: str) -> None
     assert format_value(value, std, unit) == text
 
 
+@given(value=VALUES, std=STDS)
+@settings(max_examples=100, deadline=None)
+def test_two_digits_of_sigma_are_two(value: float, std: float) -> None:
+    shown, shown_std, digits = parse(format_value(value, std, "eV", digits=2))
+    assert abs(shown_std - std) <= 0.05 * std * (1 + 1e-9)
+    assert abs(shown - value) <= 0.05 * std * (1 + 1e-9) + 1e-12 * abs(value)
+    if "." in digits:
+        assert len(digits.replace(".", "").lstrip("0")) == 2
+
+
 def test_csv_and_json_hold_the_stored_values_exactly(study: Study) -> None:
     numbers = numbers_of(study, "heating")
     rows = list(csv.DictReader(io.StringIO(csv_from_numbers(numbers))))

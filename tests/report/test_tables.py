@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import xarray as xr
 from cathoscope.core.study import Study
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
 from cathoscope.report.names import names_along
-from cathoscope.report.numbers import csv_from_numbers, numbers_of
+from cathoscope.report.numbers import csv_from_numbers, format_value, json_from_numbers, numbers_of
 from cathoscope.report.page import write_report
 from cathoscope.report.tables import NO_VALUE, Column, Table, tables_of
 
@@ -110,7 +111,9 @@ def test_names_that_repeat_are_told_apart() -> None:
 
 def test_first_numbers_of_a_few_spectra_are_each_with_its_sigma(result_of: Results) -> None:
     rows = {row.name: row.value for row in bulk_numbers(result_of("xas"))}
-    assert re.fullmatch(r"8341\.10 ± 0\.0[23] eV", rows["integral edge, charge <1>"])
+    data = result_of("xas")
+    sigma = np.hypot(data["integral_edge_std"].values[1], data["energy_shift_std"].values[1])
+    assert rows["integral edge, charge <1>"] == format_value(8341.1, float(sigma), "eV")
     assert rows["valence, charge <3>"] == "5.00 ± 0.15"
     assert rows["white line, charge <3>"] == "no value"
     assert rows["weight, NiO, 4 spectra"] == "0.100 to 0.900 (median σ 0.03)"
@@ -121,8 +124,57 @@ def test_first_numbers_of_a_few_spectra_are_each_with_its_sigma(result_of: Resul
 
 def test_first_numbers_of_many_spectra_are_their_range(result_of: Results) -> None:
     rows = {row.name: row.value for row in bulk_numbers(result_of("xas, many"))}
-    assert re.fullmatch(r"8340\.70 to 8349\.90 eV \(median σ 0\.02\d\)", rows["integral edge, 24 spectra"])
+    assert re.fullmatch(r"8340\.70 to 8349\.90 eV \(median σ 0\.03\d\)", rows["integral edge, 24 spectra"])
     assert "white line, 23 of 24 spectra" in rows
+
+
+def test_groups_have_their_count_mean_and_rise(result_of: Results) -> None:
+    data = result_of("xas, groups")
+    found = table(data, "groups")
+    assert found.heads == (
+        "group",
+        "spectra",
+        "mean half-height edge (eV)",
+        "rise against the reference (eV)",
+        "remark",
+    )
+    assert found.cells[0] == ("NMC0 N/A", "2", "8340.20 ± 0.21", "0", "reference")
+    assert found.cells[1] == ("NMC0 4.3", "2", "8341.00 ± 0.21", "0.80 ± 0.30", "")
+    assert [note for note in found.notes if "group with voltage N/A" in note]
+    assert [note for note in found.notes if "over the square root of their number" in note]
+    rows = rows_of(found.csv())
+    for name in ("group_edge", "group_edge_rise"):
+        assert [float(row[f"{name} (eV)"]) for row in rows] == data[name].values.tolist()
+        assert [float(row[f"{name}_std (eV)"]) for row in rows] == data[f"{name}_std"].values.tolist()
+    assert [row["count"] for row in rows] == ["2"] * 4
+    assert [note for note in table(data, "spectra").notes if "scatter by 0.3 eV" in note]
+
+
+def test_groups_without_a_reference_have_no_rise(result_of: Results) -> None:
+    found = table(result_of("xas, groups without reference"), "groups")
+    assert found.heads == ("group", "spectra", "mean half-height edge (eV)")
+    assert not [note for note in found.notes if "reference" in note]
+
+
+def test_first_numbers_of_groups_are_their_rises(result_of: Results) -> None:
+    rows = {row.name: row.value for row in bulk_numbers(result_of("xas, groups"))}
+    assert rows["rise at NMC0 4.3 against N/A"] == "0.80 ± 0.30 eV"
+    assert not [name for name in rows if name.startswith("rise at NMC0 N/A")]
+    alone = {row.name: row.value for row in bulk_numbers(result_of("xas, groups without reference"))}
+    assert alone["mean edge of NMC1 4.3"] == "8342.60 ± 0.21 eV"
+
+
+def test_spectra_table_says_what_sigma_leaves_out(result_of: Results) -> None:
+    words = "that of the energy added comes on top"
+    assert [note for note in table(result_of("xas"), "spectra").notes if words in note]
+    assert not [note for note in table(result_of("xas, no foil"), "spectra").notes if words in note]
+
+
+def test_particle_table_says_where_sigma_is_from(result_of: Results) -> None:
+    data = result_of("xanes-imaging")
+    assert [note for note in table(data, "particles").notes if "scatter of equal areas" in note]
+    data["particle_jump_std"].attrs["std_source"] = "counting"
+    assert [note for note in table(data, "particles").notes if "from the counts alone" in note]
 
 
 def test_first_numbers_of_particles(result_of: Results) -> None:
@@ -155,16 +207,31 @@ def test_numbers_are_keyed_by_the_names_of_the_spectra(mixed: Study, result_of: 
     assert not {row["array"] for row in rows} & {"scan_energy", "absorption", "normalised_absorption"}
 
 
+def test_numbers_of_groups_are_keyed_by_their_names_and_missing_values_are_empty(
+    tmp_path: Path, result_of: Results
+) -> None:
+    study = Study.create(tmp_path / "s.zarr")
+    study.write("result", "volts", result_of("xas, groups without reference"), address="a")
+    numbers = numbers_of(study, "volts")
+    rows = [row for row in rows_of(csv_from_numbers(numbers)) if row["array"] == "group_edge_rise"]
+    assert [row["group"] for row in rows] == ["NMC0 N/A", "NMC0 4.3", "NMC1 N/A", "NMC1 4.3"]
+    assert {(row["value"], row["sigma"]) for row in rows} == {("", "")}
+    assert "nan" not in csv_from_numbers(numbers)
+    records = [each for each in json.loads(json_from_numbers(numbers)) if each["array"] == "group_edge_rise"]
+    assert [(each["value"], each["sigma"]) for each in records] == [(None, None)] * 4
+
+
 def test_page_has_tables_reasons_and_what_was_refused(mixed: Study, tmp_path: Path) -> None:
     files = write_report(mixed, tmp_path / "r.html")
     page = files.page.read_text(encoding="utf-8")
     for text in (
         "charge &lt;3&gt;", "LiNiO2 &amp; &lt;more&gt;", "cut by the border", "no pixel with a value",
         "95 % interval open", "x.dat", "no energies", "&lt;b&gt;bold&lt;/b&gt;", "a chip",
-        "chip: no file can be used; found: chip.txrm: 7 projections",
+        "no file can be used; found: chip.txrm: 7 projections",
     ):  # fmt: skip
         assert text in page, text
     assert "<b>" not in page
+    assert "chip: no file" not in page  # the name stands beside it
     assert "measure more" in page.split("</table>", 1)[1]  # the cure stands with the measurement, not in the summary
     assert "particle at border" not in page  # the table of the particles says it
     names = {file.name for file in files.numbers}

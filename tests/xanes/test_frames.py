@@ -8,6 +8,8 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.xanes.frames import (
+    Particles,
+    empty_field,
     image_shift,
     jump_from_images,
     moved_image,
@@ -108,7 +110,7 @@ def disks(*places: tuple[float, float, float]) -> np.ndarray:
 def test_particles_are_counted_measured_and_ordered_by_size() -> None:
     mask = disks((30, 40, 10.0), (80, 100, 20.0), (60, 0, 8.0), (10, 120, 1.5))
     random = np.random.default_rng(6)
-    jump, std = 0.5 + random.normal(0, 0.1, mask.shape), np.full(mask.shape, 0.1)
+    jump, std = np.where(mask, 0.5 + random.normal(0, 0.1, mask.shape), 0.0), np.full(mask.shape, 0.1)
     found = particles_from_mask(mask=mask, jump=jump, jump_std=std, pixel_size=0.05, smallest_diameter=0.2)
     pixels = [disks(one).sum() for one in ((80, 100, 20.0), (30, 40, 10.0), (60, 0, 8.0))]
     np.testing.assert_allclose(found.area, np.array(pixels) * 0.05**2)
@@ -137,12 +139,109 @@ def test_an_empty_mask_has_no_particles() -> None:
     assert not found.labels.any()
 
 
+def table_of(jump: np.ndarray, mask: np.ndarray, counting: float = 1e-4) -> Particles:
+    return particles_from_mask(
+        mask=mask, jump=jump, jump_std=np.full(mask.shape, counting), pixel_size=1.0, smallest_diameter=0.0
+    )
+
+
+def test_uncertainty_of_a_mean_holds_how_much_such_means_vary_in_the_empty_field() -> None:
+    """Structure as wide as the particle does not average out over it; the pull of many fields shows that."""
+    mask = disks((60, 80, 10.0))
+    pulls = []
+    for seed in range(60):
+        field = np.random.default_rng(seed).normal(size=mask.shape)
+        field = 0.02 * gaussian_filter(field, 6.0, mode="wrap") / 0.047  # unit variance before the factor
+        found = table_of(0.5 * mask + field, mask)
+        assert found.jump_std[0] > 20 * 1e-4 / np.sqrt(mask.sum())
+        pulls.append(float((found.jump[0] - 0.5) / found.jump_std[0]))
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(len(pulls))
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.3)
+
+
+def test_noise_is_not_counted_twice_for_being_in_the_empty_field_too() -> None:
+    mask, noise = disks((60, 80, 10.0)), 0.1
+    pulls, stated = [], []
+    for seed in range(100):
+        jump = 0.5 * mask + np.random.default_rng(seed).normal(0.0, noise, mask.shape)
+        found = table_of(jump, mask, noise)
+        stated.append(found.jump_std[0] * np.sqrt(mask.sum()) / noise)
+        pulls.append((found.jump[0] - 0.5) / found.jump_std[0])
+    # what chance takes for structure of the field can only add
+    assert min(stated) >= 1.0 - 1e-12
+    assert np.mean(stated) < 1.15
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_level_field_adds_nothing() -> None:
+    mask = disks((60, 80, 10.0), (30, 30, 5.0))
+    found = table_of(0.5 * mask, mask)
+    np.testing.assert_allclose(found.jump_std, 1e-4 / np.sqrt(found.area), rtol=1e-12)
+    full = table_of(np.ones(mask.shape), np.ones(mask.shape, bool))  # no empty field at all
+    np.testing.assert_allclose(full.jump_std, 1e-4 / np.sqrt(mask.size), rtol=1e-12)
+
+
+def test_a_particle_next_to_pixels_without_a_jump_is_at_the_border() -> None:
+    """Where frames were moved, the border of what is known runs through the image."""
+    mask = disks((30, 40, 10.0), (80, 100, 10.0))
+    jump = 0.5 * mask
+    jump[:, 51:] = np.nan  # one column is left between the first particle and what is not known
+    second = disks((80, 100, 10.0))
+    assert table_of(jump, mask & ~second).at_border.tolist() == [False]
+    jump[:, 50:] = np.nan
+    assert table_of(jump, mask & ~second).at_border.tolist() == [True]
+    jump = 0.5 * mask
+    jump[89, 104] = np.nan  # one dead pixel at its rim
+    assert table_of(jump, mask & np.isfinite(jump)).at_border.tolist() == [False, True]
+
+
+ROWS, COLUMNS = np.mgrid[-1:1:120j, -1:1:160j]
+SURFACES = {
+    0: 0.3 * np.ones((120, 160)),
+    1: 0.1 - 0.2 * ROWS + 0.05 * COLUMNS,
+    2: 0.1 + 0.3 * ROWS - 0.1 * COLUMNS + 0.07 * ROWS * COLUMNS - 0.2 * COLUMNS**2 + 0.02 * ROWS**2,
+}
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_the_empty_field_is_found_below_the_particles_too(degree: int) -> None:
+    mask = disks((30, 40, 20.0), (80, 100, 30.0))
+    field = SURFACES[degree]
+    jump = np.where(mask, np.nan, field)
+    jump[mask] = field[mask] + 0.6
+    jump[:3] = np.nan
+    for higher in range(degree, 3):
+        np.testing.assert_allclose(empty_field(jump=jump, mask=mask, degree=higher), field, atol=1e-9)
+
+
+def test_particles_that_the_mask_misses_move_the_empty_field_by_less_than_noise_however_strong_they_are() -> None:
+    """A tenth of the pixels is particle and not masked. Huber's weights bound what each of them can do."""
+    field, missed, std = SURFACES[2], disks((60, 80, 24.0)), 0.01
+    noise = np.random.default_rng(8).normal(0.0, std, field.shape)
+    nothing = np.zeros(field.shape, dtype=bool)
+    found = [empty_field(jump=field + noise + height * missed, mask=nothing) for height in (0.5, 5.0)]
+    assert np.sqrt(np.mean((found[0] - field) ** 2)) < std < 0.3 * 0.5 * missed.mean()
+    np.testing.assert_allclose(found[1], found[0], atol=0.05 * std)
+
+
+def test_the_noise_of_the_empty_field_is_that_of_its_few_coefficients() -> None:
+    mask = disks((60, 80, 20.0))
+    errors = []
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(0.0, 0.1, mask.shape)
+        errors.append(empty_field(jump=noise, mask=mask)[mask].mean())
+    # six coefficients from 18000 pixels; Huber's weights cost little
+    assert np.std(errors) < 3 * 0.1 / np.sqrt((~mask).sum())
+
+
 IMAGE = np.random.default_rng(0).normal(size=(40, 40))
 
 
 @pytest.mark.parametrize(
     ("function", "arguments", "words"),
     [
+        (empty_field, {"jump": IMAGE, "mask": np.arange(1600).reshape(40, 40) >= 99}, "particles fill the image"),
+        (empty_field, {"jump": np.full((40, 40), np.nan), "mask": IMAGE > 9}, "particles fill the image"),
         (variance_per_count, {"frames": IMAGE}, "repeated frames"),
         (variance_per_count, {"frames": IMAGE[np.newaxis]}, "repeated frames"),
         (variance_per_count, {"frames": np.full((2, 3, 3), np.nan)}, "NaN or infinity"),

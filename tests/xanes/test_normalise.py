@@ -43,6 +43,36 @@ def test_flattened_is_zero_below_and_one_above() -> None:
     assert np.ptp(found.normalised[ENERGY > EDGE + 30]) > 0.01
 
 
+def test_beyond_the_post_edge_window_flattened_follows_the_spectrum() -> None:
+    """There 1 + (mu - post) / step with post as at the end of the window: the polynomial is not extrapolated."""
+    end, energy = 100.0, np.concatenate([ENERGY, np.arange(8640.0, 9340.0, 10.0)])
+    distance = energy - EDGE
+    # a parabola in the window; from its end on the spectrum is level, as those of real absorbers nearly are
+    held = np.minimum(distance, end)
+    values = 0.3 + (0.8 + 2e-3 * held - 1e-5 * held**2) * logistic(energy)
+    windows = NormalisationWindows(post_edge=(30.0, end))
+    found = normalise(energy=energy, absorption=values, noise_std=1e-3, windows=windows)
+    assert found.post_edge_window is not None
+    last = found.post_edge_window[1]
+    beyond = energy > last
+    inside = (energy >= found.post_edge_window[0]) & ~beyond
+    line = np.polynomial.Polynomial.fit(
+        energy[inside], values[inside], found.post_edge_degree, w=weights(energy, inside)
+    )
+    np.testing.assert_allclose(
+        found.flattened[beyond], 1.0 + (values[beyond] - line(last)) / found.edge_step, atol=1e-3
+    )
+    # level absorption stays level, 700 eV further on too, where the polynomial itself is far away
+    assert np.ptp(found.flattened[beyond]) < 1e-9
+    assert np.abs(found.flattened[beyond] - 1.0).max() < 0.05
+    assert abs(line(energy[-1]) - values[-1]) > 0.5
+
+
+def weights(energy: Array, inside: NDArray[np.bool_]) -> Array:
+    """Roots of the energies that are nearest to each point."""
+    return np.asarray(np.sqrt(np.gradient(energy)[inside]))
+
+
 @pytest.mark.parametrize(("scale", "offset", "slope", "shift"), [(3.0, 0.0, 0.0, 0.0), (1.0, 2.0, 1e-3, -7.3)])
 def test_scale_line_and_shift_do_not_matter(scale: float, offset: float, slope: float, shift: float) -> None:
     values = spectrum() + np.random.default_rng(2).normal(0.0, 1e-3, ENERGY.size)

@@ -66,7 +66,8 @@ def _scans(raw: RawMeasurement) -> str:
 def _images(raw: RawMeasurement) -> str:
     if not raw.scans:
         return ""
-    name = next(name for name in ("counts", "pages", "image_counts") if name in raw.first.variables)
+    names = ("counts", "pages", "image_counts", "absorption")
+    name = next(name for name in names if name in raw.first.variables)
     return " x ".join(f"{size} {dim}" for dim, size in raw.first[name].sizes.items())
 
 

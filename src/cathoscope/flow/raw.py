@@ -161,7 +161,7 @@ def arrange(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset
     if temperatures:
         raw.dims += ("temperature",)
         raw.coords["temperature"] = label("temperature", np.array(temperatures), ("temperature",))
-    by_energy = raw.section.technique == "xanes-tomography"
+    by_energy = raw.section.technique in ("xanes-tomography", "xanes-regions")
     if by_energy:
         opened = _with_energy(raw, opened)
     grid = _energy_grid([_energy(scan) for _, scan in opened]) if by_energy else np.empty(0)

@@ -18,6 +18,7 @@ import xarray as xr
 
 import cathoscope
 from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
+from cathoscope.core.links import link_file
 from cathoscope.core.parallel import Progress, Resources
 from cathoscope.core.schema import dataset, label, spec_of
 from cathoscope.core.study import Study, Work
@@ -27,6 +28,7 @@ from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.steps import TECHNIQUES, open_measurement, open_start
 from cathoscope.flow.steps.technique import Technique
+from cathoscope.flow.takeover import foreign_arrays, take_over
 
 _LOGGED_PACKAGES = ("numpy", "scipy", "numba", "xarray", "zarr", "h5py", "algotom", "scikit-image")
 
@@ -115,6 +117,9 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
     technique = TECHNIQUES[section.technique]
     raw = raw or open_measurement(recipe, name)
     started = open_start(recipe, name)
+    for array in started.data_vars.values():
+        raw.remarks += array.attrs.get("remarks", ())
+        raw.links += [link_file(Path(file), recipe.data_folder) for file in array.attrs.get("files", ())]
     fixed = _fixed_arrays(recipe, name, raw, technique)
     given = {str(key): str(array.attrs["address"]) for key, array in started.data_vars.items()}
     given |= dict.fromkeys(map(str, fixed.data_vars), _digest_of_arrays(fixed))
@@ -134,6 +139,14 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
         raise recipe.mistake(
             ("measurement", name), error.problem, expected=error.expected, found=error.found, cure=error.cure
         ) from None
+    if not graph.nodes and not foreign_arrays(started).data_vars:
+        raise recipe.mistake(
+            ("measurement", name, "start"),
+            f"{section.technique} makes nothing that is not there already",
+            expected="a technique that makes more of this array",
+            found=", ".join(section.start),
+            cure='such as  technique = "xanes-tomography"',
+        )
     return Plan(raw, technique, graph, started, fixed)
 
 
@@ -154,24 +167,38 @@ def _run_measurement(
 ) -> MeasurementOutcome:
     outcome = MeasurementOutcome(name)
     if isinstance(plan, MeasurementError):
-        outcome.failure = str(plan)
-        progress.remark(f"{name}: {plan}")
+        outcome.failure = _told(plan, name, progress)
         return outcome
     try:
         study.write_raw(name, plan.raw.record())
         if plan.fixed.data_vars:
             study.write("result", name, plan.fixed, address=_digest_of_arrays(plan.fixed))
+        if not plan.graph.nodes:
+            _take_over(study, plan, outcome, resources, progress)
         for node in plan.graph.nodes:
             _run_node(recipe, study, plan, node, outcome, resources, progress)
             _recall_remarks(study, plan.raw, node.makes)
     except MeasurementError as error:
-        outcome.failure = str(error)
-        progress.remark(f"{name}: {error}")
+        outcome.failure = _told(error, name, progress)
     _remove_arrays_left_over(study, name, plan)
     study.write_raw(name, plan.raw.record())
     outcome.set_aside = [(item.file, item.reason) for item in plan.raw.set_aside]
     outcome.missing = list(missing_scans(plan.raw))
     return outcome
+
+
+def _take_over(study: Study, plan: Plan, outcome: MeasurementOutcome, resources: Resources, progress: Progress) -> None:
+    """Nothing can be made of a volume here; it is what the study is to show and what others start from."""
+    for name, array in foreign_arrays(plan.given).data_vars.items():
+        written = take_over(study, plan.raw.name, array, resources=resources, progress=progress)
+        (outcome.computed if written else outcome.cached).append(f"{name} taken over")
+
+
+def _told(error: MeasurementError, name: str, progress: Progress) -> str:
+    """What failed, also shown to who watches; the measurement's name stands before it in any case."""
+    text = str(error).removeprefix(f"{name}: ")
+    progress.remark(f"{name}: {text}")
+    return text
 
 
 def _run_node(
@@ -253,6 +280,8 @@ def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:
     """Delete results of other recipes and their coordinates, so that result/ is what the recipe says."""
     addresses = {made: node.address for node in plan.graph.nodes for made in node.makes}
     addresses |= dict.fromkeys(map(str, plan.fixed.data_vars), _digest_of_arrays(plan.fixed))
+    if not plan.graph.nodes:
+        addresses |= {str(key): str(array.attrs["address"]) for key, array in plan.given.data_vars.items()}
     there = study.arrays("result", name)
     kept = [array for array in there if array in addresses and study.address(name, array) == addresses[array]]
     with_coords = set(study.read("result", name, kept).variables) if kept else set()

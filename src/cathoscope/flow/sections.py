@@ -145,6 +145,18 @@ class XasSection(Section):
             raise ValueError("against may only name labels of group_by")
         return self
 
+    @model_validator(mode="after")
+    def _one_calibration(self) -> XasSection:
+        if self.foil is not None and self.calibration in ("self", "none"):
+            raise ValueError(f'a foil measured apart contradicts calibration = "{self.calibration}"; leave one out')
+        return self
+
+
+class RegionsSection(Section):
+    """Regions of a volume whose mean spectra are treated as bulk spectra: shells by depth below the surface."""
+
+    shells: int = Field(default=1, ge=1, le=255)
+
 
 class CombinationSection(Section):
     """Linear combination of spectra of a library."""
@@ -177,7 +189,7 @@ class MeasurementSection(Section):
     """One file set of one technique on one sample under one series of conditions."""
 
     sample: str
-    technique: Literal["tomography", "xanes-tomography", "spectromicroscopy", "xas", "xanes-imaging"]
+    technique: Literal["tomography", "xanes-tomography", "xanes-regions", "spectromicroscopy", "xas", "xanes-imaging"]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()
     reader: str | None = None
@@ -194,6 +206,7 @@ class MeasurementSection(Section):
     mixture: MixtureSection = MixtureSection()
     columns: ColumnsSection = ColumnsSection()
     xas: XasSection = XasSection()
+    regions: RegionsSection = RegionsSection()
     combination: CombinationSection = CombinationSection()
     imaging: ImagingSection = ImagingSection()
 

@@ -17,7 +17,7 @@ treatment = "charged to 4.5 V, heated in argon"
 # XANES nano-tomography: one file per energy (and temperature).
 [measurement.gravel]
 sample = "gravel"
-technique = "xanes-tomography"  # or "tomography", "spectromicroscopy"
+technique = "xanes-tomography"  # or "tomography", "spectromicroscopy", "xas", ...: see below
 # pixel_size = "20 nm"          # only if the files do not say
 # rows = [100, 900]             # only these detector rows
 
@@ -63,9 +63,30 @@ files = "gravel_150C/*.h5"
 # files = "map/map.hdr"
 # mixture = { references = { oxidised = "map/oxidised.txt", reduced = "map/reduced.txt" } }
 
+# Bulk spectra with a foil behind the sample (what a file holds: cathoscope inspect FILE):
+# [measurement.powder]
+# sample = "gravel"
+# technique = "xas"
+# files = "powder/*.xdi"
+# [measurement.powder.xas]
+# element = "Ni"
+# calibration = "auto"          # or "reference", "self", "none"; foil = "foil.xdi" for a foil measured apart
+# edge = "integral"             # or "half height", "derivative"
+# valence = { "NiO" = 2.0, "LiNiO2" = 3.0 }  # standards among the spectra, by name
+# [measurement.powder.combination]
+# library = "library/Ni.prj"
+# components = ["NiO", "LiNiO2"]
+
+# Frames of a full-field microscope at a few energies, without rotation:
+# [measurement.frames]
+# sample = "gravel"
+# technique = "xanes-imaging"
+# files = "frames/*.xrm"
+# imaging = { magnification = "proportional to energy", smallest_particle = "2 um" }
+
 # Start from an array of an earlier study instead of raw files:
 # [measurement.again]
 # sample = "gravel"
 # technique = "xanes-tomography"
-# start = { attenuation = "earlier.zarr/result/gravel" }
+# start = { attenuation = "earlier.zarr/result/gravel" }  # or slices of another program: "recon/*.tiff"
 """

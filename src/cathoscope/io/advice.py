@@ -15,7 +15,7 @@ def use_of(data: xr.Dataset) -> str:
     if "scan_energy" in data.variables:
         return 'technique = "xas"'
     if "voxels" in data.variables:
-        return "a volume that is reconstructed already"
+        return 'start = { attenuation = "THIS FILE" }, for a volume that is reconstructed already'
     if "pages" in data.variables:
         return 'technique = "tomography" with angle_range, if the pages are projections'
     if "image_counts" in data.variables:
@@ -28,8 +28,7 @@ def use_of(data: xr.Dataset) -> str:
 def lacks_of(data: xr.Dataset) -> list[str]:
     """What a Dataset as a reader gives it cannot be used for, each with the reason and what to do."""
     if "scan_energy" in data.variables:
-        unknown = "element" not in data.attrs
-        return ['an edge by its element: the file names none; state it, such as  xas.element = "Ni"'] if unknown else []
+        return []
     lacks = [] if "pixel_size" in data.attrs else [_STATE_PIXEL_SIZE]
     if "pages" in data.variables:
         lacks.append("physical units: what the values of the pages are, the file does not say")

@@ -59,7 +59,7 @@ class ColumnMap:
     energy_unit
         ``"eV"`` or ``"keV"``; without it the magnitude tells.
     even_energy
-        First energy, step (both in ``energy_unit``, eV without it) and number of points, for files without an axis.
+        First energy and step (eV) and number of points, for files without an axis.
     absorption
         Column; or JSON key of a list, a list of lists or a dict of lists, one for each spectrum.
     i0, transmitted, fluorescence
@@ -121,8 +121,7 @@ class ColumnMap:
                 cure="correct the number of points in the recipe",
             )
         first, step, number = self.even_energy
-        energies: Floats = first + step * np.arange(number, dtype=np.float64)
-        return energies * convert(1.0, self.energy_unit or "eV", "energy")
+        return np.asarray(first + step * np.arange(number, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _open_json(path: Path, columns: ColumnMap) -> xr.Dataset:
     series = {key: _series(path, content, key) for key in (*stated, columns.reference) if key is not None}
     missing = [key for key in columns.labels or () if key not in content]
     if missing:
-        raise _json_error(path, "there is no such key", missing[0], _keys(content))
+        raise _json_error(path, f"there is no key {missing[0]!r}", missing[0], _keys(content))
     remarks: dict[str, None] = {}
     spectra = []
     for position, name in enumerate(series[signal]):
@@ -221,7 +221,7 @@ def _json_content(path: Path) -> dict[str, Any]:
 def _series(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Floats]:
     """Lists of numbers by the name of the spectrum; one list has the name ""."""
     if key not in content:
-        raise _json_error(path, "there is no such key", key, _keys(content))
+        raise _json_error(path, f"there is no key {key!r}", key, _keys(content))
     value = content[key]
     if isinstance(value, list) and value and isinstance(value[0], list):
         value = {str(position + 1): item for position, item in enumerate(value)}

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cathoscope.report.figures.bulk import total_std
+from cathoscope.report.groups import group_numbers
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import Row, count_text, format_value, plain_number
 from cathoscope.report.style import unit_text
@@ -21,7 +23,7 @@ _EDGE_WORDS = {
 
 
 def bulk_numbers(data: xr.Dataset) -> list[Row]:
-    """Edge, white line and valence of the spectra, and the weights of a combination."""
+    """Edge, white line and valence of the spectra, what groups of them rise by, and the weights of a combination."""
     rows: list[Row] = []
     edge = _edge_in_use(data)
     if edge:
@@ -30,7 +32,7 @@ def bulk_numbers(data: xr.Dataset) -> list[Row]:
         rows += _rows(data, "white_line_energy", "white line")
     if _per_spectrum(data, "valence"):
         rows += _rows(data, "valence", "valence")
-    return rows + _weight_rows(data)
+    return rows + group_numbers(data) + _weight_rows(data)
 
 
 def _per_spectrum(data: xr.Dataset, name: str) -> bool:
@@ -48,7 +50,8 @@ def _edge_in_use(data: xr.Dataset) -> str:
 
 def _rows(data: xr.Dataset, name: str, words: str) -> list[Row]:
     values, unit = np.asarray(data[name].values, np.float64), str(data[name].attrs.get("units", ""))
-    std = _std(data, name)
+    # The calibration moves all energies of a spectrum, so its uncertainty is theirs too.
+    std = total_std(data, name) if unit == "eV" else _std(data, name)
     names = names_along(data[name], "spectrum")
     if len(names) > _MOST_SPECTRA:
         return [_range_row(values, std, unit, words)]

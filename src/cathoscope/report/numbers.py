@@ -20,7 +20,7 @@ from cathoscope.report.names import names_along
 from cathoscope.report.style import unit_text
 
 _PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point"})
-_NAMED_DIMS = frozenset({"spectrum", "component"})
+_NAMED_DIMS = frozenset({"spectrum", "component", "group"})
 _ORDER = {name: position for position, name in enumerate(SCHEMA)}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Outside these decades numbers are written with a power of ten.
@@ -50,9 +50,12 @@ class Row:
     note: str = ""
 
 
-def significant_decimals(std: float) -> int:
-    """Decimal places that show two digits of ``std`` if the first is 1, else one (negative: tens, hundreds)."""
+def significant_decimals(std: float, digits: int | None = None) -> int:
+    """Decimal places that show ``digits`` of ``std``, by default two if the first is 1, else one (negative: tens)."""
     exponent = Decimal(repr(std)).adjusted()
+    if digits is not None:
+        # 0.0996 shown with two digits is 0.10
+        return digits - 1 - _rounded(std, digits - 1 - exponent).adjusted()
     rounded = _rounded(std, -exponent)
     leading_one = Decimal(repr(std)).as_tuple().digits[0] == 1
     if leading_one:
@@ -67,10 +70,10 @@ def _rounded(value: float, decimals: int) -> Decimal:
     return number.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
 
 
-def format_value(value: float, std: float | None, unit: str) -> str:
+def format_value(value: float, std: float | None, unit: str, *, digits: int | None = None) -> str:
     """``8349.12 ± 0.03 eV``: value and standard uncertainty, both rounded to what the uncertainty allows.
 
-    The uncertainty keeps two digits if the first is 1, else one. A value without uncertainty keeps six
+    The uncertainty keeps ``digits``, by default two if the first is 1, else one. A value without uncertainty keeps six
     digits and says so; an uncertainty of zero means that the value was fixed.
     """
     name = unit_text(unit)
@@ -85,7 +88,7 @@ def format_value(value: float, std: float | None, unit: str) -> str:
     exponent = Decimal(repr(float(size))).adjusted()
     power = 0 if _PLAIN[0] <= exponent < _PLAIN[1] else exponent
     scaled, scaled_std = (float(Decimal(repr(float(item))).scaleb(-power)) for item in (value, std))
-    decimals = significant_decimals(scaled_std)
+    decimals = significant_decimals(scaled_std, digits)
     if decimals > 15:  # finer than a float resolves
         return f"{plain_number(value)} ± {plain_number(std)}{suffix}"
     text = f"{_fixed(scaled, decimals)} ± {_fixed(scaled_std, decimals)}"
@@ -174,7 +177,7 @@ def _bare(value: Any) -> Any:
 
 
 def csv_from_numbers(numbers: Iterable[Number]) -> str:
-    """The numbers as CSV: one line each, coordinates in columns of their own, empty where there is none."""
+    """The numbers as CSV: one line each, coordinates in columns of their own, empty where there is no value."""
     numbers = list(numbers)
     dims = list(dict.fromkeys(dim for number in numbers for dim in number.place))
     text = io.StringIO()
@@ -182,10 +185,13 @@ def csv_from_numbers(numbers: Iterable[Number]) -> str:
     writer.writerow(["measurement", "array", *dims, "value", "sigma", "unit", "std_source", "address"])
     for number in numbers:
         place = [number.place.get(dim, "") for dim in dims]
-        sigma = "" if number.sigma is None else repr(number.sigma)
-        tail = [repr(number.value), sigma, number.unit, number.std_source, number.address]
+        tail = [_digits(number.value), _digits(number.sigma), number.unit, number.std_source, number.address]
         writer.writerow([number.measurement, number.array, *place, *tail])
     return text.getvalue()
+
+
+def _digits(value: float | None) -> str:
+    return repr(value) if value is not None and math.isfinite(value) else ""
 
 
 def json_from_numbers(numbers: Iterable[Number]) -> str:

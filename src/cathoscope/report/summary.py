@@ -56,7 +56,8 @@ def summary_of(study: Study, name: str, data: xr.Dataset | None) -> MeasurementS
     raw = {**_recipe_words(study, name), **study.attributes("raw", name)}
     runs: Sequence[Mapping[str, Any]] = _last_run(study).get("measurements", [])
     run = next((item for item in runs if item.get("name") == name), {})
-    failure = str(run.get("failure") or "")
+    # The name stands beside it everywhere.
+    failure = str(run.get("failure") or "").removeprefix(f"{name}: ")
     aside = raw.get("set_aside") or run.get("set_aside") or []
     set_aside = tuple((str(file), str(reason)) for file, reason in aside)
     missing = [str(text) for text in run.get("missing", [])]
@@ -186,7 +187,12 @@ def _facts(raw: Mapping[str, Any]) -> list[Row]:
     rows += [Row("format", formats if isinstance(formats, str) else ", ".join(map(str, formats)))] if formats else []
     shape = raw.get("shape") or {}
     if isinstance(shape, Mapping) and shape:
-        rows.append(Row("one scan", ", ".join(_length_words(str(dim), int(size)) for dim, size in shape.items())))
+        rows.append(
+            Row(
+                "size" if "spectrum" in shape else "one scan",
+                ", ".join(_length_words(str(dim), int(size)) for dim, size in shape.items()),
+            )
+        )
     for name, values in (raw.get("scans") or {}).items():
         if values:
             rows.append(Row(str(name), _series_words(str(name), values)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from cathoscope.report.groups import groups_of
 from cathoscope.report.names import names_along, remarks_of
 from cathoscope.report.numbers import format_value, plain_number
 from cathoscope.report.style import unit_text
@@ -23,7 +24,8 @@ class Column:
     """One quantity of all rows.
 
     ``sigma`` is None where the quantity has no uncertainty; its cells then show ``digits`` digits. ``csv_name`` is the
-    head in the CSV file, the name of the array if empty.
+    head in the CSV file, the name of the array if empty. ``sigma_digits`` are those of the uncertainty, by default two
+    if the first is 1, else one.
     """
 
     array: str
@@ -33,6 +35,8 @@ class Column:
     sigma: tuple[float, ...] | None = None
     csv_name: str = ""
     digits: int = 6
+    sigma_digits: int | None = None
+    is_count: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -50,9 +54,13 @@ class Column:
         value = self.values[row]
         if not math.isfinite(value):
             return NO_VALUE
+        if self.is_count:
+            return f"{value:.0f}"
         if self.sigma is None:
             return self._fixed(value)
-        return format_value(value, self.sigma[row], "1")
+        if value == 0 and self.sigma[row] == 0:
+            return "0"  # by definition, as the remark says
+        return format_value(value, self.sigma[row], "1", digits=self.sigma_digits).replace("-", "−")
 
     def _fixed(self, value: float) -> str:
         """A value with as many decimals as give the largest of the column ``digits`` digits."""
@@ -112,7 +120,8 @@ class Table:
         for row, name in enumerate(self.names):
             fields = [name]
             for column in self.columns:
-                fields += [_digits(column.values[row])] + ([] if column.sigma is None else [_digits(column.sigma[row])])
+                value = column.cell(row) if column.is_count else _digits(column.values[row])
+                fields += [value] + ([] if column.sigma is None else [_digits(column.sigma[row])])
             writer.writerow([*fields, *([self.words[row]] if any(self.words) else [])])
         return text.getvalue()
 
@@ -125,7 +134,7 @@ def tables_of(data: xr.Dataset) -> list[Table]:
     """Every table that the arrays of a measurement allow."""
     return [
         table
-        for make in (_valence_table, _spectra_table, _weights_table, _particle_table)
+        for make in (_group_table, _valence_table, _spectra_table, _weights_table, _particle_table)
         if (table := make(data)) is not None
     ]
 
@@ -147,8 +156,22 @@ def _spectra_table(data: xr.Dataset) -> Table | None:
         return None
     columns = [_column(data, name, _SPECTRUM_COLUMNS[name][0]) for name in there]
     notes = [note for column in columns for note in _missing_notes(data, column)]
+    notes += _sigma_notes(data)
     names = tuple(names_along(data[there[0]], "spectrum"))
     return Table("spectra", "Spectra", "spectrum", names, tuple(columns), notes=tuple(notes))
+
+
+def _sigma_notes(data: xr.Dataset) -> list[str]:
+    """What the uncertainty of an edge does not hold."""
+    notes = []
+    shift = data.get("energy_shift_std")
+    if shift is not None and np.isfinite(shift.values).any():
+        notes.append("σ of an edge is that of the fit alone; that of the energy added comes on top")
+    scatter = groups_of(data).scatter if "group_edge" in data and data["group_edge"].dims == ("group",) else math.nan
+    if math.isfinite(scatter):
+        size = f"{plain_number(float(f'{scatter:.2g}'))} eV"
+        notes.append(f"σ is that of the fit alone: spectra of one group scatter by {size}")
+    return notes
 
 
 def _column(data: xr.Dataset, name: str, title: str) -> Column:
@@ -177,6 +200,25 @@ def _missing_notes(data: xr.Dataset, column: Column) -> list[str]:
 def _is_lack(remark: str) -> bool:
     """Whether a remark says that something is not there (``no edge``, ``no convergence``, ``not calibrated``)."""
     return any(f" {word} " in f" {remark.lower()} " for word in ("no", "not", "without"))
+
+
+def _group_table(data: xr.Dataset) -> Table | None:
+    if "group_edge" not in data or data["group_edge"].dims != ("group",):
+        return None
+    groups = groups_of(data)
+    edge = groups.edge.replace("_", " ").replace("half height", "half-height") or "edge"
+    columns = [
+        replace(_column(data, name, title), sigma_digits=2)
+        for name, title in (("group_edge", f"mean {edge}"), ("group_edge_rise", "rise against the reference"))
+        if name in data
+    ]
+    if any(groups.count):
+        count = tuple(float(each) for each in groups.count)
+        columns.insert(0, Column("count", "spectra", "1", count, is_count=True))
+    words = tuple("reference" if groups.is_reference(row) else "" for row in range(len(groups.names)))
+    notes = [f"The reference of a group is the group with {groups.against_words}"] if any(words) else []
+    notes += [groups.sigma_words.rstrip(".")] if groups.sigma_words else []
+    return Table("groups", "Groups of spectra", "group", tuple(groups.names), tuple(columns), words, tuple(notes))
 
 
 def _valence_table(data: xr.Dataset) -> Table | None:
@@ -244,9 +286,23 @@ def _particle_table(data: xr.Dataset) -> Table | None:
         for column in columns
         if not all(math.isfinite(value) for value in column.values)
     ]
+    notes += _jump_source(data)
     return Table(
         "particles", "Particles", "number", tuple(map(str, numbers)), columns, words, tuple(notes), "particle_at_border"
     )
+
+
+_JUMP_SOURCES = {
+    "counting": "the counts alone",
+    "scatter": "the scatter of equal areas of the empty field, and the counts",
+}
+
+
+def _jump_source(data: xr.Dataset) -> list[str]:
+    """Where the uncertainty of the mean jump comes from."""
+    std = data.get("particle_jump_std")
+    source = "" if std is None else str(std.attrs.get("std_source", ""))
+    return [f"σ of the mean jump is from {_JUMP_SOURCES.get(source, source)}"] if source else []
 
 
 def arrays_in(tables: Sequence[Table]) -> frozenset[str]:

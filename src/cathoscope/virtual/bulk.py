@@ -102,7 +102,7 @@ def oxide_spectrum(*, element: str = "Ni", edge_shift: float = 0.0, step: float 
 
 
 def foil_spectrum(*, element: str = "Ni", step: float = 1.2) -> BulkSpectrum:
-    """Bulk spectrum as of a metal foil: three maxima of the derivative, the first of them near the tabulated energy."""
+    """Bulk spectrum like that of a metal foil: its steepest rise is the first, within 1 eV of the tabulated energy."""
     edge = FOIL_ENERGY[element]
     lines = (Line(0.34, edge + 2.6, 2.2), Line(0.22, edge + 8.4, 2.2), Line(0.16, edge + 15.0, 2.6))
     return BulkSpectrum(step, 0.5 * step, edge + 1.0, 1.9, lines, FineStructure(distance=2.3))

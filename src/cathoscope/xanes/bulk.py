@@ -49,6 +49,10 @@ _NO_LEVEL = "the rising edge does not reach {level:g} of the edge step"
 # One spectrum has time to converge where a volume of voxels has not.
 _FIT_OPTIONS = WhiteLineOptions(maximum_iterations=2000)
 _EDGE_WIDTH = _FIT_OPTIONS.edge_width
+_NO_WHITE_LINE = {
+    WhiteLineFlag.NO_EDGE: "one line on the edge does not describe the spectrum",
+    WhiteLineFlag.NO_MAXIMUM: "the spectrum has no maximum there",
+}
 
 
 def derivative_edge(*, normalised: NormalisedSpectrum) -> EdgeEnergy:
@@ -135,7 +139,7 @@ def white_line(
     fit = fit_white_line(spectra=values[np.newaxis], energy=axis, noise_std=noise, options=_FIT_OPTIONS)
     flag = WhiteLineFlag(int(fit.flag[0]))
     if flag not in (WhiteLineFlag.GOOD, WhiteLineFlag.AT_LIMIT) or not np.isfinite(fit.white_line_energy[0]):
-        return EdgeEnergy(np.nan, np.nan, (f"white line: {flag.name.lower().replace('_', ' ')}",))
+        return EdgeEnergy(np.nan, np.nan, (f"white line: {_NO_WHITE_LINE.get(flag, 'the fit does not converge')}",))
     residual = SmoothedSpectrum(axis, values - white_line_curve(fit.parameters, axis, _EDGE_WIDTH)[0], noise, width)
     return _maximum_with_residual(fit.parameters[0], residual, float(fit.white_line_energy[0]))
 

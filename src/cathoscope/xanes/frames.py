@@ -243,7 +243,7 @@ def jump_from_images(
 
 
 def empty_field(*, jump: ArrayLike, mask: ArrayLike, degree: int = 2) -> Floats:
-    """Jump that the empty field would show everywhere: a polynomial surface through what ``mask`` leaves, [row, column].
+    """Jump that an empty field would show, [row, column]: a polynomial surface through what ``mask`` leaves.
 
     The beam that fell on the sample was not quite that of the reference. Huber's weights (2 standard deviations) keep
     out what of the particles the mask misses.
@@ -304,7 +304,7 @@ class Particles:
         Centre, px, [particle].
     jump, jump_std
         Mean jump of optical depth and its standard uncertainty, from counting and from how much the mean over such
-        an area varies in the empty field, [particle].
+        an area varies in the empty field beyond its noise, [particle].
     at_border
         Whether the particle touches the border of the image, so that its size is a lower limit, [particle].
     """
@@ -353,7 +353,7 @@ def particles_from_mask(
     known = np.where(np.isfinite(values), values, 0.0)
     empty = np.where((labels == 0) & ~inside, values, np.nan)
     counting = np.sqrt(np.asarray(ndimage.sum(variance, labels, numbers), dtype=np.float64).reshape(-1)) / table["area"]
-    field = np.array([_scatter_of_means(empty, size) for size in np.sqrt(table["area"])])
+    field = np.array([_scatter_of_means(empty, variance, size) for size in np.sqrt(table["area"])])
     outside = np.pad(~np.isfinite(values), 1, constant_values=True)
     beside = ndimage.binary_dilation(outside, np.ones((3, 3), dtype=bool))[1:-1, 1:-1]
     return Particles(
@@ -382,20 +382,25 @@ def _labelled(
     return renumbered[regions], {name: np.asarray(column, dtype=np.float64)[order] for name, column in table.items()}
 
 
-def _scatter_of_means(field: Floats, size: float) -> float:
-    """Robust standard deviation of the means over squares of ``size`` px of a field with NaN where it is covered.
+def _scatter_of_means(field: Floats, variance: Floats, size: float) -> float:
+    """Standard deviation of the means over squares of ``size`` px of a field, beyond what their noise makes.
 
-    Where fewer than 9 such squares are free, of the largest squares of which there are; 0 if there are none at all.
+    The field is NaN where it is covered; ``variance`` is that of its noise. Robust against single squares. Where fewer
+    than 9 squares are free, of the largest squares of which there are; 0 if there are none at all.
     """
     edge = max(round(size), 1)
     while edge >= 1:
         rows, columns = (n // edge for n in field.shape)
-        squares = field[: rows * edge, : columns * edge].reshape(rows, edge, columns, edge)
+        squares, noise = (
+            one[: rows * edge, : columns * edge].reshape(rows, edge, columns, edge) for one in (field, variance)
+        )
         free = np.isfinite(squares)
-        share = free.mean(axis=(1, 3))
-        if np.count_nonzero(share > _FREE_SHARE) >= _FEWEST_SQUARES:
-            means = np.where(free, squares, 0.0).mean(axis=(1, 3)) / np.where(share > 0, share, 1.0)
-            means = means[share > _FREE_SHARE]
-            return float(1.4826 * np.median(np.abs(means - np.median(means))))
+        count = free.sum(axis=(1, 3))
+        enough = count > _FREE_SHARE * edge**2
+        if np.count_nonzero(enough) >= _FEWEST_SQUARES:
+            means = np.where(free, squares, 0.0).sum(axis=(1, 3))[enough] / count[enough]
+            of_noise = np.where(free, noise, 0.0).sum(axis=(1, 3))[enough] / count[enough] ** 2
+            spread = 1.4826 * float(np.median(np.abs(means - np.median(means))))
+            return float(np.sqrt(max(spread**2 - float(of_noise.mean()), 0.0)))
         edge //= 2
     return 0.0

@@ -350,6 +350,10 @@ def _quantile(level: float, degrees_of_freedom: float) -> float:
     return float(stdtrit(degrees_of_freedom, upper) if np.isfinite(degrees_of_freedom) else ndtri(upper))
 
 
+def _share(probability: float) -> str:
+    return f"{probability:.1g} of cases" if probability > 1e-6 else "less than one in a million cases"
+
+
 def _remarks(edge: Array, valence: Array, std: Array | None, line: _Line, left_out: LeftOut) -> tuple[str, ...]:
     texts = list(_remarks_on_order(edge, valence))
     if std is None:
@@ -359,7 +363,7 @@ def _remarks(edge: Array, valence: Array, std: Array | None, line: _Line, left_o
     elif line.scatter > 0:
         texts.append(
             f"The standards scatter by {line.scatter:.2f} eV about the line, more than their stated uncertainty "
-            f"(chance gives this in {line.probability:.1g} of cases); the scatter is part of every valence."
+            f"(chance gives this in {_share(line.probability)}); the scatter is part of every valence."
         )
     slope_std = float(np.sqrt(line.covariance[1, 1]))
     if abs(line.coefficients[1]) <= _quantile(0.95, line.degrees_of_freedom) * slope_std:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cathoscope.flow.steps import bulk, bulk_state, geometry, imaging, mixture, projections, spectra, volumes
+from cathoscope.flow.steps import bulk, bulk_state, geometry, imaging, mixture, projections, regions, spectra, volumes
 from cathoscope.flow.steps.opening import open_measurement
 from cathoscope.flow.steps.starts import open_start
 from cathoscope.flow.steps.technique import Technique
@@ -30,6 +30,14 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             targets=("attenuation", *spectra.TARGETS),
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,
+        ),
+        "xanes-regions": Technique(
+            "Bulk XAS of regions of a volume",
+            (*_TOMOGRAPHY, *spectra.MASK_STEPS, *regions.STEPS, *bulk.EDGE_STEPS, *bulk_state.STEPS),
+            targets=bulk.TARGETS,
+            fixable=geometry.FIXABLE,
+            if_possible=_NOISE,
+            asked_for=bulk_state.asked_for,
         ),
         "spectromicroscopy": Technique(
             "Spectromicroscopy", mixture.STEPS, targets=mixture.TARGETS, if_possible=mixture.IF_POSSIBLE

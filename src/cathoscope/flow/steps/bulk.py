@@ -177,8 +177,7 @@ def _some(holders: Sequence[str], total: int) -> str:
 _CALIBRATION = ("scan_energy", "absorption", "energy_shift", "energy_shift_std")
 NUMBERS = tuple(f"{name}{end}" for name in ("edge_step", *EDGES, "white_line_energy") for end in ("", "_std"))
 
-STEPS = (
-    Step("calibration", calibration, needs=(RAW,), optional=(REFERENCES,), makes=_CALIBRATION, choices=("xas",)),
+EDGE_STEPS = (
     Step(
         "edges",
         edges,
@@ -186,5 +185,9 @@ STEPS = (
         makes=("normalised_absorption", *NUMBERS),
         choices=("xas",),
     ),
+)
+STEPS = (
+    Step("calibration", calibration, needs=(RAW,), optional=(REFERENCES,), makes=_CALIBRATION, choices=("xas",)),
+    *EDGE_STEPS,
 )
 TARGETS = ("integral_edge",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def arrange_frames(raw: RawMeasurement, frames: Sequence[xr.Dataset]) -> None:
     """
     if not frames:
         return
-    shape = frames[0]["counts"].shape[1:]
+    shapes = Counter(frame["counts"].shape[1:] for frame in frames if "counts" in frame.variables)
+    shape = max(shapes, key=shapes.__getitem__, default=())
     usable: dict[float, dict[str, list[xr.Dataset]]] = {}
     for frame in frames:
         problem = _problem(frame, shape)
@@ -61,7 +63,7 @@ def _problem(frame: xr.Dataset, shape: tuple[int, ...]) -> str | None:
     if "energy" not in frame.variables:
         return "it does not say its photon energy"
     if frame["counts"].shape[1:] != shape:
-        return f"its image is {frame['counts'].shape[1:]}, that of the first frame {shape}"
+        return f"its image is {frame['counts'].shape[1:]}, that of the other frames {shape}"
     return None
 
 

@@ -63,8 +63,9 @@ def _depth_of_scan(scan: xr.Dataset) -> tuple[Floats, Floats, tuple[float, float
     """Optical depth, its noise, and the variance per count of sample and reference frames."""
     sample, reference = (np.asarray(scan[name].values, np.float64) for name in ("counts", "flat_counts"))
     gains = [variance_per_count(frames=frames) if len(frames) > 1 else np.nan for frames in (sample, reference)]
-    known = [gain for gain in gains if np.isfinite(gain)] or [1.0]
-    stated = [gain if np.isfinite(gain) else known[0] for gain in gains]
+    # One frame, or frames that are copies of each other, say nothing of noise: then single photons are assumed.
+    known = [gain for gain in gains if gain > 0] or [1.0]
+    stated = [gain if gain > 0 else known[0] for gain in gains]
     exposure, flat_exposure = (float(scan.attrs.get(name) or np.nan) for name in ("exposure_s", "flat_exposure_s"))
     ratio = exposure / flat_exposure if np.isfinite(exposure / flat_exposure) else 1.0
     depth, std = optical_depth_from_frames(

@@ -59,7 +59,7 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
 
 
 # Techniques of which every file is opened by itself; the files of the others make one measurement together.
-_FILE_BY_FILE = ("xanes-tomography", "xanes-imaging", "xas")
+_FILE_BY_FILE = ("xanes-tomography", "xanes-regions", "xanes-imaging", "xas")
 
 
 def _join_spectra(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset]]) -> None:
@@ -77,7 +77,7 @@ def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset
         scan = _projections_of_pages(scan, section)
     if section.rows is not None and "row" in scan.dims:
         scan = _crop(scan, section.rows)
-    if section.technique in ("tomography", "xanes-tomography"):
+    if section.technique in ("tomography", "xanes-tomography", "xanes-regions"):
         _require_projections(scan)
     if "flat_counts" in scan.variables:
         scan, dropped = drop_dead_frames(scan)

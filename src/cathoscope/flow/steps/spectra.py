@@ -246,7 +246,7 @@ def statistics(context: Context) -> xr.Dataset:
 # The resolution of a reconstruction is about two voxels, so eight voxels carry one independent value.
 INDEPENDENT_FRACTION = 1 / 8
 
-STEPS = (
+MASK_STEPS = (
     Step(
         "edge jump",
         edge_jump,
@@ -262,6 +262,9 @@ STEPS = (
         makes=("particle_mask",),
         choices=("edge",),
     ),
+)
+STEPS = (
+    *MASK_STEPS,
     Step(
         "white line",
         white_line,

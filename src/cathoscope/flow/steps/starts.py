@@ -43,6 +43,7 @@ def open_start(recipe: Recipe, name: str) -> xr.Dataset:
                 arrays |= _from_study(recipe.data_folder / place, key)
             else:
                 arrays |= _from_volume(section, find_files(recipe, place, path), key)
+            _require_energies(section, arrays[key])
         except StudyError as error:
             raise recipe.mistake(
                 path,
@@ -58,6 +59,19 @@ def open_start(recipe: Recipe, name: str) -> xr.Dataset:
                 path, error.problem, expected=error.expected, found=error.found, cure=error.cure
             ) from None
     return xr.Dataset(arrays)
+
+
+def _require_energies(section: MeasurementSection, array: xr.DataArray) -> None:
+    """Refuse volumes without energies for a technique that follows the energy."""
+    if section.technique.startswith("xanes") and set(_VOLUME) <= set(array.dims) and "energy" not in array.indexes:
+        if "energy" not in spec_of(str(array.name)).dims:
+            return
+        raise StudyError(
+            "the photon energies of the volumes are not known",
+            expected="volumes at several energies, with these energies",
+            found=f"{array.name} {tuple(array.sizes.values())} over {', '.join(map(str, array.dims))}",
+            cure="store the energies (eV) beside the volumes, as  energy  in the HDF5 file",
+        )
 
 
 def _is_in_a_study(place: Path) -> bool:
@@ -121,5 +135,6 @@ def _from_volume(section: MeasurementSection, paths: list[Path], key: str) -> di
     array = label(key, lazy(ConvertedArray(voxels, np.float32)), tuple(map(str, voxels.dims)), coords=coords)
     digests = "-".join(sampled_digest_of_file(path) for path in paths)
     array.attrs["address"] = hashlib.sha256(f"{key} {size} {digests}".encode()).hexdigest()[:20]
+    array.attrs["files"] = [str(path) for path in paths]
     array.attrs["remarks"] = [f"started from {paths[0].name}", *opened.attrs.get("remarks", ())]
     return {key: array}

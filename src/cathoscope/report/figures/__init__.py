@@ -10,6 +10,7 @@ from cathoscope.report.figures import (
     bulk,
     combination,
     geometry,
+    groups,
     imaging,
     spectra,
     spectromicroscopy,
@@ -30,6 +31,7 @@ PANELS: tuple[MakePanel, ...] = (
     xanes.white_line_mean_panel,
     bulk.spectra_panel,
     bulk.edges_panel,
+    groups.groups_panel,
     valence.valence_panel,
     combination.combination_fit_panel,
     combination.combination_weights_panel,
@@ -57,6 +59,7 @@ _OF_SPECTRA = frozenset(
     {
         bulk.spectra_panel,
         bulk.edges_panel,
+        groups.groups_panel,
         valence.valence_panel,
         combination.combination_fit_panel,
         combination.combination_weights_panel,

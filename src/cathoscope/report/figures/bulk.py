@@ -40,8 +40,12 @@ _MOST_NAMES = len(COLOURS)
 # Labels that order spectra, with their unit.
 _ORDERINGS = {"voltage": "V", "temperature": "degC", "cycle": "1"}
 _BEFORE, _AFTER = 25.0, 60.0  # eV about the edge, the region of the near-edge structure
+_WHOLE_BEFORE, _WHOLE_AFTER = 200.0, 400.0  # eV about the edge; far beyond, the normalisation means nothing
 _MOST_ROWS = 60  # more spectra than this are rows without a name
-_NO_ORDER = "0.6"
+_NO_ORDER = "black"  # no colour of the scale
+_MOST_VALUES = 6  # of a colour scale with a tick each
+_SAME = 0.02  # of an edge step: curves nearer than this hide one another
+_WIDEST, _THINNEST = 2.4, 0.7  # points
 _MOST_DIGITS = 18  # of all ticks of one narrow axis
 
 
@@ -54,14 +58,15 @@ class SpectrumColours:
     scale: ScalarMappable | None
     label: str
     missing: int
+    ticks: tuple[float, ...] = ()
 
     @property
     def words(self) -> str:
         """What the colours say, if they are a scale."""
         if self.scale is None:
             return ""
-        grey = f", grey where it is not known ({self.missing})" if self.missing else ""
-        return f" The colour is the {self.label.partition(' (')[0]}{grey}."
+        black = f", black where it is not known ({self.missing})" if self.missing else ""
+        return f" The colour is the {self.label.partition(' (')[0]}{black}."
 
 
 def spectrum_colours(array: xr.DataArray) -> SpectrumColours:
@@ -76,7 +81,9 @@ def spectrum_colours(array: xr.DataArray) -> SpectrumColours:
     colours: list[Any] = [
         tuple(row) if np.isfinite(value) else _NO_ORDER for row, value in zip(drawn, values, strict=True)
     ]
-    return SpectrumColours(names, colours, scale, label, len(names) - known.size)
+    distinct = np.unique(known)
+    ticks = tuple(distinct.tolist()) if distinct.size <= _MOST_VALUES else ()
+    return SpectrumColours(names, colours, scale, label, len(names) - known.size, ticks)
 
 
 def _ordering(array: xr.DataArray, n: int) -> tuple[NDArray[np.float64], str]:
@@ -98,36 +105,80 @@ def spectra_panel(data: xr.Dataset) -> Panel | None:
     if not (np.isfinite(energy) & np.isfinite(curves)).any():
         return None
     look = spectrum_colours(data["normalised_absorption"])
-    near = _near_edge(data, energy)
+    near, whole = _near_edge(data, energy)
     figure = new_figure(width=DOUBLE_COLUMN, height=66 + (0 if look.scale else 4.5 * len(look.names) / 2))
     grid = figure.subplots(1, 1, squeeze=False) if near is None else figure.subplots(1, 2, width_ratios=(2, 3))
     views: list[Axes] = list(np.ravel(grid))
+    widths = _line_widths(energy, curves, near or whole)
     for axes in views:
-        for one, curve, colour, name in zip(energy, curves, look.colours, look.names, strict=True):
-            axes.plot(one, curve, color=colour, label=name, linewidth=0.9)
-        axes.set_xlabel("energy (eV)")
-        axes.locator_params(axis="x", nbins=5)
-    views[0].set_ylabel("normalised absorption")
+        _draw_curves(axes, energy, curves, look, widths)
+        axes.locator_params(axis="x", nbins=5 if len(views) > 1 else 10)
+    scaled = _scaling(data)
+    views[0].set_ylabel("absorption over its maximum" if scaled else "normalised absorption")
+    if whole is not None:
+        _zoom(views[0], whole, energy, curves)
     marked = _mark_edges(views[-1], data, look)
     if near is not None:
         _zoom(views[-1], near, energy, curves)
     _tell_apart(figure, views, look, marked)
     caption = (
-        f"Normalised absorption of {count_text(len(look.names), 'spectrum')} against photon energy{_calibration(data)}"
-        f"{'; right, the edge' if near is not None else ''}. {_mark_words(marked)}{look.words}{_scaling(data)}"
+        f"{'Absorption over its maximum' if scaled else 'Normalised absorption'} of "
+        f"{count_text(len(look.names), 'spectrum')} against photon energy{_calibration(data)}"
+        f"{'; right, the edge' if near is not None else ''}.{_cut_words(whole, energy)} {_mark_words(marked)}"
+        f"{look.words}{_same_words(widths)}{scaled}"
     )
     return Panel("bulk-spectra", "Bulk spectra", caption, figure)
 
 
-def _near_edge(data: xr.Dataset, energy: NDArray[Any]) -> tuple[float, float] | None:
-    """Energies about the edge, if the spectra go far beyond them."""
+def _draw_curves(
+    axes: Axes, energy: NDArray[Any], curves: NDArray[Any], look: SpectrumColours, widths: list[float]
+) -> None:
+    for one, curve, colour, name, width in zip(energy, curves, look.colours, look.names, widths, strict=True):
+        axes.plot(one, curve, color=colour, label=short_name(name), linewidth=width)
+    axes.set_xlabel("energy (eV)")
+
+
+def _near_edge(data: xr.Dataset, energy: NDArray[Any]) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Energies about the edge, and those of the normalisation, each if the spectra go far beyond them."""
     edges = [data[name].values for name in EDGES if draws(data, name, "spectrum")]
     known = np.concatenate([values[np.isfinite(values)] for values in edges]) if edges else np.zeros(0)
     if not known.size:
-        return None
+        return None, None
+    first, last = float(np.nanmin(energy)), float(np.nanmax(energy))
     low, high = float(known.min()) - _BEFORE, float(known.max()) + _AFTER
-    whole = float(np.nanmax(energy) - np.nanmin(energy))
-    return (low, high) if whole > 1.6 * (high - low) else None
+    near = (low, high) if last - first > 1.6 * (high - low) else None
+    low, high = max(first, float(known.min()) - _WHOLE_BEFORE), min(last, float(known.max()) + _WHOLE_AFTER)
+    return near, (low, high) if last - first > 1.2 * (high - low) else None
+
+
+def _line_widths(energy: NDArray[Any], curves: NDArray[Any], view: tuple[float, float] | None) -> list[float]:
+    """The same width for all, or falling widths where a few curves would hide one another."""
+    n = len(curves)
+    if not 1 < n <= _MOST_NAMES:
+        return [0.9] * n
+    low, high = view or (float(np.nanmin(energy)), float(np.nanmax(energy)))
+    grid, on_grid = np.linspace(low, high, 200), []
+    for one, curve in zip(energy, curves, strict=True):
+        known = np.isfinite(one) & np.isfinite(curve)
+        inside = known.any()
+        on_grid.append(np.interp(grid, one[known], curve[known], np.nan, np.nan) if inside else np.full(200, np.nan))
+    apart = np.abs(np.array(on_grid)[:, None] - np.array(on_grid)[None])[np.triu_indices(n, 1)]
+    hidden = [bool(each[np.isfinite(each)].max() < _SAME) for each in apart if np.isfinite(each).any()]
+    return np.linspace(_WIDEST, _THINNEST, n).tolist() if any(hidden) else [0.9] * n
+
+
+def _same_words(widths: list[float]) -> str:
+    if len(set(widths)) < 2:
+        return ""
+    return " Curves that lie on one another are drawn from wide to thin."
+
+
+def _cut_words(whole: tuple[float, float] | None, energy: NDArray[Any]) -> str:
+    """Which energies are not shown."""
+    if whole is None:
+        return ""
+    first, last = float(np.nanmin(energy)), float(np.nanmax(energy))
+    return f" Shown are {whole[0]:.0f} to {whole[1]:.0f} eV of the {first:.0f} to {last:.0f} eV recorded."
 
 
 def _zoom(axes: Axes, near: tuple[float, float], energy: NDArray[Any], curves: NDArray[Any]) -> None:
@@ -174,7 +225,7 @@ def _tell_apart(figure: Figure, views: list[Axes], look: SpectrumColours, marked
         for name in marked
     ]
     if look.scale is not None:
-        add_colour_bar(look.scale, views, look.label)
+        add_colour_bar(look.scale, views, look.label, **({"ticks": look.ticks} if look.ticks else {}))
     elif len(look.names) > 1:
         handles = [*views[0].get_lines()[: len(look.names)], *handles]
     if handles:
@@ -232,7 +283,8 @@ def edges_panel(data: xr.Dataset) -> Panel | None:
     dashes = " An en dash stands where a spectrum has no value." if _any_missing(data, shown) else ""
     caption = (
         "Energy of the edge by each definition, and of the white line, one row per spectrum and each on a scale of its "
-        f"own; error bars are one σ of the fit{_calibrated_too(data)}. Found: {'; '.join(parts)}."
+        f"own; error bars, hidden where smaller than the symbol, are one σ of the fit{_calibrated_too(data)}. "
+        f"Found: {'; '.join(parts)}."
         f"{dashes}{missing}{look.words}"
     )
     return Panel("bulk-edges", "Edges and white line", caption, figure)
@@ -265,7 +317,8 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 
 
 def short_name(name: str, most: int = 30) -> str:
-    """A name of at most ``most`` characters."""
+    """A name of at most ``most`` characters, with single spaces."""
+    name = " ".join(name.split())
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
@@ -303,4 +356,5 @@ def _edge_words(data: xr.Dataset, name: str) -> str:
         return f"{EDGES[name]} {format_value(float(values[place]), float(std[place]), 'eV')}"
     known = std[finite & np.isfinite(std)]
     sigma = f", median σ {np.median(known):.2g} eV" if known.size else ""
-    return f"{EDGES[name]} {values[finite].min():.2f} to {values[finite].max():.2f} eV{sigma}"
+    low, high = f"{values[finite].min():.2f}", f"{values[finite].max():.2f}"
+    return f"{EDGES[name]} {low if low == high else f'{low} to {high}'} eV{sigma}"

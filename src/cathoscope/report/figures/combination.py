@@ -20,6 +20,7 @@ _MOST_FITS = 3
 _STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 _FIT = "combination_fit"
 _CURVES = "component_curve"
+_QUANTITIES = {"absorption": "absorption as recorded", "normalised_absorption": "normalised absorption"}
 
 
 def combination_fit_panel(data: xr.Dataset) -> Panel | None:
@@ -37,7 +38,8 @@ def combination_fit_panel(data: xr.Dataset) -> Panel | None:
     for (above, below), place in zip(grid.T, chosen, strict=True):
         above.set_title(f"{names[place]}{_r_factor(data, place)}")
         _draw_fit(above, below, data, place, fitted)
-    grid[0, 0].set_ylabel(fitted.replace("_", " "))
+        below.locator_params(axis="x", nbins=10 // len(chosen))
+    grid[0, 0].set_ylabel(_QUANTITIES.get(fitted, fitted.replace("_", " ")))
     grid[1, 0].set_ylabel("residual")
     figure.legend(handles=_legend(data), loc="outside lower center", ncols=4)
     which = "the spectrum" if len(names) == 1 else "every spectrum"
@@ -45,8 +47,9 @@ def combination_fit_panel(data: xr.Dataset) -> Panel | None:
         which = f"every spectrum, the {len(chosen)} of {len(names)} with the largest R-factor"
     caption = (
         f"Linear combination of {_component_words(data)} fitted to {which}: "
-        f"{fitted.replace('_', ' ')} (points), fit (black) and each component times its weight; below, data minus fit. "
-        "R is the sum of squared residuals over the sum of squared data."
+        f"{_QUANTITIES.get(fitted, fitted.replace('_', ' '))} (points), fit (black) and each component times its "
+        "weight; below, data minus fit. "
+        f"R is the sum of squared residuals over the sum of squared data.{_scale_words(fitted)}"
     )
     return Panel("combination-fit", "Linear combination", caption, figure)
 
@@ -73,7 +76,6 @@ def _draw_fit(above: Axes, below: Axes, data: xr.Dataset, place: int, fitted: st
     below.axhline(0, color="0.6", linewidth=0.6)
     below.plot(energy, values - fit, ".", color="0.25", markersize=2)
     below.set_xlabel("energy (eV)")
-    below.locator_params(axis="x", nbins=4)
     compared = energy[np.isfinite(fit) & np.isfinite(energy)]
     if compared.size > 1:
         margin = 0.03 * float(np.ptp(compared))
@@ -98,6 +100,19 @@ def _component_words(data: xr.Dataset) -> str:
     return "reference spectra"
 
 
+def _scale_words(fitted: str) -> str:
+    """What the weights of a spectrum are that was not normalised."""
+    if fitted != "absorption":
+        return ""
+    return " The spectrum was not normalised, so the weights are amounts in its own units, not shares."
+
+
+def _source_words(data: xr.Dataset) -> str:
+    std = data.get("component_fraction_std")
+    source = "" if std is None else str(std.attrs.get("std_source", ""))
+    return {"fit covariance": " of the fit", "": ""}.get(source, f" ({source})")
+
+
 def combination_weights_panel(data: xr.Dataset) -> Panel | None:
     """Weight of every component in every spectrum, with error bars and R-factor."""
     if not draws(data, "component_fraction", "spectrum", "component"):
@@ -120,9 +135,11 @@ def combination_weights_panel(data: xr.Dataset) -> Panel | None:
         handles = axes.get_legend_handles_labels()[0]
         figure.legend(handles, components, loc="outside upper center", ncols=4)
     which = "the spectrum" if len(names) == 1 else "every spectrum"
+    fitted = str(data[_FIT].attrs.get("of", "")) if _FIT in data else ""
     caption = (
         f"Weight of {count_text(len(components), 'component')} in {which}"
-        f", with one σ.{_weight_words(weight.values, std, components)}{_r_words(data)}"
+        f", with one σ{_source_words(data)}.{_scale_words(fitted)}"
+        f"{_weight_words(weight.values, std, components)}{_r_words(data)}"
     )
     return Panel("combination-weights", "Weights of the components", caption, figure)
 

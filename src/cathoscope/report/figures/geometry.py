@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.images import robust_limits, symmetric_limits
@@ -79,7 +80,10 @@ def _single_axis_panel(data: xr.Dataset) -> Panel:
     axes = figure.subplots()
     error = std if np.isfinite(std) else None
     axes.errorbar([value], [1], xerr=error, fmt="o", color=COLOURS[0])
-    axes.plot([check], [0], "s", color=COLOURS[1], markerfacecolor="none")
+    if np.isfinite(check):
+        axes.plot([check], [0], "s", color=COLOURS[1], markerfacecolor="none")
+    else:
+        axes.text(0.5, 0, "no value", transform=axes.get_yaxis_transform(), ha="center", va="center", color="0.4")
     axes.set_yticks([0, 1], ["other method", "used"])
     axes.set_ylim(-0.6, 1.6)
     axes.locator_params(axis="x", nbins=5)
@@ -176,6 +180,8 @@ def detector_panel(data: xr.Dataset) -> Panel | None:
         axes.plot(column, row, "x", color="black", markersize=3, label="bad pixel")
     axes.set_xlabel("detector column (px)")
     axes.set_ylabel("detector row (px)")
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_locator(MaxNLocator(8, integer=True))
     add_colour_bar(shown, axes, "added optical depth")
     corrected = offset.values != 0
     crosses = f" Crosses: {count_text(n_bad, 'bad pixel')}, filled from their neighbours." if n_bad else ""

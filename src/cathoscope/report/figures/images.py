@@ -17,19 +17,20 @@ from cathoscope.report.style import add_scale_bar, axis_label
 _MOST_PIXELS = 1024  # more than any figure of journal width shows at 300 dpi
 
 
-def robust_limits(values: NDArray[Any], tail: float = 0.5) -> tuple[float, float]:
-    """Percentiles ``tail`` and 100 - ``tail`` of the finite values; never empty."""
+def robust_limits(values: NDArray[Any], lower: float = 0.5, upper: float = 99.5) -> tuple[float, float]:
+    """Percentiles ``lower`` and ``upper`` of the finite values; never empty."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return 0.0, 1.0
-    low, high = (float(limit) for limit in np.percentile(finite, [tail, 100 - tail]))
+    low, high = (float(limit) for limit in np.percentile(finite, [lower, upper]))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def symmetric_limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Limits around zero."""
-    reach = max(abs(limit) for limit in robust_limits(values))
-    return -reach, reach
+    """Limits around zero: the percentile 99.5 of the sizes of the finite values; never empty."""
+    finite = np.abs(values[np.isfinite(values)])
+    reach = float(np.percentile(finite, 99.5)) if finite.size else 0.0
+    return (-reach, reach) if reach > 0 else (-1.0, 1.0)
 
 
 def extent_of(image: xr.DataArray) -> tuple[tuple[float, float, float, float], str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -17,7 +19,17 @@ from cathoscope.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, Panel, add_col
 _MOST_NUMBERS = 60
 # Numbers nearer to each other than this share of the image width would cover one another.
 _NEAREST = 0.035
+# Percentiles at which the scale of the jump ends: rims without a trusted jump lie far below, particles above.
+_DARKEST, _BRIGHTEST = 2.0, 99.9
 _STROKE = [withStroke(linewidth=1.6, foreground="black")]
+
+
+# Where the uncertainty of a pixel comes from, in words.
+_SOURCES = {
+    "counting": "the counts",
+    "scatter": "the scatter of the empty field",
+    "half-set": "half of the frames each",
+}
 
 
 def energy_images_panel(data: xr.Dataset) -> Panel | None:
@@ -63,7 +75,7 @@ def jump_panel(data: xr.Dataset) -> Panel | None:
     shape = image.shape[0] / image.shape[1]
     figure = new_figure(width=DOUBLE_COLUMN, height=min(150.0, 135.0 * shape + 12))
     axes = figure.subplots()
-    limits = robust_limits(image.values)
+    limits = robust_limits(image.values, _DARKEST, _BRIGHTEST)
     shown = draw_image(axes, image, colours=sequential_colours("cividis"), limits=limits, light_bar=True)
     add_colour_bar(shown, axes, "jump of the optical depth at the edge")
     outlined = _outline(axes, data, image)
@@ -71,8 +83,10 @@ def jump_panel(data: xr.Dataset) -> Panel | None:
     element = str(image.attrs.get("element", ""))
     caption = (
         f"Jump of the optical depth at the {element + ' ' if element else ''}edge "
-        f"({image.attrs.get('definition', 'above minus below the edge')}), in proportion to the amount of the "
-        f"{element or 'element'} along the beam.{_outline_words(outlined, numbered)}{_noise(data)}"
+        f"({image.attrs.get('definition', 'above minus below the edge')}), in proportion to the amount of "
+        f"{element or 'the element'} along the beam. The colour scale ends at "
+        f"{_short(limits[0])} and {_short(limits[1])}."
+        f"{_field(image)}{_outline_words(outlined, numbered)}{_noise(data)}"
     )
     title = f"Map of {element}" if element else "Map of the absorbing element"
     return Panel("optical-depth-jump", title, caption, figure)
@@ -129,6 +143,18 @@ def _outline_words(outlined: str, numbered: tuple[int, int]) -> str:
 def _noise(data: xr.Dataset) -> str:
     if not draws(data, "optical_depth_jump_std", "y", "x"):
         return ""
-    finite = data["optical_depth_jump_std"].values
-    finite = finite[np.isfinite(finite)]
-    return f" Median σ of one pixel {np.median(finite):.2g}." if finite.size else ""
+    std = data["optical_depth_jump_std"]
+    finite = std.values[np.isfinite(std.values)]
+    source = str(std.attrs.get("std_source", ""))
+    origin = f", from {_SOURCES.get(source, source)}" if source else ""
+    return f" Median σ of one pixel {np.median(finite):.2g}{origin}." if finite.size else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
+
+
+def _field(image: xr.DataArray) -> str:
+    """What was taken from the jump, as the analysis remarked."""
+    said = [re.sub(r"(?<![\w.])-(?=\d)", "−", str(remark).rstrip(".")) for remark in image.attrs.get("remarks", ())]
+    return f" Note: {'; '.join(said)}." if said else ""

@@ -248,7 +248,7 @@ def white_line_sigma_panel(data: xr.Dataset) -> Panel | None:
     values = np.concatenate([image.values.ravel() for image in images])
     if not np.isfinite(values).any():
         return None
-    limits = robust_limits(values, tail=1.0)
+    limits = robust_limits(values, 1.0, 99.0)
     figure = map_row(images, names, sequential_colours(), limits, "σ of white-line energy (eV)")
     source = str(data["white_line_energy_std"].attrs.get("std_source", ""))
     caption = (
