@@ -149,5 +149,3 @@ def test_what_a_file_cannot_give_is_said(descriptions: dict[str, Description]) -
     tooth = descriptions["imaging/tooth-dxchange/tooth.h5"]
     assert any("no pixel size" in text for text in tooth.lacks)
     assert any("does not tell the energy" in text for text in tooth.lacks)
-    columns = descriptions["xas/xas-larch/APS20BM_2001.dat"]
-    assert any("xas.element" in text for text in columns.lacks)
