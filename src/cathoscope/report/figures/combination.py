@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cathoscope.report.figures.bulk import name_rows, rows_height
 from cathoscope.report.figures.reading import draws
 from cathoscope.report.names import names_along
-from cathoscope.report.numbers import count_text, format_value
+from cathoscope.report.numbers import count_text, format_value, plain_number
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, MARKERS, Panel, new_figure
 
 _MOST_FITS = 3
@@ -63,7 +63,10 @@ def _least_well_fitted(data: xr.Dataset) -> list[int]:
 
 
 def _r_factor(data: xr.Dataset, place: int) -> str:
-    return f", R = {float(data['r_factor'][place]):.2g}" if draws(data, "r_factor", "spectrum") else ""
+    if not draws(data, "r_factor", "spectrum"):
+        return ""
+    rounded = float(f"{float(data['r_factor'][place]):.3g}")
+    return f", R = {plain_number(rounded)}"
 
 
 def _draw_fit(above: Axes, below: Axes, data: xr.Dataset, place: int, fitted: str) -> None:
