@@ -200,7 +200,10 @@ def wait_for_another_slab(process: subprocess.Popen[str], study: Path) -> None:
     """Returns when the process has finished a slab itself, or has ended."""
 
     def finished() -> int:
-        return len(list(study.glob("log/work/*/done/*"))) + len(list(study.glob("result/*/attenuation")))
+        try:
+            return len(list(study.glob("log/work/*/done/*"))) + len(list(study.glob("result/*/attenuation")))
+        except FileNotFoundError:  # a finished step's folder went while it was looked into
+            return 0
 
     before, deadline = finished(), time.monotonic() + 120.0
     while finished() <= before and process.poll() is None:
