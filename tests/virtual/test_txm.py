@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.virtual.projector import projected_centres, transmission
+from cathoscope.virtual.chords import projected_centres, transmission
 from cathoscope.virtual.specimen import Grid, Sphere, SpheresSpecimen
 from cathoscope.virtual.spectra import nickel_spectrum
 from cathoscope.virtual.txm import (

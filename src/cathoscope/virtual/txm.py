@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.virtual.projector import projected_centres, transmission
+from cathoscope.virtual.chords import projected_centres, transmission
 from cathoscope.virtual.specimen import Grid, SpheresSpecimen
 
 FULL_COUNT = 65535

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cathoscope.virtual import projector
-from cathoscope.virtual.projector import projected_centres, transmission
+from cathoscope.virtual.chords import projected_centres, transmission
 from cathoscope.virtual.specimen import Grid, Sphere, SpheresSpecimen
 from cathoscope.virtual.spectra import nickel_spectrum
 
