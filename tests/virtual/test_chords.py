@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cathoscope.virtual import projector
+from cathoscope.virtual import chords
 from cathoscope.virtual.chords import projected_centres, transmission
 from cathoscope.virtual.specimen import Grid, Sphere, SpheresSpecimen
 from cathoscope.virtual.spectra import nickel_spectrum
@@ -31,14 +31,14 @@ def project(specimen: SpheresSpecimen, attenuation: list[float], sub_pixels: int
 
 def test_compiled_and_interpreted_loops_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = project(PAIR, [0.1, 0.2], 2)
-    monkeypatch.setattr(projector, "_add_optical_depth", projector._add_optical_depth.py_func)
+    monkeypatch.setattr(projector, "_add_optical_depth", chords._add_optical_depth.py_func)
     interpreted = transmission(
         PAIR,
         GRID,
         attenuation=np.array([0.1, 0.2]),
         centres=centres_of(PAIR),
         sub_pixels=2,
-        kernel=projector._transmit.py_func,
+        kernel=chords._transmit.py_func,
     )
     np.testing.assert_allclose(interpreted, compiled, rtol=1e-13)
 
