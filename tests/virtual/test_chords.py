@@ -31,7 +31,7 @@ def project(specimen: SpheresSpecimen, attenuation: list[float], sub_pixels: int
 
 def test_compiled_and_interpreted_loops_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = project(PAIR, [0.1, 0.2], 2)
-    monkeypatch.setattr(projector, "_add_optical_depth", chords._add_optical_depth.py_func)
+    monkeypatch.setattr(chords, "_add_optical_depth", chords._add_optical_depth.py_func)
     interpreted = transmission(
         PAIR,
         GRID,
