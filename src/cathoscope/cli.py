@@ -41,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+_CORES = os.cpu_count() or 1
 _out = Console()
 _err = Console(stderr=True)
 
@@ -51,6 +52,8 @@ StudyArgument = Annotated[Path, typer.Argument(help="The study, a folder that en
 DataOption = Annotated[
     Path | None, typer.Option(help="Folder that holds the measured files; overrides what the recipe says.")
 ]
+ThreadsOption = Annotated[int, typer.Option(help="Threads; the result does not depend on it.", min=1)]
+MemoryOption = Annotated[str, typer.Option(help="Memory for the slabs in flight, such as 4GB.")]
 StudyOption = Annotated[Path | None, typer.Option(help="Where the study is kept [default: RECIPE with .zarr]")]
 
 
@@ -107,17 +110,33 @@ def new(
 @app.command()
 @_friendly
 def simulate(
-    preset: Annotated[str, typer.Argument(help="Which virtual experiment: spheres")],
+    preset: Annotated[
+        str, typer.Argument(help="hou, rod, gravel, cadiou, L-NMC, H-NMC, spheres or spheres-asymmetric")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
-    size: Annotated[str, typer.Option(help="tiny, small, medium or large")] = "small",
+    size: Annotated[str, typer.Option(help="small, medium or large")] = "small",
     seed: Annotated[int, typer.Option(help="One seed makes one study, always the same.", min=0)] = 1,
+    particles: Annotated[int, typer.Option(help="Particles of each sample.", min=1)] = 1,
+    threads: ThreadsOption = _CORES,
+    memory: MemoryOption = "2GB",
 ) -> None:
-    """Make a virtual experiment: raw files as the beamline writes them, the truth, and a recipe."""
+    """Make a virtual experiment: raw files as the beamline writes them, the truth, and a recipe.
+
+    hou: rod- and gravel-grained particles heated from 25 to 250 C, XANES tomography; rod and gravel are its parts.
+    cadiou: low- and high-gradient particles, nano-CT; L-NMC and H-NMC are its parts. spheres: the simplest truth.
+    """
     from cathoscope.virtual.study import simulate_study
 
+    resources = Resources(threads=threads, memory=parse(memory, "memory"))
     with TerminalProgress(_err) as progress:
         recipe = simulate_study(
-            preset, size=size, seed=seed, folder=output, progress=progress, threads=os.cpu_count() or 1
+            preset,
+            size=size,
+            seed=seed,
+            folder=output,
+            particles=particles,
+            resources=resources,
+            progress=progress,
         )
     _out.print(f"wrote {recipe.parent}; analyse it with:  cathoscope run {recipe}", highlight=False, soft_wrap=True)
 
@@ -153,10 +172,8 @@ def run_command(
     recipe: RecipeArgument,
     study: StudyOption = None,
     data: DataOption = None,
-    threads: Annotated[int, typer.Option(help="Threads; the result does not depend on it.", min=1)] = (
-        os.cpu_count() or 1
-    ),
-    memory: Annotated[str, typer.Option(help="Memory for the slabs in flight, such as 4GB.")] = "2GB",
+    threads: ThreadsOption = _CORES,
+    memory: MemoryOption = "2GB",
     report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
 ) -> None:
     """Run a recipe from raw files to a report.

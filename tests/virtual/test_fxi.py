@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import StudyError
-from cathoscope.virtual.fxi import ScanHeader, ScanImages, write_scan
+from cathoscope.io.registry import open_raw
+from cathoscope.virtual.fxi import FxiLayout, ScanHeader, ScanImages, draw_headers, write_scan
+from cathoscope.virtual.txm import Frames
 
 HEADER = ScanHeader(100_123, 8350.0, 0.02, "b7c9", 1.7e9, "a note")
 COUNTS = np.random.default_rng(3).integers(0, 65536, size=(7, 5, 6)).astype(np.uint16)
@@ -66,3 +68,42 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where a folder should be")
     with pytest.raises(StudyError, match="raw"):
         write_scan(tmp_path / "raw", HEADER, images())
+
+
+ENERGIES, PIXELS = np.array([[8300.0, 8350.0], [8300.2, 8350.2]]), np.array([[0.04, 0.0401], [0.04, 0.0402]])
+
+
+def test_headers_follow_one_another_and_depend_on_the_random_numbers_alone() -> None:
+    first, again, other = (
+        draw_headers(ENERGIES, PIXELS, ["cold", "hot"], np.random.default_rng(seed), first_scan_id=7)
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first[0][0].uid != other[0][0].uid
+    flat = [header for row in first for header in row]
+    assert [header.scan_id for header in flat] == [7, 8, 9, 10]
+    assert [header.note for header in flat] == ["cold", "cold", "hot", "hot"]
+    assert [header.energy for header in flat] == ENERGIES.ravel().tolist()
+    assert [header.pixel_size for header in flat] == PIXELS.ravel().tolist()
+    assert len({header.uid for header in flat}) == 4
+    assert (np.diff([header.time for header in flat]) > 0).all()
+
+
+def test_a_layout_writes_what_is_read_as_a_whole_scan(tmp_path: Path) -> None:
+    headers = draw_headers(ENERGIES, PIXELS, ["cold", "hot"], np.random.default_rng(1))
+    layout = FxiLayout((tmp_path / "cold", tmp_path / "hot"), headers)
+    path = layout.path(1, 0)
+    path.parent.mkdir()
+    frames = Frames(np.linspace(0, 180, 7), COUNTS[:3], COUNTS[3:5])
+    with h5py.File(path, "w") as file:
+        projections = layout.begin(file, 1, 0, frames)
+        for rows in (slice(3, 5), slice(0, 3)):
+            projections[:, rows] = COUNTS[:, rows]
+    scan, whole = open_raw(path), open_raw(write_scan(tmp_path / "whole", headers[1][0], images()))
+    assert scan.drop_attrs().identical(whole.drop_attrs())
+    assert {**scan.attrs, "source": ""} == {**whole.attrs, "source": ""}
+    assert scan.attrs["pixel_size"] == pytest.approx(0.04)
+    assert float(scan.energy) == pytest.approx(8300.2)
+    assert scan.attrs["note"] == "hot"
+    assert scan.attrs["remarks"] == []
+    np.testing.assert_array_equal(scan.counts, COUNTS)

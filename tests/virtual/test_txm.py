@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, poisson
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.chords import projected_centres, transmission
@@ -15,6 +15,7 @@ from cathoscope.virtual.txm import (
     Scan,
     TxmOptions,
     dark_counts,
+    draw_angles,
     draw_detector,
     draw_scan,
     flat_counts,
@@ -61,6 +62,36 @@ def test_counts_are_poisson_distributed(seed: int) -> None:
     # the same, pixel by pixel: the variance over images spreads around the mean as it must
     per_pixel = counts.var(axis=0, ddof=1) / 900
     assert per_pixel.std() == pytest.approx(np.sqrt(2 / 19), rel=0.1)
+
+
+@pytest.mark.parametrize("photons", [2.0, 30.0, 40_000.0])
+def test_counts_follow_the_poisson_law_and_not_only_its_variance(photons: float) -> None:
+    options = replace(IDEAL, counting_noise=True, flats=200, photons=photons)
+    detector, scan = draw_detector(GRID, options, rng_of(1)), draw_scan(GRID, 20, options, rng_of(1))
+    counts = flat_counts(scan, detector, options, rng_of(4)).ravel()
+    law = poisson(photons)
+    edges = np.unique(law.ppf(np.linspace(0, 1, 41)[1:-1]))  # bins of like probability, (-1, edge], ..., (edge, inf)
+    expected = counts.size * np.diff(np.concatenate([[0], law.cdf(edges), [1]]))
+    found = np.bincount(np.searchsorted(edges, counts), minlength=expected.size)
+    statistic = float(((found - expected) ** 2 / expected).sum())
+    assert 1e-4 < chi2.cdf(statistic, expected.size - 1) < 1 - 1e-4
+
+
+def test_variance_of_counts_grows_with_their_mean_as_photons_and_read_noise_say() -> None:
+    options = replace(IDEAL, counting_noise=True, read_noise=5.0, dark_level=80.0, illumination=0.9, photons=3000.0)
+    options = replace(options, flats=4000)
+    grid = Grid(16, 8, 0.4)
+    detector, scan = draw_detector(grid, options, rng_of(1)), draw_scan(grid, 20, options, rng_of(1))
+    counts = flat_counts(scan, detector, options, rng_of(2)).astype(np.float64)
+    mean, variance = counts.mean(axis=0).ravel() - 80, counts.var(axis=0, ddof=1).ravel()
+    assert np.ptp(mean) > 2000
+    slope, offset = np.polyfit(mean, variance, 1, w=1 / variance)
+    error = np.sqrt(2 / 4000)
+    assert slope == pytest.approx(1, abs=4 * error / np.sqrt(mean.size) * mean.mean() / mean.std())
+    pull = (variance / (mean + 25 + 1 / 12) - 1) / error
+    assert pull.std() == pytest.approx(1, abs=4 / np.sqrt(2 * pull.size))
+    assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
+    assert np.isfinite(offset)
 
 
 def test_noise_behind_the_specimen_follows_the_transmitted_photons() -> None:
@@ -146,6 +177,31 @@ def test_angles_cover_half_a_turn_in_uneven_steps() -> None:
     assert scan.angles[[0, -1]] == pytest.approx([0, 180], abs=0.1)
 
 
+def test_a_missing_wedge_ends_the_rotation_early() -> None:
+    angles = draw_angles(710, TxmOptions(arc=177.0), rng_of(9))
+    assert angles[[0, -1]] == pytest.approx([0, 177], abs=0.1)
+    assert (np.diff(angles) >= 0).all()
+    np.testing.assert_allclose(draw_angles(60, replace(IDEAL, arc=177.0), rng_of(9)), np.arange(60) * 3.0)
+
+
+def test_a_scan_at_given_angles_has_its_own_motions() -> None:
+    options = TxmOptions(vertical_jitter=0.4)
+    angles = draw_angles(300, options, rng_of(9))
+    first, second = (draw_scan(GRID, 300, options, rng_of(seed), angles=angles) for seed in (1, 2))
+    assert first.angles is angles is second.angles
+    for name in ("projection_shift", "row_shift", "beam", "flat_beam"):
+        assert (getattr(first, name) != getattr(second, name)).all()
+    assert first.rotation_axis != second.rotation_axis
+    assert first.row_shift.std() == pytest.approx(0.4, rel=4 / np.sqrt(600))
+
+
+def test_a_part_of_the_detector_is_its_rows() -> None:
+    detector = draw_detector(GRID, TxmOptions(), rng_of(5))
+    part = detector.part(slice(8, 20))
+    for field in fields(detector):
+        np.testing.assert_array_equal(getattr(part, field.name), getattr(detector, field.name)[8:20])
+
+
 def test_jitter_is_what_no_rigid_motion_can_explain() -> None:
     scan = draw_scan(GRID, 400, TxmOptions(horizontal_jitter=0.3), rng_of(9))
     theta = np.radians(scan.angles)
@@ -191,7 +247,7 @@ def test_options_below_their_range_are_refused(name: str) -> None:
         replace(TxmOptions(), **{name: -1})
 
 
-@pytest.mark.parametrize("name", ["photons", "flats", "darks", "sub_pixels"])
+@pytest.mark.parametrize("name", ["photons", "flats", "darks", "sub_pixels", "arc"])
 def test_none_of_what_cannot_be_missing_is_refused(name: str) -> None:
     with pytest.raises(CathoscopeError, match=f"{name}="):
         replace(TxmOptions(), **{name: 0})

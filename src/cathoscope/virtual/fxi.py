@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.study import write_failure
+from cathoscope.virtual.txm import Frames
 
 _MAGNIFIED_PIXEL = 6500.0  # nm; size of the beamline's camera pixel at magnification 1
+_FIRST_SCAN_ID = 100_101
+_FIRST_SCAN_TIME = 1.7e9
+_SECONDS_PER_SCAN = 600.0
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,21 @@ def _write_whole(unfinished: Path, path: Path, header: ScanHeader, images: ScanI
 
 
 def _write_images(file: h5py.File, images: ScanImages) -> None:
-    shape = (images.angles.size, *images.flats.shape[1:])
-    projections = file.create_dataset("img_tomo", shape, dtype=np.uint16, track_times=False)
+    projections = _begin_images(file, Frames(images.angles, images.flats, images.darks))
     for block, counts in images.projections:
         projections[block] = counts
-    for name, counts in (("img_bkg", images.flats), ("img_dark", images.darks)):
+
+
+def _begin_images(file: h5py.File, frames: Frames) -> h5py.Dataset:
+    """Write all but the projections; the array that they go into."""
+    shape = (frames.angles.size, *frames.flats.shape[1:])
+    projections = file.create_dataset("img_tomo", shape, dtype=np.uint16, track_times=False)
+    for name, counts in (("img_bkg", frames.flats), ("img_dark", frames.darks)):
         file.create_dataset(name, data=counts, track_times=False)
         mean = counts.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
         file.create_dataset(f"{name}_avg", data=mean, track_times=False)
-    file.create_dataset("angle", data=images.angles, track_times=False)
+    file.create_dataset("angle", data=frames.angles, track_times=False)
+    return projections
 
 
 def _write_header(file: h5py.File, header: ScanHeader) -> None:
@@ -103,3 +114,56 @@ def _write_header(file: h5py.File, header: ScanHeader) -> None:
     }
     for name, value in entries.items():
         file.create_dataset(name, data=value, track_times=False)
+
+
+@dataclass(frozen=True)
+class FxiLayout:
+    """Files of a series: one folder and as many headers as energies for each temperature."""
+
+    folders: tuple[Path, ...]
+    headers: tuple[tuple[ScanHeader, ...], ...]
+
+    def path(self, temperature: int, energy: int) -> Path:
+        """File of one scan."""
+        return self.folders[temperature] / self.headers[temperature][energy].file_name
+
+    def begin(self, file: h5py.File, temperature: int, energy: int, frames: Frames) -> h5py.Dataset:
+        """Write all of a scan but its projections; the array (projection, row, column) that they go into."""
+        _write_header(file, self.headers[temperature][energy])
+        return _begin_images(file, frames)
+
+
+def draw_headers(
+    energies: NDArray[np.float64],
+    pixel_sizes: NDArray[np.float64],
+    notes: Sequence[str],
+    rng: np.random.Generator,
+    first_scan_id: int = _FIRST_SCAN_ID,
+) -> tuple[tuple[ScanHeader, ...], ...]:
+    """Headers of scans one after another in time; random numbers make the identifiers, so nothing depends on the clock.
+
+    Parameters
+    ----------
+    energies, pixel_sizes
+        What the files shall say, eV and um, shape (temperature, energy).
+    notes
+        One for each temperature.
+    rng
+        For the identifiers.
+    first_scan_id
+        Number of the first scan.
+    """
+    headers = [
+        ScanHeader(
+            scan_id=first_scan_id + number,
+            energy=float(energies.flat[number]),
+            pixel_size=float(pixel_sizes.flat[number]),
+            uid=str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+            time=_FIRST_SCAN_TIME + _SECONDS_PER_SCAN * number,
+            note=notes[number // energies.shape[1]],
+        )
+        for number in range(energies.size)
+    ]
+    return tuple(
+        tuple(headers[start : start + energies.shape[1]]) for start in range(0, len(headers), energies.shape[1])
+    )

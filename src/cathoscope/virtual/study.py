@@ -3,65 +3,74 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from cathoscope.core.errors import StudyError
-from cathoscope.core.parallel import Progress
+from cathoscope.core.errors import CathoscopeError, StudyError
+from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
-from cathoscope.virtual.presets import SimulatedStudy, simulate
+from cathoscope.virtual.outline import Simulated, recipe_text
+from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, size_of
+from cathoscope.virtual.particle_study import Plan, simulate_heating
+from cathoscope.virtual.presets import PRESETS, simulate
+from cathoscope.virtual.pristine_study import simulate_nano_ct
 
 
 def simulate_study(
-    preset: str, *, size: str, seed: int, folder: Path, progress: Progress | None = None, threads: int = 1
+    preset: str,
+    *,
+    size: str,
+    seed: int,
+    folder: Path,
+    particles: int = 1,
+    resources: Resources | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write ``folder/raw``, the truth into ``folder/study.zarr`` and the recipe ``folder/study.toml``.
 
-    Returns the recipe.
+    Returns the recipe. ``particles`` of each sample are imaged.
 
     Raises
     ------
     CathoscopeError
-        If preset, size or seed are not known.
+        If preset, size, seed or number of particles are not possible, or there is no room on the disk.
     StudyError
         If the folder holds something else or cannot be written.
     """
     recipe = folder / "study.toml"
+    if preset not in {**PARTICLE_PRESETS, **PRESETS}:
+        known = " or ".join([*PARTICLE_PRESETS, *PRESETS])
+        raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
     if folder.exists() and not folder.is_dir():
         raise StudyError("this is not a folder", where=folder, cure="choose another one with --output")
-    simulated = simulate(preset, size=size, seed=seed, folder=folder, progress=progress, threads=threads)
-    study = Study.create(folder / "study.zarr")
-    with study.locked():
-        for measurement, truth in simulated.truth.items():
-            study.write("truth", measurement, truth)
+    resources, progress = resources or Resources(), progress or Silent()
+    if preset in PRESETS:
+        measurements = _spheres(preset, size, seed, particles, folder, resources, progress)
+    else:
+        chosen = PARTICLE_PRESETS[preset]
+        plan = Plan(chosen, size_of(chosen, size), seed, particles)
+        study = Study.create(folder / "study.zarr")
+        make = simulate_heating if chosen.temperatures else simulate_nano_ct
+        with study.locked():
+            measurements = make(study, plan, resources=resources, progress=progress)
     temporary = recipe.with_suffix(".toml.partial")
-    temporary.write_text(_recipe_text(preset, seed, simulated), encoding="utf-8")
+    temporary.write_text(recipe_text(preset, seed, measurements), encoding="utf-8")
     os.replace(temporary, recipe)
     return recipe
 
 
-def _recipe_text(preset: str, seed: int, simulated: SimulatedStudy) -> str:
+def _spheres(
+    preset: str, size: str, seed: int, particles: int, folder: Path, resources: Resources, progress: Progress
+) -> Sequence[Simulated]:
+    """Spheres are one measurement of all of them at once."""
+    if particles != 1:
+        raise CathoscopeError(
+            "the spheres are simulated all together", expected="--particles 1", found=f"--particles {particles}"
+        )
+    simulated = simulate(preset, size=size, seed=seed, folder=folder, progress=progress, threads=resources.threads)
+    study = Study.create(folder / "study.zarr")
+    with study.locked():
+        for measurement, truth in simulated.truth.items():
+            study.write("truth", measurement, truth)
     name = simulated.measurement
-    below, above = simulated.windows.below, simulated.windows.above
-    series = "\n".join(
-        f'[[measurement.{name}.series]]\ntemperature = "{temperature:g} C"\nfiles = "{pattern}"\n'
-        for temperature, pattern in simulated.patterns.items()
-    )
-    return f"""\
-# Written by: cathoscope simulate {preset}; seed {seed}.
-
-[study]
-title = "Virtual experiment: {preset}, seed {seed}"
-
-[sample.{name}]
-composition = "LiNi0.8Mn0.1Co0.1O2"
-particle = "virtual"
-
-[measurement.{name}]
-sample = "{name}"
-technique = "xanes-tomography"
-
-[measurement.{name}.edge]
-pre_edge = ["{below[0]:g} eV", "{below[1]:g} eV"]
-post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
-
-{series}"""
+    return [Simulated(name, name, "LiNi0.8Mn0.1Co0.1O2", 1, "xanes-tomography", simulated.patterns, simulated.windows)]

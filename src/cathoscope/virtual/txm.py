@@ -55,6 +55,8 @@ class TxmOptions:
         Standard deviation of the specimen's displacement from projection to projection, pixels.
     angle_jitter
         Standard deviation of the steps' irregularity, degrees; the recorded angles are exact.
+    arc
+        Rotation during a scan, degrees; below 180 a wedge of directions is missing.
     sub_pixels
         Rays per pixel along each axis.
     saturate
@@ -82,12 +84,15 @@ class TxmOptions:
     horizontal_jitter: float = 0.1
     vertical_jitter: float = 0.0
     angle_jitter: float = 0.01
+    arc: float = 180.0
     sub_pixels: int = 2
     saturate: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            least = {"photons": 1, "flats": 1, "darks": 1, "sub_pixels": 1, "axis_offset": -np.inf}.get(field.name, 0)
+            least = {"photons": 1, "flats": 1, "darks": 1, "sub_pixels": 1, "axis_offset": -np.inf, "arc": 1}.get(
+                field.name, 0
+            )
             value = getattr(self, field.name)
             if not value >= least:
                 raise CathoscopeError(
@@ -101,7 +106,7 @@ class TxmOptions:
     def ideal(cls, *, photons: float = 40_000.0, sub_pixels: int = 2) -> TxmOptions:
         """Nothing but Beer-Lambert: no noise, a flat beam, a perfect detector, the axis in the middle."""
         off = {name: type(value)(0) for name, value in asdict(cls()).items()}
-        return cls(**{**off, "photons": photons, "sub_pixels": sub_pixels, "flats": 1, "darks": 1})
+        return cls(**{**off, "photons": photons, "sub_pixels": sub_pixels, "flats": 1, "darks": 1, "arc": cls.arc})
 
     @property
     def largest_axis_offset(self) -> float:
@@ -123,6 +128,10 @@ class Detector:
     dead: NDArray[np.bool_]
     hot: NDArray[np.bool_]
 
+    def part(self, rows: slice) -> Detector:
+        """Some rows of the detector."""
+        return Detector(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -138,6 +147,15 @@ class Scan:
     row_shift: NDArray[np.float64]
     beam: NDArray[np.float64]
     flat_beam: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a scan's file holds besides its projections: angles (deg), flats and darks (image, row, column)."""
+
+    angles: NDArray[np.float64]
+    flats: NDArray[np.uint16]
+    darks: NDArray[np.uint16]
 
 
 def draw_detector(grid: Grid, options: TxmOptions, rng: np.random.Generator) -> Detector:
@@ -195,11 +213,23 @@ def _bad_pixels(
     return dead.reshape(shape), hot.reshape(shape)
 
 
-def draw_scan(grid: Grid, projections: int, options: TxmOptions, rng: np.random.Generator) -> Scan:
-    """Motions of stage and beam during one scan of ``projections`` angles from 0 to 180 degrees."""
-    nominal = np.linspace(0, 180, projections)
+def draw_angles(projections: int, options: TxmOptions, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Angles (degrees, ascending) of a stage that turns by ``options.arc`` in steps that are not quite even."""
+    nominal = np.linspace(0, options.arc, projections)
     ripple = 3 * options.angle_jitter * np.sin(np.radians(4 * nominal) + rng.uniform(0, 2 * np.pi))
-    angles = np.sort(nominal + ripple + options.angle_jitter * rng.standard_normal(projections))
+    return np.asarray(np.sort(nominal + ripple + options.angle_jitter * rng.standard_normal(projections)))
+
+
+def draw_scan(
+    grid: Grid,
+    projections: int,
+    options: TxmOptions,
+    rng: np.random.Generator,
+    angles: NDArray[np.float64] | None = None,
+) -> Scan:
+    """Motions of stage and beam during one scan of ``projections``, at ``angles`` if they are given."""
+    if angles is None:
+        angles = draw_angles(projections, options, rng)
     axis = (grid.columns - 1) / 2 + options.axis_offset + options.axis_run_out * float(rng.standard_normal())
     theta = np.radians(angles)
     motion_of_rigid_body = np.stack([np.ones_like(theta), np.cos(theta), np.sin(theta)], axis=1)

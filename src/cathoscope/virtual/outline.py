@@ -1,0 +1,73 @@
+"""What was simulated, as the recipe that analyses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cathoscope.virtual.truth import Windows
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One measurement.
+
+    ``patterns`` are globs relative to the folder of the study, by temperature (degC), or one without.
+    """
+
+    name: str
+    sample: str
+    composition: str
+    particle: int
+    technique: str
+    patterns: Mapping[float, str] | str
+    windows: Windows | None = None
+
+
+def recipe_text(preset: str, seed: int, measurements: Sequence[Simulated]) -> str:
+    """The recipe of a virtual study, TOML."""
+    head = f"""\
+# Written by: cathoscope simulate {preset}; seed {seed}.
+
+[study]
+title = "Virtual experiment: {preset}, seed {seed}"
+"""
+    samples = {measurement.sample: measurement.composition for measurement in measurements}
+    parts = [_sample(name, composition) for name, composition in samples.items()]
+    return "\n".join([head, *parts, *map(_measurement, measurements)])
+
+
+def _sample(name: str, composition: str) -> str:
+    return f"""\
+[sample.{name}]
+composition = "{composition}"
+particle = "virtual"
+"""
+
+
+def _measurement(one: Simulated) -> str:
+    head = f"""\
+[measurement.{one.name}]
+sample = "{one.sample}"
+technique = "{one.technique}"
+"""
+    if isinstance(one.patterns, str):
+        return head + f'files = "{one.patterns}"\n'
+    series = [
+        f'[[measurement.{one.name}.series]]\ntemperature = "{temperature:g} C"\nfiles = "{pattern}"\n'
+        for temperature, pattern in one.patterns.items()
+    ]
+    return "\n".join([head, *_edge(one), *series])
+
+
+def _edge(one: Simulated) -> list[str]:
+    if one.windows is None:
+        return []
+    below, above = one.windows.below, one.windows.above
+    return [
+        f"""\
+[measurement.{one.name}.edge]
+pre_edge = ["{below[0]:g} eV", "{below[1]:g} eV"]
+post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
+"""
+    ]

@@ -1,0 +1,287 @@
+"""Virtual studies of polycrystalline particles: draw, heat, expose, and write raw files and truth."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core import schema
+from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
+from cathoscope.core.study import Study
+from cathoscope.virtual.charged import charged_particle, transport_grid
+from cathoscope.virtual.collapse import MechanicalLaw
+from cathoscope.virtual.foil import write_foil_scan
+from cathoscope.virtual.fxi import FxiLayout, draw_headers
+from cathoscope.virtual.grains import Grains, draw_grains
+from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
+from cathoscope.virtual.heating import HeatingLaw, heat
+from cathoscope.virtual.microscope import FINE, Optics, Series
+from cathoscope.virtual.nickel import edge_scale, xanes_energies
+from cathoscope.virtual.outline import Simulated
+from cathoscope.virtual.particle_presets import ParticlePreset, Size
+from cathoscope.virtual.particle_truth import (
+    AT_INSTRUMENT,
+    Seen,
+    bytes_of_truth,
+    instrument_arrays,
+    write_truth,
+)
+from cathoscope.virtual.programme import tomography_programme
+from cathoscope.virtual.recording import Recording, record, require_space
+from cathoscope.virtual.specimen import Grid
+from cathoscope.virtual.stereology import radial_span
+from cathoscope.virtual.truth import Windows
+from cathoscope.virtual.txm import TxmOptions
+
+WINDOWS = Windows(below=(8245.0, 8325.0), above=(8375.0, 8455.0))
+DENSITY = 4.5  # g/cm³ of the charged oxide
+LITHIUM = 0.3  # per formula unit: 70 % are taken out
+_LARGEST_ATTENUATION = 5e8  # bytes worth keeping
+_MARGIN = 1.5  # pixels of empty detector beside the particle
+_SHIFT, _TURN, _TILT = 0.1, 0.5, 0.2  # um and degrees, standard deviations between temperatures
+_GRAINS, _DOMAINS, _PLACES, INSTRUMENT, _FOIL = range(5)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that is the same for all samples: laws, instrument, and when the scans are made.
+
+    ``rate`` (degC/min) of the ramps, ``hold`` (min) at each temperature, of which the scans take the part from
+    ``scans`` on to the end, energy after energy.
+    """
+
+    law: HeatingLaw = field(default_factory=HeatingLaw)
+    mechanics: MechanicalLaw = field(default_factory=MechanicalLaw)
+    optics: Optics = field(default_factory=lambda: Optics(angle_offset=0.0, energy_offset=0.0, energy_drift=0.0))
+    options: TxmOptions = field(default_factory=TxmOptions)
+    rate: float = 10.0
+    hold: float = 60.0
+    scans: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scans < 1:
+            raise CathoscopeError(
+                "the scans must begin within the hold", expected="a part of it, 0 to 1", found=f"{self.scans:g}"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study to be simulated: what, how finely, how, and with which random numbers."""
+
+    preset: ParticlePreset
+    size: Size
+    seed: int
+    particles: int = 1
+    experiment: Experiment = field(default_factory=Experiment)
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
+            if value < least:
+                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+
+    @property
+    def grid(self) -> Grid:
+        """Of the detector."""
+        return self.size.grid(self.preset.field_of_view)
+
+    @property
+    def fine(self) -> Grid:
+        """Of the specimen: twice as fine."""
+        return Grid(FINE * self.grid.columns, FINE * self.grid.rows, self.grid.pixel_size / FINE)
+
+    @property
+    def energies(self) -> NDArray[np.float64]:
+        """That the scans state, eV."""
+        return xanes_energies(self.size.energies)
+
+    @property
+    def jobs(self) -> list[tuple[str, int]]:
+        """Sample and number of every particle."""
+        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+
+    @property
+    def seen(self) -> Seen:
+        """How the truth is taken."""
+        wanted = 4 * len(self.preset.temperatures) * self.size.energies * int(np.prod(self.grid.shape))
+        return Seen(
+            self.grid, self.experiment.optics.resolution, self.energies, WINDOWS, wanted <= _LARGEST_ATTENUATION
+        )
+
+    def key(self, job: tuple[str, int], kind: int) -> tuple[int, ...]:
+        """Key of the random numbers of one kind for one particle."""
+        return self.seed, zlib.crc32(job[0].encode()), job[1], kind
+
+    def grains(self, job: tuple[str, int]) -> Grains:
+        """The particle."""
+        number = np.random.SeedSequence(self.key(job, _GRAINS)).generate_state(1)[0]
+        return draw_grains(self.preset.samples[job[0]], int(number))
+
+
+def simulate_heating(
+    study: Study, plan: Plan, *, resources: Resources | None = None, progress: Progress | None = None
+) -> list[Simulated]:
+    """Write raw files into ``raw`` beside a study, and the truth into it.
+
+    The same plan makes the same bytes, whatever the resources.
+
+    Raises
+    ------
+    CathoscopeError
+        If the study does not fit on the disk, a particle leaves the field of view, or voxels are too coarse for it.
+    StudyError
+        If a place cannot be written.
+    """
+    resources, progress = resources or Resources(), progress or Silent()
+    temperatures = len(plan.preset.temperatures)
+    series = Series(tuple(map(float, plan.energies)), temperatures, plan.size.projections)
+    recordings = {
+        job: Recording.draw(
+            plan.grid,
+            series,
+            optics=plan.experiment.optics,
+            options=plan.experiment.options,
+            seed=plan.key(job, INSTRUMENT),
+        )
+        for job in plan.jobs
+    }
+    announce(
+        study,
+        sum(recording.bytes_on_disk for recording in recordings.values())
+        + len(plan.jobs) * bytes_of_truth(plan.seen, temperatures),
+        progress,
+    )
+    specimens: dict[tuple[str, int], HeatedParticle] = {}
+
+    def work(job: tuple[str, int]) -> None:
+        specimens[job] = heated_particle(plan, job)
+        progress.advance(1)
+
+    progress.start("heating particles", len(plan.jobs), "particle")
+    run_slabs(work, plan.jobs, threads=resources.threads)
+    progress.finish()
+    return [_expose(study, plan, job, specimens[job], recordings[job], resources, progress) for job in plan.jobs]
+
+
+def announce(study: Study, needed: int, progress: Progress) -> None:
+    """Say how large a study will be, and refuse it if there is no room."""
+    progress.remark(f"up to {needed / 1e9:.3g} GB will be written to {study.path.parent}")
+    require_space(study.path.parent, needed)
+
+
+def heated_particle(plan: Plan, job: tuple[str, int]) -> HeatedParticle:
+    """Draw one particle and heat it.
+
+    Raises
+    ------
+    CathoscopeError
+        If it leaves the field of view, or its grains or cracks are too fine for the voxels.
+    """
+    grains, experiment = plan.grains(job), plan.experiment
+    placements = draw_placements(plan, job)
+    moved = max(float(np.linalg.norm(placement.shift)) for placement in placements)
+    require_within(plan, grains, moved, experiment.options)
+    where = transport_grid(grains, cells=plan.size.cells)
+    charged = charged_particle(grains, where, experiment.law, seed=plan.key(job, _DOMAINS))
+    programme = tomography_programme(plan.preset.temperatures, rate=experiment.rate, hold=experiment.hold)
+    moments = [(begin + experiment.scans * (end - begin), end) for begin, end in programme.holds]
+    _, states = heat(charged, experiment.law, programme, moments=[time for pair in moments for time in pair])
+    pairs = list(zip(states[::2], states[1::2], strict=True))
+    span = radial_span(grains)
+    instants = instants_of(grains, where, pairs, placements, experiment.mechanics, radial_span=span)
+    formula = {"Li": LITHIUM, **grains.design.core_composition, "O": 2.0}
+    times = plan.energies, np.linspace(0, 1, plan.energies.size)
+    return HeatedParticle(
+        grains, plan.fine, instants, *edge_scale(formula, DENSITY), scan_times=(times,) * len(instants)
+    )
+
+
+def draw_placements(plan: Plan, job: tuple[str, int]) -> tuple[Placement, ...]:
+    """How the particle lies at each temperature; the first time it lies straight in the middle."""
+    rng = np.random.default_rng(np.random.SeedSequence(plan.key(job, _PLACES)))
+    placements = [Placement()]
+    for _ in plan.preset.temperatures[1:]:
+        shift, turn = _SHIFT * rng.standard_normal(3), np.array([_TILT, _TILT, _TURN]) * rng.standard_normal(3)
+        placements.append(Placement(tuple(map(float, shift)), tuple(map(float, turn))))  # type: ignore[arg-type]
+    return tuple(placements)
+
+
+def require_within(plan: Plan, grains: Grains, moved: float, options: TxmOptions) -> None:
+    """Check that a particle, displaced by up to ``moved`` (um), stays on the detector while it turns.
+
+    Raises
+    ------
+    CathoscopeError
+        If it would leave.
+    """
+    pixels = options.largest_axis_offset + 5 * options.vertical_jitter + _MARGIN
+    reach = grains.outer.highest + moved + pixels * plan.grid.pixel_size
+    half = min(plan.grid.columns, plan.grid.rows) * plan.grid.pixel_size / 2
+    if reach > half:
+        raise CathoscopeError(
+            "the particle leaves the field of view",
+            expected=f"at most {half:.2f} um from its middle",
+            found=f"up to {reach:.2f} um, displacements included",
+            cure=f"diameter={grains.design.diameter * 0.98 * half / reach:.2g}, or a larger field of view",
+        )
+
+
+def _expose(
+    study: Study,
+    plan: Plan,
+    job: tuple[str, int],
+    specimen: HeatedParticle,
+    recording: Recording,
+    resources: Resources,
+    progress: Progress,
+) -> Simulated:
+    """Write the raw files and the truth of one particle."""
+    name, folder = f"{job[0]}-{job[1]}", study.path.parent
+    folders = [Path("raw") / f"{name}_{temperature:03.0f}C" for temperature in plan.preset.temperatures]
+    notes = [
+        f"virtual experiment {name}, seed {plan.seed}, {temperature:g} C" for temperature in plan.preset.temperatures
+    ]
+    first = 100_101 + plan.jobs.index(job) * len(folders) * plan.energies.size
+    headers = draw_headers(
+        recording.stated_energies, recording.stated_pixel_sizes, notes, recording.identities, first_scan_id=first
+    )
+    layout = FxiLayout(tuple(folder / place for place in folders), headers)
+    record(specimen, recording, layout, resources=resources, progress=progress)
+    for place, view in zip(folders, (views[0] for views in recording.views), strict=True):
+        key = np.random.SeedSequence((*plan.key(job, _FOIL), *place.name.encode()))
+        write_foil_scan(
+            folder / place / "foil.xdi",
+            energy_offset=view.energy - view.recorded_energy,
+            seed=int(key.generate_state(1)[0]),
+        )
+    law = plan.experiment.law
+    write_truth(study, name, specimen, law, plan.seen, threads=resources.threads, progress=progress)
+    bad = recording.detector.dead | recording.detector.hot
+    arrays = instrument_arrays(specimen, recording.views, bad, plan.seen.energies.tolist())
+    for group in ("truth", AT_INSTRUMENT):
+        also = arrays if group == "truth" else []
+        study.write(group, name, with_particle(schema.dataset(also), job[1]))
+    metals = "".join(f"{metal}{share:.2g}" for metal, share in specimen.grains.design.core_composition.items())
+    return Simulated(
+        name,
+        job[0],
+        f"Li{LITHIUM:g}{metals}O2",
+        job[1],
+        "xanes-tomography",
+        {
+            temperature: f"{place.as_posix()}/fly_scan_id_*.h5"
+            for temperature, place in zip(plan.preset.temperatures, folders, strict=True)
+        },
+        WINDOWS,
+    )
+
+
+def with_particle(data: xr.Dataset, number: int) -> xr.Dataset:
+    """The Dataset with the number of the particle as a scalar coordinate."""
+    return data.assign_coords(particle=schema.label("particle", np.array(number), ()))
