@@ -31,10 +31,11 @@ RecipeWriter = Callable[..., Path]
 @pytest.fixture(scope="session")
 def spheres(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny virtual experiment, for reading only."""
+    from cathoscope.core.parallel import Resources
     from cathoscope.virtual.study import simulate_study
 
     folder = tmp_path_factory.mktemp("spheres")
-    simulate_study("spheres", size="tiny", seed=20, folder=folder, threads=2)
+    simulate_study("spheres", size="tiny", seed=20, folder=folder, resources=Resources(threads=2))
     return folder
 
 

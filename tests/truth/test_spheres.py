@@ -18,7 +18,7 @@ from cathoscope.virtual.study import simulate_study
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("spheres")
-    recipe = simulate_study("spheres", size="small", seed=20, folder=folder, threads=2)
+    recipe = simulate_study("spheres", size="small", seed=20, folder=folder, resources=Resources(threads=2))
     outcome = run(load_recipe(recipe), folder / "study.zarr", resources=Resources(threads=2), progress=Silent())
     assert not outcome.failed
     return Study.open(folder / "study.zarr")

@@ -29,6 +29,8 @@ from cathoscope.core.schema import spec_of
 
 FORMAT_VERSION = 1
 GROUPS = ("raw", "result", "truth", "log")
+AT_INSTRUMENT = "truth/at_instrument"
+"""Group of what a perfect analysis would find in noise-free images; ``truth`` itself holds the material."""
 # One temperature, a block of energies, and voxels such that a slice and a spectrum both read fast.
 _CHUNKS = {"temperature": 1, "energy": 20, "z": 8, "y": 64, "x": 64}
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
@@ -125,7 +127,10 @@ class Study:
     def measurements(self, group: str) -> list[str]:
         """Names of the measurements that have something in ``group``."""
         folder = self.path / group
-        return sorted(entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file())
+        if not folder.is_dir():
+            return []
+        there = (entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file())
+        return sorted(name for name in there if f"{group}/{name}" != AT_INSTRUMENT)
 
     def arrays(self, group: str, measurement: str) -> list[str]:
         """Names of the arrays of one measurement."""
@@ -156,6 +161,12 @@ class Study:
             drop_variables=[] if names is None else self._others(group, measurement, names),
         )
         return data if names is None else data[list(names)]  # type: ignore[no-any-return]
+
+    def truth(self, measurement: str) -> xr.Dataset:
+        """What an analysis of a virtual measurement should find: what the instrument could see, else the material."""
+        seen = self.measurements(AT_INSTRUMENT)
+        material = self.read("truth", measurement)
+        return material.assign(self.read(AT_INSTRUMENT, measurement)) if measurement in seen else material
 
     def _others(self, group: str, measurement: str, names: Sequence[str]) -> list[str]:
         """Arrays that are neither ``names`` nor their coordinates: between two steps they may have old sizes."""
@@ -240,7 +251,7 @@ class Work:
         self._study = study
         self._target = study.path / group / measurement
         self._attrs = {"address": address} if group == "result" else {}
-        self._folder = study.path / "log" / "work" / f"{group}-{measurement}-{address}"
+        self._folder = study.path / "log" / "work" / f"{group.replace('/', '-')}-{measurement}-{address}"
         self._open: dict[str, zarr.Array[Any]] = {}
 
     def prepare(self, arrays: Sequence[NewArray], coords: Mapping[Any, xr.DataArray]) -> None:
@@ -318,7 +329,8 @@ class Work:
     def commit(self) -> None:
         """Move the finished arrays into place, replacing older ones."""
         try:
-            zarr.open_group(self._target, mode="a")
+            for group in (self._target.parent, self._target):
+                zarr.open_group(group, mode="a")
             shutil.rmtree(self._folder / "done", ignore_errors=True)
             entries = [entry for entry in sorted(self._folder.iterdir()) if not entry.name.startswith("old-")]
             arrays = [entry for entry in entries if (entry / "zarr.json").is_file()]

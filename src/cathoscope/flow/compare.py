@@ -73,7 +73,7 @@ def compare(study: Study) -> list[Comparison]:
     """
     rows = []
     for measurement in study.measurements("truth"):
-        truth = study.read("truth", measurement)
+        truth = study.truth(measurement)
         if measurement in study.measurements("result"):
             result = study.read("result", measurement)
             truth = _at_scans_of(result, truth, measurement)
@@ -112,7 +112,7 @@ def _at_scans_of(result: xr.Dataset, truth: xr.Dataset, measurement: str) -> xr.
 
 
 # Arrays that name things rather than measure them.
-_LABELS = ("angle", "white_line_flag")
+_LABELS = ("angle", "white_line_flag", "particle")
 
 
 def _compare_array(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:

@@ -80,6 +80,7 @@ class RawMeasurement:
         """What the study remembers of the raw files."""
         return {
             "sample": self.section.sample,
+            "particle": self.section.particle,
             "technique": self.section.technique,
             "note": self.section.note,
             "format": sorted({str(scan.attrs.get("format", "")) for scan in self.scans.values()}),

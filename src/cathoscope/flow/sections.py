@@ -189,6 +189,7 @@ class MeasurementSection(Section):
     """One file set of one technique on one sample under one series of conditions."""
 
     sample: str
+    particle: int | None = Field(default=None, ge=1, description="its number, where several of a sample are measured")
     technique: Literal["tomography", "xanes-tomography", "xanes-regions", "spectromicroscopy", "xas", "xanes-imaging"]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()

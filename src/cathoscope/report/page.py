@@ -112,7 +112,7 @@ def _replace_folder(new: Path, target: Path, old: Path) -> None:
 
 def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
-    truth = _read(study, "truth", name)
+    truth = study.truth(name) if _read(study, "truth", name) is not None else None
     numbers = tuple(numbers_of(study, name))
     tables = () if data is None else tuple(tables_of(data))
     in_tables = arrays_in(tables)

@@ -69,7 +69,7 @@ def summary_of(study: Study, name: str, data: xr.Dataset | None) -> MeasurementS
     state, status = _status(failure, data is None, len(set_aside), len(missing))
     return MeasurementSummary(
         name=name,
-        sample=str(raw.get("sample", "")),
+        sample=_sample_words(raw),
         technique=str(raw.get("technique", "")),
         note=str(raw.get("note") or ""),
         status=status,
@@ -93,7 +93,13 @@ def _recipe_words(study: Study, name: str) -> dict[str, str]:
     section = stated.get(name) if isinstance(stated, Mapping) else None
     if not isinstance(section, Mapping):
         return {}
-    return {key: str(section[key]) for key in ("sample", "technique", "note") if key in section}
+    return {key: str(section[key]) for key in ("sample", "particle", "technique", "note") if key in section}
+
+
+def _sample_words(raw: Mapping[str, Any]) -> str:
+    """The sample, and which of its particles."""
+    words = [str(raw.get("sample", ""))]
+    return ", ".join(words + ([f"particle {raw['particle']}"] if raw.get("particle") else []))
 
 
 def _in_one_line(failure: str) -> str:

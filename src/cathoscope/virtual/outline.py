@@ -18,7 +18,7 @@ class Simulated:
     name: str
     sample: str
     composition: str
-    particle: int
+    particle: int | None
     technique: str
     patterns: Mapping[float, str] | str
     windows: Windows | None = None
@@ -50,7 +50,7 @@ def _measurement(one: Simulated) -> str:
 [measurement.{one.name}]
 sample = "{one.sample}"
 technique = "{one.technique}"
-"""
+""" + ("" if one.particle is None else f"particle = {one.particle}\n")
     if isinstance(one.patterns, str):
         return head + f'files = "{one.patterns}"\n'
     series = [

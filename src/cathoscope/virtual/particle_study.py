@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cathoscope.core import schema
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
-from cathoscope.core.study import Study
+from cathoscope.core.study import AT_INSTRUMENT, Study
 from cathoscope.virtual.charged import charged_particle, transport_grid
 from cathoscope.virtual.collapse import MechanicalLaw
 from cathoscope.virtual.foil import write_foil_scan
@@ -26,7 +26,6 @@ from cathoscope.virtual.nickel import edge_scale, xanes_energies
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle_presets import ParticlePreset, Size
 from cathoscope.virtual.particle_truth import (
-    AT_INSTRUMENT,
     Seen,
     bytes_of_truth,
     instrument_arrays,

@@ -13,16 +13,15 @@ from scipy.ndimage import correlate1d
 
 from cathoscope.core import schema
 from cathoscope.core.parallel import SLAB_ROWS, Progress, Silent, run_slabs
-from cathoscope.core.study import NewArray, Study, Work
+from cathoscope.core.study import AT_INSTRUMENT, NewArray, Study, Work
 from cathoscope.virtual.cracks import crack_opening
-from cathoscope.virtual.heated import HeatedParticle
+from cathoscope.virtual.heated import HeatedParticle, Voxels
 from cathoscope.virtual.heating import HeatingLaw
 from cathoscope.virtual.microscope import FINE, View, gaussian
 from cathoscope.virtual.nickel import NODES, valence_from_white_line, white_line_grid, white_line_of_weights
 from cathoscope.virtual.specimen import Grid
 from cathoscope.virtual.truth import Windows
 
-AT_INSTRUMENT = "truth/at_instrument"
 _VOXEL = ("z", "y", "x")
 _MATERIAL = {
     "grain_label": "int32",
@@ -37,7 +36,7 @@ _MATERIAL = {
     "particle_mask": "bool",
 }
 _SEEN = {"edge_jump": "float32", "white_line_energy": "float32", "valence": "float32", "particle_mask": "bool"}
-Maps = dict[str, NDArray[np.generic]]
+Maps = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,8 @@ def write_truth(
 
     def work(job: tuple[int, int]) -> None:
         t, rows = job[0], slice(job[1], min(job[1] + SLAB_ROWS, seen.grid.rows))
-        for group, maps in (
-            ("truth", _material_maps(particle, law, seen, t, rows)),
-            (AT_INSTRUMENT, _seen_maps(particle, seen, t, rows)),
-        ):
+        made = _maps(particle, law, seen, t, rows)
+        for group, maps in zip(("truth", AT_INSTRUMENT), made, strict=True):
             for name, values in maps.items():
                 region = (t, slice(None), rows) if name == "attenuation" else (t, rows)
                 works[group].store(name, region, values)
@@ -131,67 +128,78 @@ def _coordinates(particle: HeatedParticle, seen: Seen) -> dict[str, xr.DataArray
     return {name: schema.label(name, array, (name,)) for name, array in values.items()}
 
 
-def _material_maps(particle: HeatedParticle, law: HeatingLaw, seen: Seen, t: int, rows: slice) -> Maps:
-    """Means over the detector's voxels of one slab; of what belongs to the oxide, means over the oxide."""
-    voxels = particle.voxels(t, slice(FINE * rows.start, FINE * rows.stop))
-    oxide = voxels.on_grid(voxels.filled.fraction)
-    solid = binned(oxide)
-    half = voxels.fields.shape[1] // 2
-    fields = voxels.on_grid((voxels.fields[:, :half] + voxels.fields[:, half:]) / 2)
-    spinel, later = (binned(fields[..., i] * oxide) / np.maximum(solid, 1e-6) for i in range(2))
-    components = particle.components_of(t, voxels)
-    white_line, mask = _white_line(binned(components), particle, t), solid >= 0.5
-    white_line[~mask] = np.nan
-    coarse = replace(particle, grid=seen.grid).voxels(t, rows)
-    narrowing = particle.instants[t].narrowing_at(coarse.origin)
-    loss = law.mass_loss(spinel, later, particle.instants[t].temperature)
-    return {
-        "grain_label": np.where(solid > 0, coarse.on_grid(coarse.filled.label, -1) + 1, 0).astype(np.int32),
-        "solid_fraction": solid,
-        "crack_fraction": binned(voxels.on_grid(voxels.filled.crack)),
-        "crack_opening": coarse.on_grid(crack_opening(particle.grains, coarse.origin, narrowing)).astype(np.float32),
-        "spinel_fraction": spinel,
-        "oxygen_loss": np.where(solid > 0, loss, 0).astype(np.float32),
-        "white_line_energy": white_line,
-        "valence": valence_from_white_line(white_line).astype(np.float32),
-        "envelope_mask": coarse.on_grid(_inside(particle, coarse.origin)),
-        "particle_mask": mask,
-    }
+def _maps(particle: HeatedParticle, law: HeatingLaw, seen: Seen, t: int, rows: slice) -> tuple[Maps, Maps]:
+    """Material of one slab of the detector's voxels, and what the instrument sees of it.
 
-
-def _inside(particle: HeatedParticle, origin: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points, given before heating, lie inside the outer surface."""
-    return np.asarray(np.linalg.norm(origin, axis=1) < particle.grains.outer_radius(origin))
-
-
-def _seen_maps(particle: HeatedParticle, seen: Seen, t: int, rows: slice) -> Maps:
-    """What the instrument sees of one slab: the object blurred on the fine grid, then binned."""
+    The fine voxels of the slab and those above and below that blur brings in are evaluated once for both.
+    """
     blur = gaussian(seen.resolution, particle.grid.pixel_size)
     halo = blur.size // 2
     first, last = FINE * rows.start - halo, FINE * rows.stop + halo
-    inside = slice(max(first, 0), min(last, particle.grid.rows))
-    components = particle.slices(t, inside)
-    missing = ((inside.start - first, last - inside.stop), (0, 0), (0, 0), (0, 0))
-    components = np.pad(components, missing)
+    there = slice(max(first, 0), min(last, particle.grid.rows))
+    voxels = particle.voxels(t, there)
+    components = particle.components_of(t, voxels)
+    own = slice(FINE * rows.start - there.start, FINE * rows.stop - there.start)
+    material = _material_maps(particle, law, t, voxels, own)
+    material |= _coarse_maps(replace(particle, grid=seen.grid), t, rows, material["solid_fraction"] > 0)
+    line = _white_line(binned(components[own]), particle, t)
+    material |= _state_maps(line, material["particle_mask"])
     if blur.size > 1:
+        components = np.pad(components, ((there.start - first, last - there.stop), (0, 0), (0, 0), (0, 0)))
         for axis in range(3):
             components = correlate1d(components, blur, axis=axis, mode="constant")
-    components = binned(components[halo : components.shape[0] - halo])
-    jump_weights = (seen.windows.weights(seen.energies) @ particle.weights(t, seen.energies)).astype(np.float32)
-    jump = components @ jump_weights
-    mask = jump >= 0.5 * particle.jump * particle.instants[t].density * jump_weights.sum() / NODES
-    white_line = _white_line(components, particle, t)
-    white_line[~mask] = np.nan
-    maps: Maps = {
-        "edge_jump": jump,
-        "white_line_energy": white_line,
-        "valence": valence_from_white_line(white_line).astype(np.float32),
-        "particle_mask": mask,
+        own = slice(halo, components.shape[0] - halo)
+    return material, _seen_maps(particle, seen, t, binned(components[own]))
+
+
+def _material_maps(particle: HeatedParticle, law: HeatingLaw, t: int, voxels: Voxels, own: slice) -> Maps:
+    """Means over the detector's voxels of the fine rows ``own``; of what belongs to the oxide, means over the oxide."""
+    oxide = voxels.on_grid(voxels.filled.fraction)[own]
+    solid = binned(oxide)
+    half = voxels.fields.shape[1] // 2
+    fields = voxels.on_grid((voxels.fields[:, :half] + voxels.fields[:, half:]) / 2)[own]
+    spinel, later = (binned(fields[..., i] * oxide) / np.maximum(solid, 1e-6) for i in range(2))
+    loss = law.mass_loss(spinel, later, particle.instants[t].temperature)
+    return {
+        "solid_fraction": solid,
+        "crack_fraction": binned(voxels.on_grid(voxels.filled.crack)[own]),
+        "spinel_fraction": spinel,
+        "oxygen_loss": np.where(solid > 0, loss, 0).astype(np.float32),
+        "particle_mask": solid >= 0.5,
     }
+
+
+def _coarse_maps(particle: HeatedParticle, t: int, rows: slice, filled: NDArray[np.bool_]) -> Maps:
+    """What is read at the middle of the detector's voxels, and not averaged; ``particle`` is on their grid."""
+    voxels = particle.voxels(t, rows)
+    openings = crack_opening(particle.grains, voxels.origin, particle.instants[t].narrowing_at(voxels.origin))
+    inside = np.linalg.norm(voxels.origin, axis=1) < particle.grains.outer_radius(voxels.origin)
+    return {
+        "grain_label": np.where(filled, voxels.on_grid(voxels.filled.label, -1) + 1, 0).astype(np.int32),
+        "crack_opening": voxels.on_grid(openings).astype(np.float32),
+        "envelope_mask": voxels.on_grid(inside),
+    }
+
+
+def _seen_maps(particle: HeatedParticle, seen: Seen, t: int, components: NDArray[np.float32]) -> Maps:
+    """What can be seen of ``components`` (z, y, x, component), blurred and on the detector's grid."""
+    spectra = particle.weights(t, seen.energies)
+    of_jump = (seen.windows.weights(seen.energies) @ spectra).astype(np.float32)
+    jump = components @ of_jump
+    # A voxel full of oxide has equal weights at begin and end, hence the sum over both of the mean node.
+    full = particle.jump * particle.instants[t].density * float(of_jump.sum()) / NODES
+    mask = jump >= full / 2
+    maps: Maps = {"edge_jump": jump, "particle_mask": mask}
+    maps |= _state_maps(_white_line(components, particle, t), mask)
     if seen.keep_attenuation:
-        spectra = particle.weights(t, seen.energies).astype(np.float32)
-        maps["attenuation"] = np.moveaxis(components @ spectra.T, -1, 0)
+        maps["attenuation"] = np.moveaxis(components @ spectra.astype(np.float32).T, -1, 0)
     return maps
+
+
+def _state_maps(white_line: NDArray[np.float32], mask: NDArray[Any]) -> Maps:
+    """White line and valence within ``mask``, NaN elsewhere."""
+    line = np.where(mask, white_line, np.float32(np.nan))
+    return {"white_line_energy": line, "valence": valence_from_white_line(line).astype(np.float32)}
 
 
 def _white_line(components: NDArray[np.float32], particle: HeatedParticle, t: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from scipy.ndimage import correlate1d
 
 from cathoscope.core import schema
 from cathoscope.core.parallel import SLAB_ROWS, Progress, Resources, Silent, run_slabs
-from cathoscope.core.study import NewArray, Study, Work
+from cathoscope.core.study import AT_INSTRUMENT, NewArray, Study, Work
 from cathoscope.physics.xray import (
     NICKEL_K_EDGE,
     attenuation_ratio_from_energy,
@@ -25,7 +25,7 @@ from cathoscope.virtual.grains import Grains
 from cathoscope.virtual.microscope import FINE, Optics, Series, gaussian
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle_study import INSTRUMENT, Plan, announce, require_within, with_particle
-from cathoscope.virtual.particle_truth import AT_INSTRUMENT, binned
+from cathoscope.virtual.particle_truth import binned
 from cathoscope.virtual.recording import Recording, record
 from cathoscope.virtual.specimen import Grid
 from cathoscope.virtual.txm import TxmOptions

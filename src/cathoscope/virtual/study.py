@@ -73,4 +73,6 @@ def _spheres(
         for measurement, truth in simulated.truth.items():
             study.write("truth", measurement, truth)
     name = simulated.measurement
-    return [Simulated(name, name, "LiNi0.8Mn0.1Co0.1O2", 1, "xanes-tomography", simulated.patterns, simulated.windows)]
+    return [
+        Simulated(name, name, "LiNi0.8Mn0.1Co0.1O2", None, "xanes-tomography", simulated.patterns, simulated.windows)
+    ]
