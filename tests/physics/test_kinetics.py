@@ -26,9 +26,7 @@ def test_boltzmanns_constant_is_that_of_codata() -> None:
 
 @given(TEMPERATURES, ENERGIES, st.floats(1e-6, 1e6))
 def test_a_rate_at_its_reference_is_the_stated_one(reference: float, energy: float, value: float) -> None:
-    rate = arrhenius_from_temperature(
-        temperature=reference, value=value, reference=reference, activation_energy=energy
-    )
+    rate = arrhenius_from_temperature(temperature=reference, value=value, reference=reference, activation_energy=energy)
     assert float(rate) == value
 
 

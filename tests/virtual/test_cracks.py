@@ -15,6 +15,7 @@ from cathoscope.virtual import cracks
 from cathoscope.virtual.cracks import (
     _boundaries,
     _fill,
+    _gradient,
     _overlap,
     _pair_openings,
     crack_opening,
@@ -23,7 +24,7 @@ from cathoscope.virtual.cracks import (
     pore_share,
     solid,
 )
-from cathoscope.virtual.grains import Grains, draw_grains
+from cathoscope.virtual.grains import Grains, draw_grains, embed, power
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
 from cathoscope.virtual.stereology import isotropic_crossings
 
@@ -54,9 +55,9 @@ def test_crack_volume_is_area_times_opening(name: str, opening: float) -> None:
     edge = 0.05  # five times the thin crack
     crack = solid(grains, grid(grains, edge), edge).crack.astype(np.float64)
     fraction = crack.sum() * edge**3 / shell_volume(design)
-    lines = isotropic_crossings(grains, lines=1000, seed=1)
+    lines = isotropic_crossings(grains, lines=2000, seed=1)
     # sheets that meet share a part of their volume, of the second order in the opening
-    shared = 0.0 if opening < 0.02 else 0.5 * opening * lines.area_per_volume / 2
+    shared = 0.5 * opening * lines.area_per_volume / 2
     assert fraction == pytest.approx(lines.area_per_volume * opening * (1 - shared), rel=0.03)
     assert lines.crack_volume_fraction(grains) == pytest.approx(lines.area_per_volume * opening)
 
@@ -92,8 +93,7 @@ def test_porosity_is_the_stated_one(design: ParticleDesign) -> None:
     grains = draw_grains(small, 1)
     points = grid(grains, 0.06)
     points = points[np.linalg.norm(points, axis=-1) < 2.1]
-    # in points; and in voxels, where sheets that meet near the centre are counted twice, to second order
-    for voxel, tolerance in ((1e-4, 0.02), (0.06, 0.02 if design.pore_shape == "bulky" else 0.07)):
+    for voxel, tolerance in ((1e-4, 0.02), (0.06, 0.03)):
         share = pore_share(grains, points, voxel).astype(np.float64)
         assert share.sum() * 0.06**3 / small.envelope_volume == pytest.approx(0.04, rel=tolerance)
     r = np.linalg.norm(points, axis=-1)
@@ -139,15 +139,15 @@ def test_oxide_crack_and_pore_fill_the_envelope(name: str) -> None:
 )
 def test_narrowing_multiplies_the_volumes_of_cracks_and_pores(design: ParticleDesign) -> None:
     grains = draw_grains(design, 4)
-    points = grid(grains, 0.07)
+    points = grid(grains, 0.1)
     points = points[np.linalg.norm(points, axis=-1) < 2.4]
     volumes = []
     for narrowing in (1.0, 0.37, 0.0):
-        found = solid(grains, points, 0.07, narrowing)
-        varied = solid(grains, points, 0.07, np.full(len(points), narrowing))
+        found = solid(grains, points, 0.1, narrowing)
+        varied = solid(grains, points, 0.1, np.full(len(points), narrowing))
         np.testing.assert_array_equal(found.fraction, varied.fraction)
-        volumes.append(found.crack.sum(dtype=float) + pore_share(grains, points, 0.07, narrowing).sum(dtype=float))
-    assert volumes[0] > 500
+        volumes.append(found.crack.sum(dtype=float) + pore_share(grains, points, 0.1, narrowing).sum(dtype=float))
+    assert volumes[0] > 170
     assert volumes[1] == pytest.approx(0.37 * volumes[0], rel=0.04)
     assert volumes[2] == 0
 
@@ -162,8 +162,19 @@ def test_the_share_of_open_boundaries_is_linear_from_core_to_surface() -> None:
         np.testing.assert_array_equal(opening, pair_openings(grains, pairs[:, ::-1], np.full(40_000, radius)))
     opening = pair_openings(grains, pairs, np.full(40_000, 1.0))
     logs = np.log(opening[opening > 0])
-    assert np.median(logs) == pytest.approx(np.log(0.04), abs=0.02)
+    assert np.median(logs) == pytest.approx(np.log(0.06), abs=0.02)
     assert logs.std() == pytest.approx(0.4, rel=0.03)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.9])
+def test_the_gradient_of_a_difference_of_powers_is_that_of_finite_differences(softness: float) -> None:
+    grains = draw_grains(replace(SMALL_ROD, core_radius=0.0, isotropic_radius=softness), 4)
+    lookup, step = grains.lookup, 1e-5
+    for point in np.random.default_rng(1).uniform(-1.5, 1.5, (40, 3)):
+        moved = [point + sign * step * axis for axis in np.eye(3) for sign in (1, -1)]
+        powers = [power(lookup, 7, e) - power(lookup, 3, e) for e in (embed(lookup, *at) for at in moved)]
+        slope = (np.array(powers[0::2]) - powers[1::2]) / (2 * step)
+        np.testing.assert_allclose(_gradient(lookup, 3, 7, *point), slope, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)

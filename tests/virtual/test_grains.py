@@ -13,8 +13,8 @@ from scipy.integrate import quad
 from scipy.spatial import cKDTree
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.virtual.grains import Grains, _axes, _label, draw_grains, embedded, watson_concentration
-from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
+from cathoscope.virtual.grains import Grains, _axes, _label, draw_grains, embedded
+from cathoscope.virtual.particle import GRAVEL, L_NMC, ROD, ParticleDesign, watson_concentration
 
 SMALL_ROD = replace(ROD, diameter=5.0, core_radius=1.0)
 SMALL_GRAVEL = replace(GRAVEL, diameter=5.0, core_radius=1.0)
@@ -24,7 +24,9 @@ DESIGNS = {
     "uneven rod": replace(SMALL_ROD, grain_spread=0.4, aspect=3.0),
     "uneven gravel": replace(SMALL_GRAVEL, grain_spread=0.4),
     "rod without core": replace(SMALL_ROD, core_radius=0.0, aspect=2.5),
-    "fine": replace(SMALL_GRAVEL, diameter=4.0, grain_size=0.25),
+    "soft rod": replace(SMALL_ROD, core_radius=0.0, aspect=2.5, isotropic_radius=0.9),
+    "uneven soft rod": replace(SMALL_ROD, core_radius=0.0, grain_spread=0.4, isotropic_radius=0.2),
+    "fine": replace(SMALL_GRAVEL, diameter=4.0, grain_size=0.25, crack_opening=0.04),
 }
 
 
@@ -44,37 +46,67 @@ def brute_force(grains: Grains, points: NDArray[np.float64]) -> NDArray[np.int64
 @pytest.mark.parametrize("name", DESIGNS)
 def test_labels_are_those_of_all_seeds_compared(name: str) -> None:
     grains = draw_grains(DESIGNS[name], 3)
-    points = points_around(grains, 3000)
+    points = points_around(grains, 1000)
     # also right beside the centre, where rods become needles
-    points[:300] *= 0.02
+    points[:150] *= 0.02
     expected = brute_force(grains, points)
-    assert (expected >= 0).sum() > 800
+    assert (expected >= 0).sum() > 260
     np.testing.assert_array_equal(grains.labels(points), expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     rod=st.booleans(),
     aspect=st.floats(1, 20),
     spread=st.floats(0, 1),
     size=st.floats(0.35, 1.0),
-    core=st.floats(0, 1.0),
+    core=st.floats(0, 0.4),
+    soft=st.floats(0, 1.5),
 )
 def test_labels_are_exact_for_any_design(
-    seed: int, rod: bool, aspect: float, spread: float, size: float, core: float
+    seed: int, rod: bool, aspect: float, spread: float, size: float, core: float, soft: float
 ) -> None:
     design = ParticleDesign(
         "rod" if rod else "gravel",
-        diameter=4.0,
+        diameter=3.0,
         core_radius=core,
         grain_size=size,
         grain_spread=spread,
         aspect=aspect if rod else 1.0,
+        isotropic_radius=soft if rod else 0.0,
     )
     grains = draw_grains(design, seed)
     points = points_around(grains, 400, seed)
     np.testing.assert_array_equal(grains.labels(points), brute_force(grains, points))
+
+
+def crossing_rates(grains: Grains, radii: tuple[float, float], count: int) -> tuple[float, float]:
+    """Boundaries per length (1/um) along the radius and across it, at uniform points between ``radii`` (um)."""
+    rng, step = np.random.default_rng(0), 0.01
+    radial, other = rng.standard_normal((2, count, 3))
+    radial /= np.linalg.norm(radial, axis=1, keepdims=True)
+    across = np.cross(radial, other)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    points = radial * np.cbrt(rng.uniform(radii[0] ** 3, radii[1] ** 3, (count, 1)))
+    rates = [
+        np.mean(grains.labels(points - step / 2 * a) != grains.labels(points + step / 2 * a)) for a in (radial, across)
+    ]
+    return float(rates[0] / step), float(rates[1] / step)
+
+
+def test_a_soft_embedding_makes_equiaxed_grains_at_the_centre_and_rods_outside() -> None:
+    # mean intercepts are 0.6872 grain sizes (Poisson-Voronoi) over the stretch of the embedding
+    s, stretched = L_NMC.isotropic_radius, np.hypot(0.7 * L_NMC.radius, L_NMC.isotropic_radius)
+    particles = [draw_grains(L_NMC, seed) for seed in (1, 2, 3)]
+    for low, high in ((0.0, 0.35), (0.45, 0.55), (0.9, 1.1), (1.4, 1.6)):
+        rates = np.mean([crossing_rates(grains, (low * s, high * s), 20_000) for grains in particles], axis=0)
+        r = s * np.cbrt((low**3 + high**3) / 2)
+        rho = np.hypot(r, s)
+        expected = np.array([np.hypot(stretched * s**2 / rho**3, r / (rho * L_NMC.aspect)), stretched / rho])
+        np.testing.assert_allclose(rates * 0.6872 * L_NMC.grain_size, expected, rtol=0.12)
+        if high < 0.4:
+            assert rates[1] / rates[0] == pytest.approx(1, abs=0.15)
 
 
 def test_equal_weights_make_the_voronoi_tessellation() -> None:
@@ -102,10 +134,10 @@ def test_the_kernel_runs_as_python() -> None:
         np.testing.assert_array_equal(grains.labels(points, kernel=_label.py_func), grains.labels(points))
 
 
-@pytest.mark.parametrize("design", [ROD, GRAVEL, L_NMC, H_NMC], ids=["rod", "gravel", "L", "H"])
+@pytest.mark.parametrize("design", [ROD, L_NMC], ids=["rod", "L"])
 def test_the_particle_has_the_volume_of_its_sphere(design: ParticleDesign) -> None:
     grains = draw_grains(design, 1)
-    spacing = 0.09
+    spacing = 0.15
     half = int(grains.outer.highest / spacing) + 1
     axis = np.arange(-half, half + 1) * spacing
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)

@@ -354,7 +354,7 @@ def of_one_composition(particles: dict[str, tuple[Grains, Charged]]) -> Callable
 
     def run(programme: Programme) -> dict[str, Track]:
         return {
-            name: heat(replace(one, nickel=0.81), LAW, programme, kelvin=3.0)[0] for name, (_, one) in particles.items()
+            name: heat(replace(one, nickel=0.81), LAW, programme, kelvin=4.0)[0] for name, (_, one) in particles.items()
         }
 
     return run

@@ -34,6 +34,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"alignment": 1.2}, "alignment"),
     ({"alignment": -0.2}, "alignment"),
     ({"aspect": 0.5}, "aspect"),
+    ({"isotropic_radius": -0.1}, "isotropic_radius"),
+    ({"isotropic_radius": 5.0}, "isotropic_radius"),
     ({"crack_share": 1.5}, "crack_share"),
     ({"crack_share_surface": -0.5}, "crack_share_surface"),
     ({"crack_opening": 0.4}, "crack_opening"),
@@ -64,6 +66,8 @@ def test_an_impossible_design_is_refused_with_a_cure(change: dict[str, Any], nam
 def test_gravel_has_no_aspect() -> None:
     with pytest.raises(CathoscopeError, match="equiaxed"):
         replace(GRAVEL, aspect=2.0)
+    with pytest.raises(CathoscopeError, match="equiaxed"):
+        replace(GRAVEL, isotropic_radius=1.0)
 
 
 def test_compositions_are_normalised() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cathoscope.virtual.grains import Grains, draw_grains
-from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
+from cathoscope.virtual.particle import GRAVEL, H_NMC, ROD, ParticleDesign
 from cathoscope.virtual.stereology import (
     Crossings,
     _longest_run,
@@ -26,8 +26,8 @@ SIZE = 0.35
 
 @pytest.fixture(scope="module")
 def voronoi() -> Grains:
-    """Some 13 000 equal cells; measured well inside, where no surface cuts them."""
-    return draw_grains(ParticleDesign("gravel", diameter=10.0, grain_size=SIZE), 1)
+    """Some 7000 equal cells; measured well inside, where no surface cuts them."""
+    return draw_grains(ParticleDesign("gravel", diameter=8.0, grain_size=SIZE), 1)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def gravel() -> Grains:
 
 def test_lines_find_the_constants_of_the_poisson_voronoi_tessellation(voronoi: Grains) -> None:
     # Meijering 1953, Gilbert 1962: S_V = 2.910 lambda^(1/3), mean intercept 0.6872 lambda^(-1/3)
-    lines = isotropic_crossings(voronoi, lines=800, seed=2, within=4.3)
+    lines = isotropic_crossings(voronoi, lines=800, seed=2, within=3.4)
     assert lines.mean_intercept / SIZE == pytest.approx(0.6872, rel=0.015)
     assert lines.area_per_volume * SIZE == pytest.approx(2.910, rel=0.015)
 
@@ -50,9 +50,9 @@ def test_lines_find_the_constants_of_the_poisson_voronoi_tessellation(voronoi: G
 def test_volumes_vary_as_in_the_poisson_voronoi_tessellation(voronoi: Grains) -> None:
     # Gilbert 1962: the second moment of the volume is 1.179 / lambda^2
     volumes = grain_volumes(voronoi, spacing=0.06)
-    inner = np.linalg.norm(voronoi.positions, axis=1) < 4.0
+    inner = np.linalg.norm(voronoi.positions, axis=1) < 3.2
     relative = volumes[inner] / SIZE**3
-    assert inner.sum() > 5000
+    assert inner.sum() > 2800
     assert relative.mean() == pytest.approx(1, abs=0.03)
     assert relative.var() / relative.mean() ** 2 == pytest.approx(0.179, rel=0.07)
 
@@ -115,7 +115,7 @@ def test_the_order_parameter_over_the_volume_is_the_alignment(alignment: float) 
     assert orientation_order(grains) == pytest.approx(own.mean(), abs=4 * own.std() / np.sqrt(grains.count) + 0.01)
 
 
-@pytest.mark.parametrize("design", [ROD, L_NMC, H_NMC], ids=["rod", "L", "H"])
+@pytest.mark.parametrize("design", [ROD, H_NMC], ids=["rod", "H"])
 def test_volume_fractions_are_those_of_the_design(design: ParticleDesign) -> None:
     shares = volume_fractions(draw_grains(design, 1), points=40_000)
     assert sum(shares.values()) == pytest.approx(1)
@@ -132,7 +132,7 @@ def test_crack_area_is_the_open_share_of_the_boundary() -> None:
     pairs = np.unique(np.sort(lines.pairs, axis=1), axis=0)
     share = lines.crack_area_per_volume(grains) / lines.area_per_volume
     assert share == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / len(pairs)) * 1.5)
-    mean_opening = 0.04 * np.exp(0.4**2 / 2)
+    mean_opening = 0.06 * np.exp(0.4**2 / 2)
     assert lines.crack_volume_fraction(grains) == pytest.approx(
         lines.crack_area_per_volume(grains) * mean_opening, rel=0.05
     )

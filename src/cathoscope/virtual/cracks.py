@@ -4,7 +4,9 @@ Every boundary between two grains i and j is a sheet that is open or closed, and
 numbers and the particle's seed. A point of grain i lies at the distance d = (P_j - P_i) / |grad(P_j - P_i)| from the
 sheet, P being the powers of the tessellation and grad P_j - grad P_i = -2 J^T (e_j - e_i), J the Jacobian of the
 embedding. A voxel of edge h holds the share |[d - h/2, d + h/2] intersected with [-w/2, w/2]| / h of a sheet of opening
-w: averaged over voxels this is the volume of the sheet, whether it is thicker or thinner than a voxel.
+w: averaged over voxels this is the volume of the sheet, thicker or thinner than a voxel as it may be. Of several sheets
+in a voxel, with shares c_k, 1 - prod(1 - c_k) is open: where sheets cross at right angles, their common volume counts
+once, and at other angles nearly so.
 """
 
 from __future__ import annotations
@@ -19,16 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.grains import (
-    LARGEST_CRACK,
     LARGEST_SHEET,
     LARGEST_VOXEL,
     Grains,
     cell_of,
     embed,
     power,
-    widest_crack,
 )
-from cathoscope.virtual.particle import surface_radius
+from cathoscope.virtual.particle import LARGEST_CRACK, surface_radius, widest_crack
 
 FloatArray = NDArray[np.float64]
 
@@ -126,9 +126,9 @@ def _gradient(lookup, i, j, x, y, z):  # type: ignore[no-untyped-def]
     vx, vy, vz, vr = a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]
     if not lookup.rod:
         return 2.0 * vx, 2.0 * vy, 2.0 * vz
-    r = max(np.sqrt(x * x + y * y + z * z), 1e-9)
-    nx, ny, nz = x / r, y / r, z / r
-    stretch = lookup.reference_radius / r
+    rho = max(np.sqrt(x * x + y * y + z * z + lookup.isotropic_radius**2), 1e-9)
+    nx, ny, nz = x / rho, y / rho, z / rho
+    stretch = lookup.reference_radius / rho
     along = vr / lookup.aspect - stretch * (nx * vx + ny * vy + nz * vz)
     return 2.0 * (stretch * vx + along * nx), 2.0 * (stretch * vy + along * ny), 2.0 * (stretch * vz + along * nz)
 
@@ -169,7 +169,8 @@ def _sheets(lookup, laws, cell, powers, best, point, h):  # type: ignore[no-unty
     if pores.sheet > 0.0:
         pore_opening = pores.sheet * _shrunk(pores, narrowing) * max(1.0 - (r / pores.radius) ** 2, 0.0)
     widest = max(cracks.widest * narrowing, pore_opening)
-    pore_share, open_share = 0.0, 0.0
+    # what sheets leave of the voxel: their shares multiply, as they do where sheets cross at right angles
+    past_pores, past_all = 1.0, 1.0
     for n in range(last - first):
         j = lookup.ids[first + n]
         if j == i:
@@ -185,10 +186,9 @@ def _sheets(lookup, laws, cell, powers, best, point, h):  # type: ignore[no-unty
             continue
         step = difference / squared
         if _faces(lookup, i, j, first, last, (x - step * gx, y - step * gy, z - step * gz)):
-            pore_share += _overlap(d, pore_opening, h)
-            open_share += _overlap(d, opening, h)
-    pore_share = min(pore_share, 1.0)
-    return pore_share, min(open_share, 1.0) - pore_share
+            past_pores *= 1.0 - min(_overlap(d, pore_opening, h), 1.0)
+            past_all *= 1.0 - min(_overlap(d, opening, h), 1.0)
+    return 1.0 - past_pores, past_pores - past_all
 
 
 @njit(cache=True, nogil=True)

@@ -1,34 +1,42 @@
 """Grains of a secondary particle: an anisotropic Laguerre tessellation known at every point, without a grid.
 
 A point x belongs to the seed i that minimises the power |e(x) - e_i|^2 - w_i, where e embeds the particle in four
-dimensions. Gravel: e(x) = (x, 0). Rod: e(x) = (r_ref x/|x|, |x|/aspect) with r_ref = 0.7 R, so that cells have equal
-width in angle and are longer along the radius. Space is cut into coarse cells, and each keeps the seeds that can be
-nearest to some point of it or within ``reach`` of it. A seed i is left out only if another, k, has the smaller power
-everywhere in the ball that holds the cell: powers differ by a linear function of e, so this is
-(P_i - P_k)(centre) > 2 (radius |e_i - e_k|). The lists therefore change no label.
+dimensions. Gravel: e(x) = (x, 0). Rod: e(x) = (l x/rho, rho/aspect) with rho = sqrt(|x|^2 + s^2), s the design's
+isotropic_radius, l = sqrt(r_ref^2 + s^2) and r_ref = 0.7 R. This stretches lengths across the radius by l/rho, which is
+1 at r_ref, and along it by sqrt((l s^2/rho^3)^2 + (|x|/(rho aspect))^2): cells have equal width in angle and are longer
+along the radius, but those at the centre are equiaxed and s/l as wide as those at r_ref, if s > 0. Space is cut into
+coarse cells, and each keeps the seeds that can be nearest to some point of it or within ``reach`` of it. A seed i is
+left out only if another, k, has the smaller power everywhere in the ball that holds the cell: powers differ by a linear
+function of e, so this is (P_i - P_k)(centre) > 2 (radius |e_i - e_k|). The lists therefore change no label.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
+from math import hypot, pi
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import dawsn
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.virtual.particle import ParticleDesign, Surface, draw_surface, radius_towards, surface_radius
+from cathoscope.virtual.particle import (
+    ParticleDesign,
+    Surface,
+    draw_surface,
+    radius_towards,
+    surface_radius,
+    watson_cosines,
+    widest_crack,
+)
 
 FloatArray = NDArray[np.float64]
 
 REFERENCE = 0.7  # of the radius: where rods have their stated width
 LARGEST_VOXEL = 0.6  # of the grain size
 LARGEST_SHEET = 0.3  # of the grain size: widest sheet-like pore
-LARGEST_CRACK = 3.0  # standard deviations of the logarithm at which the openings are cut
+_RADII = 2049  # from core to surface at which the embedded volume is tabulated
 _BLOCK = 8  # cells along each axis of a block, whose shortlist is the pool of its cells
 _NEEDLES = 2.5  # times narrower than at the reference radius, rods keep neighbours only in reach of their own width
 _OUTER_WAVES, _CORE_WAVES = (8.0, 20.0), (3.0, 8.0)  # per radian
@@ -39,9 +47,10 @@ _SEEDS, _WEIGHTS, _AXES, _OUTER, _CORE = range(5)
 class Lookup(NamedTuple):
     """What a kernel needs to find the grain of a point.
 
-    ``rod`` says which embedding; ``seeds`` (n, 4) and ``weights`` (n,) are those of the tessellation. Coarse cells:
-    ``shape`` of them, the first one at ``origin`` (um, three numbers; for rods the third is a radius), ``edge`` (um;
-    for rods along the radius). Cell c shortlists ``ids[starts[c]:starts[c + 1]]``, which is ``longest`` at most.
+    ``rod`` says which embedding, with l = ``reference_radius``; ``seeds`` (n, 4) and ``weights`` (n,) are those of the
+    tessellation. Coarse cells: ``shape`` of them, the first one at ``origin`` (um, three numbers; for rods the third is
+    a radius), ``edge`` (um; for rods along the radius). Cell c shortlists ``ids[starts[c]:starts[c + 1]]``, which is
+    ``longest`` at most.
     """
 
     rod: bool
@@ -55,6 +64,7 @@ class Lookup(NamedTuple):
     starts: NDArray[np.int64]
     ids: NDArray[np.int32]
     longest: int
+    isotropic_radius: float
 
 
 @njit(cache=True, nogil=True)
@@ -62,11 +72,11 @@ def embed(lookup, x, y, z):  # type: ignore[no-untyped-def]
     """The four coordinates of a point (um) in which cells are compared."""
     if not lookup.rod:
         return x, y, z, 0.0
-    r = np.sqrt(x * x + y * y + z * z)
-    if r == 0.0:
+    rho = np.sqrt(x * x + y * y + z * z + lookup.isotropic_radius**2)
+    if rho == 0.0:
         return 0.0, 0.0, lookup.reference_radius, 0.0
-    scale = lookup.reference_radius / r
-    return x * scale, y * scale, z * scale, r / lookup.aspect
+    scale = lookup.reference_radius / rho
+    return x * scale, y * scale, z * scale, rho / lookup.aspect
 
 
 @njit(cache=True, nogil=True)
@@ -216,7 +226,7 @@ class Grains:
         Surfaces of the particle and of its hollow core.
     reach
         Distance (um) from a point within which all its grain's neighbours are on its shortlist; for rods it
-        shrinks in proportion to the distance from the centre where that is less than 0.28 of the particle's radius.
+        shrinks in proportion to rho where that is less than l/2.5.
     lookup
         For kernels.
     """
@@ -267,17 +277,28 @@ class Grains:
 
 def embedded(grains: Grains, points: FloatArray) -> FloatArray:
     """The four coordinates e (um) of ``points`` (n, 3), um, in which grains are compared, shape (n, 4)."""
-    if grains.design.arrangement == "gravel":
-        return np.column_stack([points, np.zeros(len(points))])
-    r = np.linalg.norm(points, axis=1)
-    return np.column_stack([grains.lookup.reference_radius * points / r[:, None], r / grains.design.aspect])
+    return _embedding(grains.design, points)
+
+
+def _embedding(design: ParticleDesign, points: FloatArray) -> FloatArray:
+    """The same for a design."""
+    if design.arrangement == "gravel":
+        return np.hstack([points, np.zeros((len(points), 1))])
+    rho = np.hypot(np.linalg.norm(points, axis=1, keepdims=True), design.isotropic_radius)
+    return np.hstack([_stretched_radius(design) * points / rho, rho / design.aspect])
+
+
+def _stretched_radius(design: ParticleDesign) -> float:
+    """Length l (um) of the embedding of rods: widths are the stated ones at the reference radius."""
+    return hypot(REFERENCE * design.radius, design.isotropic_radius)
 
 
 def draw_grains(design: ParticleDesign, seed: int) -> Grains:
     """Draw the particle that ``seed`` makes of a design.
 
     Seeds are as many as the mean grain volume asks for, uniform in a ball somewhat larger than the particle (gravel)
-    or in solid angle and in radius between core and surface (rod). Laguerre weights are squares of log-normal radii
+    or in the volume of the embedded shell between core and surface (rod), which without an isotropic_radius is in solid
+    angle and in radius. Laguerre weights are squares of log-normal radii
     of median ``grain_size`` / 2.
 
     Raises
@@ -303,12 +324,6 @@ def draw_grains(design: ParticleDesign, seed: int) -> Grains:
     return Grains(design, seed, positions, in_plane, c_axis, outer, core, reach, lookup)
 
 
-def widest_crack(design: ParticleDesign) -> float:
-    """Largest opening (um) of a crack: openings are cut three standard deviations from the median."""
-    share = max(design.crack_share, design.crack_share_surface)
-    return design.crack_opening * float(np.exp(LARGEST_CRACK * design.crack_spread)) if share > 0 else 0.0
-
-
 def _gravel_seeds(design: ParticleDesign, highest: float, rng: np.random.Generator) -> FloatArray:
     """Uniform points in a ball one and a half grains larger than the particle, (n, 3), um."""
     ball = highest + 1.5 * design.grain_size
@@ -317,11 +332,23 @@ def _gravel_seeds(design: ParticleDesign, highest: float, rng: np.random.Generat
 
 
 def _rod_seeds(design: ParticleDesign, highest: float, rng: np.random.Generator) -> FloatArray:
-    """Points uniform in solid angle and in radius between core and surface, (n, 3), um."""
-    reference, shell = REFERENCE * design.radius, design.radius - design.core_radius
-    rods_along_radius = max(shell / (design.aspect * design.grain_size), 1.0)
-    count = _enough(round(4 * pi * (reference / design.grain_size) ** 2 * rods_along_radius), design)
-    return _directions(count, rng) * rng.uniform(design.core_radius, design.radius, (count, 1))
+    """Points uniform in the volume of the embedded shell between core and surface, (n, 3), um.
+
+    sqrt(det(J^T J)) 4 pi r^2 dr = 4 pi l^2 (r/rho)^2 sqrt((l s^2/rho^3)^2 + (r/(rho aspect))^2) dr.
+    """
+    s, stretched = design.isotropic_radius, _stretched_radius(design)
+    radii = np.linspace(design.core_radius, design.radius, _RADII)
+    r = (radii[1:] + radii[:-1]) / 2
+    rho = np.hypot(r, s)
+    volumes = np.cumsum(
+        (r / rho) ** 2 * np.hypot(stretched * s**2 / rho**3, r / (rho * design.aspect)) * np.diff(radii)
+    )
+    rods_along_radius = max(volumes[-1] / design.grain_size, 1.0)
+    count = _enough(round(4 * pi * (stretched / design.grain_size) ** 2 * rods_along_radius), design)
+    directions = _directions(count, rng)
+    if s == 0:
+        return directions * rng.uniform(design.core_radius, design.radius, (count, 1))
+    return directions * np.interp(rng.uniform(size=(count, 1)), np.append(0.0, volumes) / volumes[-1], radii)
 
 
 def _enough(count: int, design: ParticleDesign) -> int:
@@ -342,40 +369,10 @@ def _directions(count: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def watson_concentration(alignment: float) -> float:
-    """kappa of the Watson density exp(kappa t^2), t = cos(angle to the mean axis), whose P2 is ``alignment``.
-
-    <t^2> = 1 / (2 s F(s)) - 1 / (2 s^2) with s = sqrt(kappa) and Dawson's integral F; valid between 0 and 1.
-    """
-
-    def excess(log_s: float) -> float:
-        s = np.exp(log_s)
-        return float(1.5 * (1 / (2 * s * dawsn(s)) - 1 / (2 * s * s)) - 0.5 - alignment)
-
-    # below, t^2 loses its digits and P2 = 2 kappa / 15 is exact enough
-    return alignment * 7.5 if alignment < 1e-4 else float(np.exp(2 * brentq(excess, np.log(1e-2), np.log(1e6))))
-
-
-def _watson_cosines(count: int, alignment: float, rng: np.random.Generator) -> FloatArray:
-    """Cosines between axes and their mean axis, by inversion of exp(kappa (t^2 - 1)) F(s t) / F(s)."""
-    share = rng.uniform(size=count)
-    if alignment >= 1 - 1e-9:
-        return np.ones(count)
-    s = np.sqrt(watson_concentration(alignment))
-    if s < 1e-6:
-        return share
-    low, high = np.zeros(count), np.ones(count)
-    for _ in range(60):
-        t = (low + high) / 2
-        below = np.exp(s * s * (t * t - 1)) * dawsn(s * t) < share * dawsn(s)
-        low, high = np.where(below, t, low), np.where(below, high, t)
-    return (low + high) / 2
-
-
 def _axes(positions: FloatArray, alignment: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Axis [110] around the radius of each seed with P2 = ``alignment``, and c at random in its normal plane."""
     radial = positions / np.linalg.norm(positions, axis=1, keepdims=True)
-    cosine = _watson_cosines(len(positions), alignment, rng)[:, None]
+    cosine = watson_cosines(len(positions), alignment, rng)[:, None]
     aside = _perpendicular(radial, rng)
     sense = rng.choice([-1.0, 1.0], (len(positions), 1))
     in_plane = sense * (cosine * radial + np.sqrt(1 - cosine**2) * aside)
@@ -394,20 +391,19 @@ def _lookup(
 ) -> Lookup:
     """Shortlists for all points whose distance from the centre lies between ``radii``, grown by ``reach``."""
     positions, weights = sites
-    rod, reference = design.arrangement == "rod", REFERENCE * design.radius
+    rod, reference = design.arrangement == "rod", _stretched_radius(design)
+    seeds = _embedding(design, positions)
     if rod:
-        r = np.linalg.norm(positions, axis=1, keepdims=True)
-        seeds = np.hstack([reference * positions / r, r / design.aspect])
         shape, origin, edge, balls = _rod_cells(design, (max(radii[0], 0.0), radii[1]), reach)
     else:
-        seeds = np.hstack([positions, np.zeros((len(positions), 1))])
         shape, origin, edge, balls = _gravel_cells(design, radii, reach)
     blocks, block_of = _blocks(balls.reshape(*shape, 6))
     everyone = (np.array([0, len(seeds)]), np.arange(len(seeds), dtype=np.int32))
     pools = _shortlists(blocks, (seeds, weights), np.zeros(len(blocks), dtype=np.int64), everyone)
     starts, ids = _shortlists(balls, (seeds, weights), block_of, pools)
     longest = int(np.diff(starts).max())
-    return Lookup(rod, reference, design.aspect, seeds, weights, shape, origin, edge, starts, ids, longest)
+    softness = design.isotropic_radius
+    return Lookup(rod, reference, design.aspect, seeds, weights, shape, origin, edge, starts, ids, longest, softness)
 
 
 _Cells = tuple[tuple[int, int, int], tuple[float, float, float], float, FloatArray]
@@ -422,28 +418,53 @@ def _gravel_cells(design: ParticleDesign, radii: tuple[float, float], reach: flo
     r, half_diagonal = np.sqrt(x * x + y * y + z * z), edge * np.sqrt(3) / 2
     radius = np.full(r.shape, half_diagonal + reach)
     radius[(r - half_diagonal > radii[1]) | (r + half_diagonal < radii[0])] = -1.0
-    zero = np.zeros_like(x)
-    balls = np.stack([x, y, z, zero, radius, zero], axis=-1).reshape(-1, 6)
+    balls = np.stack([x, y, z, 0 * x, radius, 0 * x], axis=-1).reshape(-1, 6)
     return (count, count, count), (-radii[1],) * 3, edge, balls
 
 
 def _rod_cells(design: ParticleDesign, radii: tuple[float, float], reach: float) -> _Cells:
     """Pieces of solid angle and radius, six faces of a cube side by side; otherwise as `_gravel_cells`."""
-    reference = REFERENCE * design.radius
-    count = _BLOCK * int(np.ceil(4 * reference / design.grain_size / _BLOCK))
+    count = _BLOCK * int(np.ceil(4 * REFERENCE * design.radius / design.grain_size / _BLOCK))
     layers = 2 * _BLOCK
     edge = (radii[1] - radii[0]) / layers
     centre, half_angle = _face_pieces(count)
-    inner = radii[0] + edge * np.arange(layers)
-    # a shift by reach turns the direction by at most this much; towards the centre rods become needles, reach shrinks
-    turn = np.arcsin(np.minimum(reach / np.maximum(inner, reference / _NEEDLES), 1.0))
-    angle = np.minimum(half_angle[:, None] + turn, pi)
+    inner = np.asarray(radii[0] + edge * np.arange(layers), dtype=np.float64)
+    middle = inner + edge / 2
     balls = np.empty((len(centre), layers, 6))
-    balls[..., :3] = reference * centre[:, None, :]
-    balls[..., 3] = (inner + edge / 2) / design.aspect
-    balls[..., 4] = 2 * reference * np.sin(angle / 2)
+    balls[..., :3] = _across(design, middle)[:, None] * centre[:, None, :]
+    balls[..., 3] = np.hypot(middle, design.isotropic_radius) / design.aspect
+    balls[..., 4] = _reach_across(design, inner, edge, half_angle, reach)
     balls[..., 5] = (edge / 2 + reach) / design.aspect
     return (6 * count, count, layers), (0.0, 0.0, radii[0]), edge, balls.reshape(-1, 6)
+
+
+def _across(design: ParticleDesign, r: FloatArray) -> FloatArray:
+    """l r/rho (um), length of the first three coordinates of the embedding of rods, at distances ``r`` (um)."""
+    rho = np.hypot(r, design.isotropic_radius)
+    return _stretched_radius(design) * np.divide(r, rho, out=np.ones_like(r), where=rho > 0)
+
+
+def _farthest(
+    design: ParticleDesign, middle: FloatArray, ends: tuple[FloatArray, FloatArray], angle: FloatArray
+) -> FloatArray:
+    """Farthest (um) that they get from those at ``middle``, at radii between ``ends`` and angles up to ``angle``."""
+    q, turned = _across(design, middle), np.sin(np.minimum(angle, pi) / 2) ** 2
+    squares = [(end - q) ** 2 + 4 * end * q * turned for end in (_across(design, r) for r in ends)]
+    return np.asarray(np.sqrt(np.maximum(*squares)))
+
+
+def _reach_across(
+    design: ParticleDesign, inner: FloatArray, edge: float, angle: FloatArray, reach: float
+) -> FloatArray:
+    """Farthest (um) that they get from those of a cell's middle in the cell and within ``reach`` of it."""
+    middle, near = inner + edge / 2, np.maximum(inner - reach, 0.0)
+    # a shift by reach turns the direction by at most this much; towards the centre rods become needles, reach shrinks
+    sine = reach / np.maximum(np.maximum(inner, _across(design, inner) / _NEEDLES), 1e-12)
+    turn = np.where(sine < 1, np.arcsin(np.minimum(sine, 1.0)), pi)
+    turned = _farthest(design, middle, (near, inner + edge + reach), angle[:, None] + turn)
+    # near the centre it is better to say that a shift moves them by at most the largest stretch on its way
+    stretch = _stretched_radius(design) / np.maximum(np.hypot(near, design.isotropic_radius), 1e-12)
+    return np.minimum(turned, _farthest(design, middle, (inner, inner + edge), angle[:, None]) + reach * stretch)
 
 
 def _face_pieces(count: int) -> tuple[FloatArray, FloatArray]:

@@ -22,6 +22,7 @@ class Simulated:
     technique: str
     patterns: Mapping[float, str] | str
     windows: Windows | None = None
+    calibration: str | None = None
 
 
 def recipe_text(preset: str, seed: int, measurements: Sequence[Simulated]) -> str:
@@ -52,7 +53,8 @@ sample = "{one.sample}"
 technique = "{one.technique}"
 """ + ("" if one.particle is None else f"particle = {one.particle}\n")
     if isinstance(one.patterns, str):
-        return head + f'files = "{one.patterns}"\n'
+        xas = f'\n[measurement.{one.name}.xas]\ncalibration = "{one.calibration}"\n' if one.calibration else ""
+        return head + f'files = "{one.patterns}"\n{xas}'
     series = [
         f'[[measurement.{one.name}.series]]\ntemperature = "{temperature:g} C"\nfiles = "{pattern}"\n'
         for temperature, pattern in one.patterns.items()

@@ -1,4 +1,4 @@
-"""What a secondary particle is to be: its size, grains, cracks, pores and composition; and its rough surface."""
+"""What a secondary particle is to be: its size, grains, cracks, pores and composition; scatter of axes; surface."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import dawsn
 
 from cathoscope.core.errors import CathoscopeError
 
 METALS = ("Ni", "Mn", "Co")
+LARGEST_CRACK = 3.0  # standard deviations of the logarithm at which the openings are cut
 _SHELL_STEP = 0.1  # width of the smooth step from core to shell composition, of the radius
 _WAVES = 20  # short waves of a rough surface
 _QUADRATURE = 64  # nodes along the polar angle: exact for the cube of waves of at most 20 per radian
@@ -27,6 +30,7 @@ _RANGES = {
     "grain_size": (1e-3, inf),
     "grain_spread": (0.0, 1.0),
     "aspect": (1.0, 100.0),
+    "isotropic_radius": (0.0, inf),
     "alignment": (0.0, 1.0),
     "crack_share": (0.0, 1.0),
     "crack_share_surface": (0.0, 1.0),
@@ -59,6 +63,8 @@ class ParticleDesign:
         Standard deviation of the logarithm of the Laguerre radii; 0: a Voronoi tessellation.
     aspect
         Length over width of the rods; 1 for gravel.
+    isotropic_radius
+        Of rods without a hollow core: well within this distance of the centre grains are equiaxed; 0: needles.
     alignment
         Order parameter P2 = <3 cos^2 - 1>/2 of the in-plane axis [110] against the radius; 0 random, 1 perfect.
     crack_share, crack_share_surface
@@ -101,6 +107,7 @@ class ParticleDesign:
     core_composition: Mapping[str, float] = field(default_factory=lambda: {"Ni": 0.8, "Mn": 0.1, "Co": 0.1})
     shell_composition: Mapping[str, float] | None = None
     shell_start: float = 1.0
+    isotropic_radius: float = 0.0
 
     def __post_init__(self) -> None:
         _require_words_and_ranges(self)
@@ -164,6 +171,7 @@ def _require_sizes_that_fit(design: ParticleDesign) -> None:
     limits = {
         "core_radius": (0.8 * design.radius, "0.8 of the particle's radius"),
         "grain_size": ((design.radius - design.core_radius), "the thickness between hollow core and surface"),
+        "isotropic_radius": (design.radius, "the particle's radius"),
         # openings of boundaries that are all closed do not matter
         "crack_opening": (0.2 * design.grain_size if cracked else inf, "a fifth of the grain size"),
     }
@@ -175,12 +183,12 @@ def _require_sizes_that_fit(design: ParticleDesign) -> None:
                 found=f"{getattr(design, name):g} um",
                 cure=f"{name}={0.8 * largest:.2g}, or a larger particle",
             )
-    if design.arrangement == "gravel" and design.aspect != 1:
+    if design.arrangement == "gravel" and (design.aspect != 1 or design.isotropic_radius != 0):
         raise CathoscopeError(
             "gravel grains are equiaxed",
-            expected="aspect 1",
-            found=str(design.aspect),
-            cure='aspect=1, or arrangement="rod"',
+            expected="aspect 1 and isotropic_radius 0",
+            found=f"aspect {design.aspect:g} and isotropic_radius {design.isotropic_radius:g}",
+            cure='aspect=1 with isotropic_radius=0, or arrangement="rod"',
         )
 
 
@@ -254,6 +262,7 @@ L_NMC = ParticleDesign(
     core_composition={"Ni": 0.80, "Mn": 0.10, "Co": 0.10},
     shell_composition={"Ni": 0.46, "Mn": 0.31, "Co": 0.23},
     shell_start=0.865,
+    isotropic_radius=1.6,
 )
 """Cadiou's low-gradient particle: bulky pores near the centre, not cycled. Porosity and grains are ours."""
 
@@ -268,8 +277,45 @@ H_NMC = ParticleDesign(
     core_composition={"Ni": 0.86, "Mn": 0.04, "Co": 0.10},
     shell_composition={"Ni": 0.70, "Mn": 0.20, "Co": 0.10},
     shell_start=0.678,
+    isotropic_radius=1.6,
 )
 """Cadiou's high-gradient particle: as `L_NMC`, but its pores are a web of sheets between grains."""
+
+
+def widest_crack(design: ParticleDesign) -> float:
+    """Largest opening (um) of a crack: openings are cut three standard deviations from the median."""
+    share = max(design.crack_share, design.crack_share_surface)
+    return design.crack_opening * float(np.exp(LARGEST_CRACK * design.crack_spread)) if share > 0 else 0.0
+
+
+def watson_concentration(alignment: float) -> float:
+    """kappa of the Watson density exp(kappa t^2), t = cos(angle to the mean axis), whose P2 is ``alignment``.
+
+    <t^2> = 1 / (2 s F(s)) - 1 / (2 s^2) with s = sqrt(kappa) and Dawson's integral F; valid between 0 and 1.
+    """
+
+    def excess(log_s: float) -> float:
+        s = np.exp(log_s)
+        return float(1.5 * (1 / (2 * s * dawsn(s)) - 1 / (2 * s * s)) - 0.5 - alignment)
+
+    # below, t^2 loses its digits and P2 = 2 kappa / 15 is exact enough
+    return alignment * 7.5 if alignment < 1e-4 else float(np.exp(2 * brentq(excess, np.log(1e-2), np.log(1e6))))
+
+
+def watson_cosines(count: int, alignment: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Cosines (count,) between axes and their mean axis, by inversion of exp(kappa (t^2 - 1)) F(s t) / F(s)."""
+    share = rng.uniform(size=count)
+    if alignment >= 1 - 1e-9:
+        return np.ones(count)
+    s = np.sqrt(watson_concentration(alignment))
+    if s < 1e-6:
+        return share
+    low, high = np.zeros(count), np.ones(count)
+    for _ in range(60):
+        t = (low + high) / 2
+        below = np.exp(s * s * (t * t - 1)) * dawsn(s * t) < share * dawsn(s)
+        low, high = np.where(below, t, low), np.where(below, high, t)
+    return (low + high) / 2
 
 
 class Surface(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,6 +118,10 @@ class Plan:
         """Key of the random numbers of one kind for one particle."""
         return self.seed, zlib.crc32(job[0].encode()), job[1], kind
 
+    def folders(self, job: tuple[str, int]) -> list[Path]:
+        """Of the raw files of one particle at each temperature, relative to that of the study."""
+        return [Path("raw") / f"{job[0]}-{job[1]}_{temperature:03.0f}C" for temperature in self.preset.temperatures]
+
     def grains(self, job: tuple[str, int]) -> Grains:
         """The particle."""
         number = np.random.SeedSequence(self.key(job, _GRAINS)).generate_state(1)[0]
@@ -165,7 +170,8 @@ def simulate_heating(
     progress.start("heating particles", len(plan.jobs), "particle")
     run_slabs(work, plan.jobs, threads=resources.threads)
     progress.finish()
-    return [_expose(study, plan, job, specimens[job], recordings[job], resources, progress) for job in plan.jobs]
+    made = [_expose(study, plan, job, specimens[job], recordings[job], resources, progress) for job in plan.jobs]
+    return [*made, _expose_foils(study, plan, recordings)]
 
 
 def announce(study: Study, needed: int, progress: Progress) -> None:
@@ -242,7 +248,7 @@ def _expose(
 ) -> Simulated:
     """Write the raw files and the truth of one particle."""
     name, folder = f"{job[0]}-{job[1]}", study.path.parent
-    folders = [Path("raw") / f"{name}_{temperature:03.0f}C" for temperature in plan.preset.temperatures]
+    folders = plan.folders(job)
     notes = [
         f"virtual experiment {name}, seed {plan.seed}, {temperature:g} C" for temperature in plan.preset.temperatures
     ]
@@ -252,13 +258,6 @@ def _expose(
     )
     layout = FxiLayout(tuple(folder / place for place in folders), headers)
     record(specimen, recording, layout, resources=resources, progress=progress)
-    for place, view in zip(folders, (views[0] for views in recording.views), strict=True):
-        key = np.random.SeedSequence((*plan.key(job, _FOIL), *place.name.encode()))
-        write_foil_scan(
-            folder / place / "foil.xdi",
-            energy_offset=view.energy - view.recorded_energy,
-            seed=int(key.generate_state(1)[0]),
-        )
     law = plan.experiment.law
     write_truth(study, name, specimen, law, plan.seen, threads=resources.threads, progress=progress)
     bad = recording.detector.dead | recording.detector.hot
@@ -279,6 +278,21 @@ def _expose(
         },
         WINDOWS,
     )
+
+
+def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int], Recording]) -> Simulated:
+    """A scan of a nickel foil beside the scans of every temperature, with the same error of energy."""
+    offsets = {}
+    for job, recording in recordings.items():
+        for index, folder in enumerate(plan.folders(job)):
+            view = recording.views[index][0]
+            file = study.path.parent / folder / "foil.xdi"
+            offsets[file] = view.energy - view.recorded_energy
+            seed = np.random.SeedSequence((*plan.key(job, _FOIL), index)).generate_state(1)[0]
+            write_foil_scan(file, energy_offset=offsets[file], seed=int(seed))
+    shifts = np.array([offsets[file] for file in sorted(offsets)])
+    study.write("truth", "foil", schema.dataset([schema.label("energy_shift", shifts, ("spectrum",))]))
+    return Simulated("foil", "foil", "Ni", None, "xas", "raw/*/foil.xdi", calibration="self")
 
 
 def with_particle(data: xr.Dataset, number: int) -> xr.Dataset:

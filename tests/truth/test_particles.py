@@ -1,0 +1,114 @@
+"""Small virtual particles of both arrangements, from raw files through the recipe to maps, against their truth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cathoscope.core.parallel import Resources, Silent
+from cathoscope.core.study import Study
+from cathoscope.flow.compare import Comparison, compare
+from cathoscope.flow.recipe import load_recipe
+from cathoscope.flow.run import run
+from cathoscope.virtual.microscope import Optics
+from cathoscope.virtual.outline import recipe_text
+from cathoscope.virtual.particle import GRAVEL, ROD
+from cathoscope.virtual.particle_presets import ParticlePreset, Size
+from cathoscope.virtual.particle_study import Experiment, Plan, simulate_heating
+from cathoscope.virtual.txm import TxmOptions
+
+SIZE = Size(columns=44, rows=44, projections=80, energies=30, cells=24)
+DESIGNS = {
+    "rod": replace(ROD, diameter=5.0, core_radius=1.0, grain_size=0.7),
+    "gravel": replace(GRAVEL, diameter=5.0, core_radius=1.0, grain_size=0.7),
+}
+QUIET = TxmOptions.ideal(photons=50_000)
+
+Analysed = Callable[[Experiment], Study]
+
+
+def analysed(folder: Path, experiment: Experiment) -> Study:
+    """A study of both particles at two temperatures, simulated and run."""
+    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 7.6, (25.0, 150.0))
+    study = Study.create(folder / "study.zarr")
+    with study.locked():
+        made = simulate_heating(study, Plan(preset, SIZE, 7, 1, experiment), resources=Resources(threads=2))
+    recipe = folder / "study.toml"
+    recipe.write_text(recipe_text("tiny", 7, made), encoding="utf-8")
+    outcome = run(load_recipe(recipe), study.path, resources=Resources(threads=2), progress=Silent())
+    assert not outcome.failed
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return analysed(tmp_path_factory.mktemp("particles"), Experiment())
+
+
+@pytest.fixture(scope="module")
+def ideal(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    experiment = Experiment(optics=Optics.ideal(), options=QUIET)
+    return analysed(tmp_path_factory.mktemp("ideal"), experiment)
+
+
+def rows_of(study: Study) -> dict[tuple[str, str], Comparison]:
+    return {(row.measurement, row.array): row for row in compare(study)}
+
+
+@pytest.mark.parametrize("particle", ["rod-1", "gravel-1"])
+def test_particles_are_found_where_they_are(study: Study, particle: str) -> None:
+    result, truth = study.read("result", particle), study.truth(particle)
+    found, true = result["particle_mask"].values, truth["particle_mask"].values
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.95
+    assert abs(rows_of(study)[particle, "edge_jump"].bias) < 0.002  # 1/um, of 0.06
+
+
+@pytest.mark.parametrize("particle", ["rod-1", "gravel-1"])
+def test_without_noise_and_motion_only_discretisation_is_left(ideal: Study, particle: str) -> None:
+    """Two independent programs, forward and back: interior and total agree, and what is left are sharp rims."""
+    found, true = (
+        data["attenuation"].values.astype(float) for data in (ideal.read("result", particle), ideal.truth(particle))
+    )
+    inside = true > 0.98 * true.max(axis=(2, 3, 4), keepdims=True)
+    assert np.count_nonzero(inside) > 10_000
+    assert found[inside].mean() / true[inside].mean() == pytest.approx(1.0, abs=0.005)
+    assert found.sum() / true.sum() == pytest.approx(1.0, abs=0.005)
+    assert np.corrcoef(found.ravel(), true.ravel())[0, 1] > 0.98
+
+
+def test_the_rod_is_reduced_more_at_150_degrees_and_the_analysis_sees_it(study: Study) -> None:
+    drops = {}
+    for group in ("result", "truth"):
+        for particle in ("rod-1", "gravel-1"):
+            data = study.truth(particle) if group == "truth" else study.read(group, particle)
+            mean = data["white_line_mean"].values
+            drops[group, particle] = mean[0] - mean[1]
+    for group in ("result", "truth"):
+        assert drops[group, "rod-1"] > drops[group, "gravel-1"] + 0.1
+    for particle in ("rod-1", "gravel-1"):
+        assert drops["result", particle] == pytest.approx(drops["truth", particle], abs=0.2)
+
+
+def test_the_foil_gives_back_the_error_of_the_energy(study: Study) -> None:
+    row = rows_of(study)["foil", "energy_shift"]
+    assert row.n == 4
+    assert abs(row.bias) < 0.03
+    assert row.pull_width is not None
+    assert row.pull_width < 2.0
+
+
+def test_comparing_the_truth_with_itself_is_exact(study: Study, tmp_path: Path) -> None:
+    copy = Study.create(tmp_path / "study.zarr")
+    shutil.copytree(study.path / "truth", copy.path / "truth", dirs_exist_ok=True)
+    for name in copy.measurements("truth"):
+        copy.write("result", name, copy.truth(name).load())
+    rows = compare(copy)
+    assert {"white_line_energy", "attenuation", "spinel_fraction", "grain_label", "porosity"} <= {
+        row.array for row in rows
+    }
+    assert all(row.bias == 0 and row.rmse == 0 for row in rows)
