@@ -111,7 +111,10 @@ def new(
 @_friendly
 def simulate(
     preset: Annotated[
-        str, typer.Argument(help="hou, rod, gravel, cadiou, L-NMC, H-NMC, spheres or spheres-asymmetric")
+        str,
+        typer.Argument(
+            help="hou, rod, gravel, cadiou, L-NMC, H-NMC, spheres, spheres-asymmetric; or a TOML file that changes one"
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
     size: Annotated[str, typer.Option(help="small, medium or large")] = "small",

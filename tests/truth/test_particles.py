@@ -18,8 +18,8 @@ from cathoscope.flow.run import run
 from cathoscope.virtual.microscope import Optics
 from cathoscope.virtual.outline import recipe_text
 from cathoscope.virtual.particle import GRAVEL, ROD
-from cathoscope.virtual.particle_presets import ParticlePreset, Size
-from cathoscope.virtual.particle_study import Experiment, Plan, simulate_heating
+from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
+from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.txm import TxmOptions
 
 SIZE = Size(columns=44, rows=44, projections=80, energies=30, cells=24)
@@ -37,7 +37,9 @@ def analysed(folder: Path, experiment: Experiment) -> Study:
     preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 7.6, (25.0, 150.0))
     study = Study.create(folder / "study.zarr")
     with study.locked():
-        made = simulate_heating(study, Plan(preset, SIZE, 7, 1, experiment), resources=Resources(threads=2))
+        made = simulate_heating(
+            study, Plan(replace(preset, experiment=experiment), SIZE, 7), resources=Resources(threads=2)
+        )
     recipe = folder / "study.toml"
     recipe.write_text(recipe_text("tiny", 7, made), encoding="utf-8")
     outcome = run(load_recipe(recipe), study.path, resources=Resources(threads=2), progress=Silent())

@@ -18,8 +18,8 @@ from cathoscope.physics.xray import (
 from cathoscope.virtual.heated import COMPONENTS, HeatedParticle, Placement
 from cathoscope.virtual.nickel import HIGHEST_WHITE_LINE, LOWEST_WHITE_LINE, NODE_ENERGIES, NODES
 from cathoscope.virtual.particle import ParticleDesign
-from cathoscope.virtual.particle_presets import ParticlePreset, Size
-from cathoscope.virtual.particle_study import DENSITY, LITHIUM, Experiment, Plan, heated_particle
+from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
+from cathoscope.virtual.particle_study import DENSITY, LITHIUM, Plan, heated_particle
 from cathoscope.virtual.specimen import Grid
 from cathoscope.virtual.txm import TxmOptions
 
@@ -36,7 +36,7 @@ WHOLE = slice(0, 48)
 def particle(request: pytest.FixtureRequest) -> HeatedParticle:
     sample = request.param
     preset = ParticlePreset("for tests", {sample: DESIGNS[sample]}, {"tiny": TINY}, 5.6, (25.0, 150.0, 250.0))
-    plan = Plan(preset, TINY, 5, experiment=Experiment(options=TxmOptions(axis_offset=0.4)))
+    plan = Plan(replace(preset, experiment=Experiment(options=TxmOptions(axis_offset=0.4))), TINY, 5)
     return heated_particle(plan, (sample, 1))
 
 

@@ -21,9 +21,8 @@ from cathoscope.physics.edges import FOIL_ENERGY
 from cathoscope.virtual.nickel import xanes_energies
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle import ParticleDesign
-from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, Size, size_of
+from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, Experiment, ParticlePreset, Size, size_of
 from cathoscope.virtual.particle_study import (
-    Experiment,
     Plan,
     draw_placements,
     heated_particle,
@@ -42,7 +41,7 @@ EXPERIMENT = Experiment(options=TxmOptions(axis_offset=0.4))
 
 def plan_of(temperatures: tuple[float, ...] = (25.0, 150.0), seed: int = 5, **samples: ParticleDesign) -> Plan:
     preset = ParticlePreset("for tests", samples or {"rod": ROD, "gravel": GRAVEL}, {"tiny": TINY}, 5.6, temperatures)
-    return Plan(preset, TINY, seed, experiment=EXPERIMENT)
+    return Plan(replace(preset, experiment=EXPERIMENT), TINY, seed)
 
 
 class Listener(Silent):

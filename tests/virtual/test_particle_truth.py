@@ -18,8 +18,8 @@ from cathoscope.virtual.heated import HeatedParticle
 from cathoscope.virtual.heating import HeatingLaw
 from cathoscope.virtual.nickel import HIGHEST_WHITE_LINE, LOWEST_WHITE_LINE, valence_from_white_line, xanes_energies
 from cathoscope.virtual.particle import ParticleDesign
-from cathoscope.virtual.particle_presets import ParticlePreset, Size
-from cathoscope.virtual.particle_study import WINDOWS, Experiment, Plan, heated_particle
+from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
+from cathoscope.virtual.particle_study import WINDOWS, Plan, heated_particle
 from cathoscope.virtual.particle_truth import (
     AT_INSTRUMENT,
     Seen,
@@ -35,10 +35,16 @@ DESIGN = ParticleDesign(
 )
 TINY = Size(24, 24, 12, energies=30, cells=20)
 PLAN = Plan(
-    ParticlePreset("for tests", {"gravel": DESIGN}, {"tiny": TINY}, 5.6, (25.0, 150.0)),
+    ParticlePreset(
+        "for tests",
+        {"gravel": DESIGN},
+        {"tiny": TINY},
+        5.6,
+        (25.0, 150.0),
+        Experiment(options=TxmOptions(axis_offset=0.4)),
+    ),
     TINY,
     5,
-    experiment=Experiment(options=TxmOptions(axis_offset=0.4)),
 )
 SEEN = Seen(PLAN.grid, 0.15, xanes_energies(30), WINDOWS, keep_attenuation=True)
 

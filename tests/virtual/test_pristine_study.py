@@ -18,7 +18,7 @@ from cathoscope.core.study import Study
 from cathoscope.io import open_raw
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
-from cathoscope.virtual.particle_presets import ParticlePreset, Size
+from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan
 from cathoscope.virtual.particle_truth import AT_INSTRUMENT
 from cathoscope.virtual.pristine_study import ENERGY, PristineParticle, oxide_attenuation, simulate_nano_ct
@@ -49,7 +49,13 @@ COMPACT = ParticleDesign("gravel", diameter=3.0)
 
 
 def plan_of(seed: int = 3, particles: int = 1, size: Size = SMALL, **designs: ParticleDesign) -> Plan:
-    preset = ParticlePreset("for tests", designs or {"L-NMC": DESIGNS["L-NMC"]}, {"small": size}, 5.6)
+    preset = ParticlePreset(
+        "for tests",
+        designs or {"L-NMC": DESIGNS["L-NMC"]},
+        {"small": size},
+        5.6,
+        experiment=PARTICLE_PRESETS["cadiou"].experiment,
+    )
     return Plan(preset, size, seed, particles)
 
 

@@ -160,6 +160,8 @@ class Study:
             consolidated=False,
             drop_variables=[] if names is None else self._others(group, measurement, names),
         )
+        # A coordinate without axes is stored as any other array.
+        data = data.set_coords([name for name in data.data_vars if spec_of(str(name)).dims == (name,)])
         return data if names is None else data[list(names)]  # type: ignore[no-any-return]
 
     def truth(self, measurement: str) -> xr.Dataset:

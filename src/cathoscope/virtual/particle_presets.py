@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cathoscope.core.errors import CathoscopeError
+from cathoscope.virtual.collapse import MechanicalLaw
+from cathoscope.virtual.data_exchange import NANO_CT_ARC
+from cathoscope.virtual.heating import HeatingLaw
+from cathoscope.virtual.microscope import Optics
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
 from cathoscope.virtual.specimen import Grid
+from cathoscope.virtual.txm import TxmOptions
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,29 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Experiment:
+    """Everything that is the same for all samples: laws, instrument, and when the scans are made.
+
+    ``rate`` (degC/min) of the ramps, ``hold`` (min) at each temperature, of which the scans take the part from
+    ``scans`` on to the end, energy after energy.
+    """
+
+    law: HeatingLaw = field(default_factory=HeatingLaw)
+    mechanics: MechanicalLaw = field(default_factory=MechanicalLaw)
+    optics: Optics = field(default_factory=lambda: Optics(angle_offset=0.0, energy_offset=0.0, energy_drift=0.0))
+    options: TxmOptions = field(default_factory=TxmOptions)
+    rate: float = 10.0
+    hold: float = 60.0
+    scans: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scans < 1:
+            raise CathoscopeError(
+                "the scans must begin within the hold", expected="a part of it, 0 to 1", found=f"{self.scans:g}"
+            )
+
+
+@dataclass(frozen=True)
 class ParticlePreset:
     """A virtual study of particles.
 
@@ -49,6 +77,7 @@ class ParticlePreset:
     sizes: Mapping[str, Size]
     field_of_view: float
     temperatures: tuple[float, ...] = ()
+    experiment: Experiment = field(default_factory=Experiment)
 
 
 _HEATING_SIZES: Mapping[str, Size] = MappingProxyType(
@@ -61,7 +90,13 @@ _HEATING_SIZES: Mapping[str, Size] = MappingProxyType(
 _NANO_CT_SIZES: Mapping[str, Size] = MappingProxyType(
     {"small": Size(128, 128, 178), "medium": Size(256, 256, 355), "large": Size(512, 512, 710)}
 )
-_HEATING_VIEW, _NANO_CT_VIEW = 12.0, 10.24  # um
+_HEATING_VIEW, _NANO_CT_VIEW = 13.0, 10.24  # um
+_NANO_CT = Experiment(
+    optics=Optics(
+        resolution=0.06, magnification_slope=0.0, drift=0.0, angle_offset=0.0, energy_offset=0.0, energy_drift=0.0
+    ),
+    options=TxmOptions(arc=NANO_CT_ARC),
+)
 _TEMPERATURES = (25.0, 150.0, 200.0, 250.0)
 
 
@@ -70,7 +105,7 @@ def _heating(meaning: str, **samples: ParticleDesign) -> ParticlePreset:
 
 
 def _nano_ct(meaning: str, samples: Mapping[str, ParticleDesign]) -> ParticlePreset:
-    return ParticlePreset(meaning, MappingProxyType(dict(samples)), _NANO_CT_SIZES, _NANO_CT_VIEW)
+    return ParticlePreset(meaning, MappingProxyType(dict(samples)), _NANO_CT_SIZES, _NANO_CT_VIEW, experiment=_NANO_CT)
 
 
 PARTICLE_PRESETS: Mapping[str, ParticlePreset] = MappingProxyType(
@@ -95,7 +130,7 @@ def size_of(preset: ParticlePreset, name: str) -> Size:
     Raises
     ------
     CathoscopeError
-        If there is none, or its voxels are too coarse for the cracks of a sample.
+        If there is none.
     """
     if name not in preset.sizes:
         raise CathoscopeError(

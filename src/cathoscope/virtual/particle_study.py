@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,15 @@ from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
 from cathoscope.core.study import AT_INSTRUMENT, Study
 from cathoscope.virtual.charged import charged_particle, transport_grid
-from cathoscope.virtual.collapse import MechanicalLaw
 from cathoscope.virtual.foil import write_foil_scan
 from cathoscope.virtual.fxi import FxiLayout, draw_headers
-from cathoscope.virtual.grains import Grains, draw_grains
+from cathoscope.virtual.grains import LARGEST_VOXEL, Grains, draw_grains
 from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
-from cathoscope.virtual.heating import HeatingLaw, heat
-from cathoscope.virtual.microscope import FINE, Optics, Series
+from cathoscope.virtual.heating import heat
+from cathoscope.virtual.microscope import FINE, Series
 from cathoscope.virtual.nickel import edge_scale, xanes_energies
 from cathoscope.virtual.outline import Simulated
-from cathoscope.virtual.particle_presets import ParticlePreset, Size
+from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_truth import (
     Seen,
     bytes_of_truth,
@@ -43,32 +42,10 @@ WINDOWS = Windows(below=(8245.0, 8325.0), above=(8375.0, 8455.0))
 DENSITY = 4.5  # g/cm³ of the charged oxide
 LITHIUM = 0.3  # per formula unit: 70 % are taken out
 _LARGEST_ATTENUATION = 5e8  # bytes worth keeping
+_LARGEST_PIXEL_PER_OPENING = 8.0  # of the detector; beyond, a crack is lost in the noise
 _MARGIN = 1.5  # pixels of empty detector beside the particle
 _SHIFT, _TURN, _TILT = 0.1, 0.5, 0.2  # um and degrees, standard deviations between temperatures
 _GRAINS, _DOMAINS, _PLACES, INSTRUMENT, _FOIL = range(5)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that is the same for all samples: laws, instrument, and when the scans are made.
-
-    ``rate`` (degC/min) of the ramps, ``hold`` (min) at each temperature, of which the scans take the part from
-    ``scans`` on to the end, energy after energy.
-    """
-
-    law: HeatingLaw = field(default_factory=HeatingLaw)
-    mechanics: MechanicalLaw = field(default_factory=MechanicalLaw)
-    optics: Optics = field(default_factory=lambda: Optics(angle_offset=0.0, energy_offset=0.0, energy_drift=0.0))
-    options: TxmOptions = field(default_factory=TxmOptions)
-    rate: float = 10.0
-    hold: float = 60.0
-    scans: float = 1 / 3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scans < 1:
-            raise CathoscopeError(
-                "the scans must begin within the hold", expected="a part of it, 0 to 1", found=f"{self.scans:g}"
-            )
 
 
 @dataclass(frozen=True)
@@ -79,12 +56,16 @@ class Plan:
     size: Size
     seed: int
     particles: int = 1
-    experiment: Experiment = field(default_factory=Experiment)
 
     def __post_init__(self) -> None:
         for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
             if value < least:
                 raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+
+    @property
+    def experiment(self) -> Experiment:
+        """Laws, instrument and times."""
+        return self.preset.experiment
 
     @property
     def grid(self) -> Grid:
@@ -105,6 +86,11 @@ class Plan:
     def jobs(self) -> list[tuple[str, int]]:
         """Sample and number of every particle."""
         return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+
+    @property
+    def bytes_beside_maps(self) -> int:
+        """Of what is kept of the scans of one temperature: foil, angles, jitter, beam, bad pixels."""
+        return 8 * self.size.energies * (4 * self.size.projections + 8) + int(np.prod(self.grid.shape[:2])) + 100_000
 
     @property
     def seen(self) -> Seen:
@@ -158,7 +144,7 @@ def simulate_heating(
     announce(
         study,
         sum(recording.bytes_on_disk for recording in recordings.values())
-        + len(plan.jobs) * bytes_of_truth(plan.seen, temperatures),
+        + len(plan.jobs) * (bytes_of_truth(plan.seen, temperatures) + temperatures * plan.bytes_beside_maps),
         progress,
     )
     specimens: dict[tuple[str, int], HeatedParticle] = {}
@@ -188,6 +174,7 @@ def heated_particle(plan: Plan, job: tuple[str, int]) -> HeatedParticle:
     CathoscopeError
         If it leaves the field of view, or its grains or cracks are too fine for the voxels.
     """
+    require_resolution(plan, job[0])
     grains, experiment = plan.grains(job), plan.experiment
     placements = draw_placements(plan, job)
     moved = max(float(np.linalg.norm(placement.shift)) for placement in placements)
@@ -217,6 +204,29 @@ def draw_placements(plan: Plan, job: tuple[str, int]) -> tuple[Placement, ...]:
     return tuple(placements)
 
 
+def require_resolution(plan: Plan, sample: str) -> None:
+    """Check that voxels show the grains and the cracks of a sample.
+
+    Raises
+    ------
+    CathoscopeError
+        If they are too coarse.
+    """
+    design, pixel = plan.preset.samples[sample], plan.grid.pixel_size
+    limits = {"grains": LARGEST_VOXEL * design.grain_size}
+    if max(design.crack_share, design.crack_share_surface) > 0:
+        limits["cracks"] = _LARGEST_PIXEL_PER_OPENING * design.crack_opening
+    for what, largest in limits.items():
+        if pixel > largest:
+            columns = int(np.ceil(plan.preset.field_of_view / largest))
+            raise CathoscopeError(
+                f"the voxels are too coarse for the {what} of {sample}",
+                expected=f"pixels of at most {largest:.3g} um",
+                found=f"{pixel:.3g} um",
+                cure=f"a larger --size: at least {columns} columns, or larger {what}",
+            )
+
+
 def require_within(plan: Plan, grains: Grains, moved: float, options: TxmOptions) -> None:
     """Check that a particle, displaced by up to ``moved`` (um), stays on the detector while it turns.
 
@@ -229,11 +239,13 @@ def require_within(plan: Plan, grains: Grains, moved: float, options: TxmOptions
     reach = grains.outer.highest + moved + pixels * plan.grid.pixel_size
     half = min(plan.grid.columns, plan.grid.rows) * plan.grid.pixel_size / 2
     if reach > half:
+        room = half - (reach - grains.outer.highest)
         raise CathoscopeError(
             "the particle leaves the field of view",
             expected=f"at most {half:.2f} um from its middle",
             found=f"up to {reach:.2f} um, displacements included",
-            cure=f"diameter={grains.design.diameter * 0.98 * half / reach:.2g}, or a larger field of view",
+            cure=f"diameter={0.98 * grains.design.diameter * room / grains.outer.highest:.2g}, "
+            "or a larger field_of_view",
         )
 
 

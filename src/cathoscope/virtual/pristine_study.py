@@ -20,18 +20,23 @@ from cathoscope.physics.xray import (
     nickel_edge_attenuation_from_formula,
 )
 from cathoscope.virtual.cracks import Solid, crack_opening, solid
-from cathoscope.virtual.data_exchange import NANO_CT_ARC, DataExchangeLayout, ExchangeHeader
+from cathoscope.virtual.data_exchange import DataExchangeLayout, ExchangeHeader
 from cathoscope.virtual.grains import Grains
-from cathoscope.virtual.microscope import FINE, Optics, Series, gaussian
+from cathoscope.virtual.microscope import FINE, Series, gaussian
 from cathoscope.virtual.outline import Simulated
-from cathoscope.virtual.particle_study import INSTRUMENT, Plan, announce, require_within, with_particle
+from cathoscope.virtual.particle_study import (
+    INSTRUMENT,
+    Plan,
+    announce,
+    require_resolution,
+    require_within,
+    with_particle,
+)
 from cathoscope.virtual.particle_truth import binned
 from cathoscope.virtual.recording import Recording, record
 from cathoscope.virtual.specimen import Grid
-from cathoscope.virtual.txm import TxmOptions
 
 ENERGY = 8400.0  # eV; above the Ni K edge, where these oxides stand out most
-RESOLUTION = 0.06  # um
 DENSITY = 4.7  # g/cm³
 _RADII = np.linspace(0, 1.2, 241)
 _VOXEL = ("z", "y", "x")
@@ -102,6 +107,9 @@ def simulate_nano_ct(
     """
     resources, progress = resources or Resources(), progress or Silent()
     recordings = {job: _recording(plan, job) for job in plan.jobs}
+    for job, recording in recordings.items():
+        require_resolution(plan, job[0])
+        require_within(plan, plan.grains(job), 0.0, recording.options)
     maps = sum(np.dtype(kind).itemsize for kind in _MAPS.values()) + 4
     truth = len(plan.jobs) * maps * int(np.prod(plan.grid.shape))
     announce(study, sum(recording.bytes_on_disk for recording in recordings.values()) + truth, progress)
@@ -109,9 +117,8 @@ def simulate_nano_ct(
 
 
 def _recording(plan: Plan, job: tuple[str, int]) -> Recording:
-    optics = Optics(RESOLUTION, 0.0, 0.0, 0.0, 0.0, 0.0)
-    options = TxmOptions(arc=NANO_CT_ARC)
     series = Series((ENERGY,), 1, plan.size.projections)
+    optics, options = plan.experiment.optics, plan.experiment.options
     return Recording.draw(plan.grid, series, optics=optics, options=options, seed=plan.key(job, INSTRUMENT))
 
 
@@ -126,12 +133,11 @@ def _expose(
     """Write the raw file and the truth of one particle."""
     name, place = f"{job[0]}-{job[1]}", Path("raw") / f"{job[0]}-{job[1]}"
     specimen = PristineParticle(plan.grains(job), plan.fine)
-    require_within(plan, specimen.grains, 0.0, recording.options)
     title = f"virtual experiment {name}, seed {plan.seed}"
     header = ExchangeHeader(f"{name}.h5", ENERGY, plan.grid.pixel_size, job[0], title)
     layout = DataExchangeLayout((study.path.parent / place,), ((header,),))
     record(specimen, recording, layout, resources=resources, progress=progress)
-    _write_truth(study, name, specimen, plan.grid, resources, progress)
+    _write_truth(study, name, specimen, plan, resources, progress)
     scan = recording.views[0][0].scan
     bad = recording.detector.dead | recording.detector.hot
     arrays = [
@@ -149,9 +155,10 @@ def _expose(
 
 
 def _write_truth(
-    study: Study, name: str, specimen: PristineParticle, grid: Grid, resources: Resources, progress: Progress
+    study: Study, name: str, specimen: PristineParticle, plan: Plan, resources: Resources, progress: Progress
 ) -> None:
     """Material of every voxel, and in ``truth/at_instrument`` the attenuation of the blurred particle."""
+    grid, resolution = plan.grid, plan.experiment.optics.resolution
     values = {axis: grid.positions(count) for axis, count in zip(_VOXEL, grid.shape, strict=True)}
     coords: dict[str, xr.DataArray] = {axis: schema.label(axis, array, (axis,)) for axis, array in values.items()}
     material, seen = Work(study, "truth", name, "maps"), Work(study, AT_INSTRUMENT, name, "maps")
@@ -164,7 +171,7 @@ def _write_truth(
         rows = slice(start, min(start + SLAB_ROWS, grid.rows))
         for key, values in _material(specimen, grid, rows).items():
             material.store(key, (rows,), values)
-        seen.store("attenuation", (rows,), _blurred(specimen, rows))
+        seen.store("attenuation", (rows,), _blurred(specimen, rows, resolution))
         progress.advance(1)
 
     run_slabs(work, list(starts), threads=resources.threads)
@@ -193,9 +200,9 @@ def _material(specimen: PristineParticle, grid: Grid, rows: slice) -> dict[str, 
     }
 
 
-def _blurred(specimen: PristineParticle, rows: slice) -> NDArray[np.float32]:
-    """Attenuation (1/um) as the instrument's resolution shows it."""
-    blur = gaussian(RESOLUTION, specimen.grid.pixel_size)
+def _blurred(specimen: PristineParticle, rows: slice, resolution: float) -> NDArray[np.float32]:
+    """Attenuation (1/um) as the instrument's ``resolution`` (um) shows it."""
+    blur = gaussian(resolution, specimen.grid.pixel_size)
     halo = blur.size // 2
     first, last = FINE * rows.start - halo, FINE * rows.stop + halo
     there = slice(max(first, 0), min(last, specimen.grid.rows))

@@ -35,11 +35,16 @@ class Programme:
 
     def steps(self, *, kelvin: float, must_hold: Sequence[float] = ()) -> NDArray[np.float64]:
         """Ends of time steps (s), from 0: at most ``kelvin`` each in ramps, five times that below 100 degC, where
-        nothing moves; in holds each twice as long as the one before. Every time of ``must_hold`` is the end of a step.
+        nothing moves; in holds each twice as long as the one before, up to a twentieth of the hold. Every time of
+        ``must_hold`` is the end of a step.
         """
         ends = {0.0, *self.times, *must_hold}
         for start, end in zip(self.times[:-1], self.times[1:], strict=True):
-            ends |= set(self._ramp_ends(start, end, kelvin) if self._changes(start, end) else _hold_ends(start, end))
+            if self._changes(start, end):
+                ends |= set(self._ramp_ends(start, end, kelvin))
+            else:
+                longest = (end - start) / _STEPS_OF_HOLD if self.temperature(end) > _COLD else np.inf
+                ends |= set(_hold_ends(start, end, longest))
         return np.array(sorted(time for time in ends if time <= self.times[-1]))
 
     def _changes(self, start: float, end: float) -> bool:
@@ -53,13 +58,19 @@ class Programme:
         return list(start + (reached - first) / (last - first) * (end - start))
 
 
-def _hold_ends(start: float, end: float) -> list[float]:
-    lengths = _FIRST_OF_HOLD * 2.0 ** np.arange(int(np.log2(1 + (end - start) / _FIRST_OF_HOLD)) + 1)
+def _hold_ends(start: float, end: float, longest: float) -> list[float]:
+    """Steps that double in length until they are ``longest``."""
+    lengths: list[float] = []
+    reached = start
+    while reached < end:
+        lengths.append(min(_FIRST_OF_HOLD * 2.0 ** len(lengths), longest))
+        reached += lengths[-1]
     return [float(time) for time in start + np.cumsum(lengths) if time < end]
 
 
 _COLD = 100.0  # degC
 _FIRST_OF_HOLD = 10.0  # s
+_STEPS_OF_HOLD = 20  # at least
 
 
 def tomography_programme(temperatures: Sequence[float], *, rate: float = 10.0, hold: float = 60.0) -> Programme:
@@ -71,7 +82,7 @@ def tomography_programme(temperatures: Sequence[float], *, rate: float = 10.0, h
         If the temperatures do not ascend from room temperature, or rate or hold are not positive.
     """
     _require_positive(rate=rate, hold=hold)
-    if not len(temperatures) or np.any(np.diff([ROOM - 1e-9, *temperatures]) <= 0):
+    if not len(temperatures) or not np.all(np.diff([ROOM - 1e-9, *temperatures]) > 0):
         raise CathoscopeError(
             "a heating series needs ascending temperatures",
             expected=f"{ROOM:g} degC or more, for example 25, 150, 200, 250",

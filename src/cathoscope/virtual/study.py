@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
 from cathoscope.virtual.outline import Simulated, recipe_text
+from cathoscope.virtual.own_preset import load_preset
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, size_of
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.presets import PRESETS, simulate
@@ -28,7 +30,8 @@ def simulate_study(
 ) -> Path:
     """Write ``folder/raw``, the truth into ``folder/study.zarr`` and the recipe ``folder/study.toml``.
 
-    Returns the recipe. ``particles`` of each sample are imaged.
+    Returns the recipe. ``preset`` is a name, or a file that changes one, see `own_preset`; ``particles`` of each sample
+    are imaged.
 
     Raises
     ------
@@ -38,7 +41,8 @@ def simulate_study(
         If the folder holds something else or cannot be written.
     """
     recipe = folder / "study.toml"
-    if preset not in {**PARTICLE_PRESETS, **PRESETS}:
+    own = load_preset(Path(preset)) if preset.endswith(".toml") else None
+    if own is None and preset not in {**PARTICLE_PRESETS, **PRESETS}:
         known = " or ".join([*PARTICLE_PRESETS, *PRESETS])
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
     if folder.exists() and not folder.is_dir():
@@ -47,16 +51,28 @@ def simulate_study(
     if preset in PRESETS:
         measurements = _spheres(preset, size, seed, particles, folder, resources, progress)
     else:
-        chosen = PARTICLE_PRESETS[preset]
+        chosen = own or PARTICLE_PRESETS[preset]
         plan = Plan(chosen, size_of(chosen, size), seed, particles)
         study = Study.create(folder / "study.zarr")
         make = simulate_heating if chosen.temperatures else simulate_nano_ct
-        with study.locked():
-            measurements = make(study, plan, resources=resources, progress=progress)
+        measurements = _made(make, study, plan, resources, progress)
     temporary = recipe.with_suffix(".toml.partial")
     temporary.write_text(recipe_text(preset, seed, measurements), encoding="utf-8")
     os.replace(temporary, recipe)
     return recipe
+
+
+def _made(
+    make: Callable[..., list[Simulated]], study: Study, plan: Plan, resources: Resources, progress: Progress
+) -> list[Simulated]:
+    """What ``make`` writes; a study that was refused before anything was written does not stay."""
+    try:
+        with study.locked():
+            return make(study, plan, resources=resources, progress=progress)
+    except CathoscopeError:
+        if not any(study.measurements(group) for group in ("raw", "result", "truth")):
+            shutil.rmtree(study.path)
+        raise
 
 
 def _spheres(

@@ -1,0 +1,132 @@
+"""A person's own virtual study: a TOML file that names a preset and says what is different.
+
+preset = "hou"                  # what is changed
+field_of_view = 13.0            # um; temperatures = [25, 150] in degC
+[rod]                           # a sample: fields of `ParticleDesign`
+diameter = 8.0
+[optics]                        # fields of `Optics`; [detector] of `TxmOptions`; [mechanics] of `MechanicalLaw`
+drift = 0.0
+[law.spinel]                    # fields of `HeatingLaw`, here of its first process
+boundary = 1e-4
+[times]                         # rate (degC/min), hold (min), scans
+hold = 30.0
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cathoscope.core.errors import CathoscopeError
+from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset
+
+T = TypeVar("T")
+
+_OF_EXPERIMENT = {"law": "law", "mechanics": "mechanics", "optics": "optics", "detector": "options"}
+_OF_PRESET = ("temperatures", "field_of_view")
+_TIMES = ("rate", "hold", "scans")
+
+
+def load_preset(path: Path) -> ParticlePreset:
+    """The preset that a file describes.
+
+    Raises
+    ------
+    CathoscopeError
+        If the file cannot be read or is no TOML, names no preset, or holds a key or a value that cannot be.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CathoscopeError("this preset cannot be read", where=path, found=str(error)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise CathoscopeError(f"this is not TOML: {error}", where=path, cure='name = "text" or name = 3.5') from None
+    name = values.pop("preset", None)
+    if name not in PARTICLE_PRESETS:
+        raise CathoscopeError(
+            "the file must name the preset that it changes",
+            where=path,
+            expected=" or ".join(PARTICLE_PRESETS),
+            found=repr(name),
+            cure='preset = "hou"',
+        )
+    try:
+        return _changed_preset(PARTICLE_PRESETS[name], values)
+    except CathoscopeError as error:
+        raise CathoscopeError(
+            error.problem, where=path, expected=error.expected, found=error.found, cure=error.cure
+        ) from None
+
+
+def _changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> ParticlePreset:
+    known = [*preset.samples, *_OF_EXPERIMENT, "times", *_OF_PRESET]
+    _require_known("the file", values, known)
+    samples = {
+        name: _changed(f"[{name}]", design, _table(f"[{name}]", values.get(name, {})))
+        for name, design in preset.samples.items()
+    }
+    times = _table("[times]", values.get("times", {}))
+    _require_known("[times]", times, _TIMES)
+    experiment = _changed("[times]", preset.experiment, times)
+    for table, attribute in _OF_EXPERIMENT.items():
+        part = _changed(f"[{table}]", getattr(experiment, attribute), _table(f"[{table}]", values.get(table, {})))
+        experiment = replace(experiment, **{attribute: part})
+    simple = {key: _like(key, getattr(preset, key), values[key]) for key in _OF_PRESET if key in values}
+    return replace(preset, samples=samples, experiment=experiment, **simple)
+
+
+def _changed(where: str, record: T, table: Mapping[str, Any]) -> T:
+    """A dataclass with some fields replaced; tables within the table change dataclasses within it."""
+    _require_known(where, table, [field.name for field in fields(record)])  # type: ignore[arg-type]
+    new = {}
+    for key, value in table.items():
+        old = getattr(record, key)
+        if is_dataclass(old):
+            new[key] = _changed(f"{where[:-1]}.{key}]", old, _table(key, value))
+        else:
+            new[key] = _like(f"{key} in {where}", old, value)
+    return replace(record, **new) if new else record  # type: ignore[type-var]
+
+
+def _table(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CathoscopeError(f"{where} must be a table", found=repr(value))
+    return value
+
+
+def _like(where: str, old: Any, value: Any) -> Any:
+    """``value``, if it is of the kind of ``old``."""
+    if isinstance(old, tuple) and isinstance(value, list) and all(_is_number(item) for item in value):
+        return tuple(float(item) for item in value)
+    if isinstance(old, Mapping) or old is None:
+        if isinstance(value, Mapping) and all(_is_number(item) for item in value.values()):
+            return dict(value)
+    elif isinstance(old, bool) or isinstance(value, bool):
+        if isinstance(old, bool) and isinstance(value, bool):
+            return value
+    elif isinstance(old, int) and isinstance(value, int):
+        return value
+    elif isinstance(old, float) and _is_number(value):
+        return float(value)
+    elif isinstance(old, str) and isinstance(value, str):
+        return value
+    raise CathoscopeError(f"{where} has the wrong kind", expected=f"a value like {old!r}", found=repr(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require_known(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise CathoscopeError(
+                f"unknown key {key!r} in {where}",
+                expected=" or ".join(known),
+                cure=f"did you mean {close[0]}?" if close else None,
+            )
