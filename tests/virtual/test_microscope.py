@@ -41,7 +41,7 @@ def view_of(**changes: object) -> View:
     still = np.zeros(ANGLES.size)
     scan = Scan(ANGLES, (GRID.columns - 1) / 2, still, still, still + 1, np.ones(1))
     of_scan = {name: changes.pop(name) for name in list(changes) if hasattr(scan, name)}
-    view = View(replace(scan, **of_scan), 8350.0, 8350.0, 1.0, (0.0, 0.0, 0.0), 0.0)
+    view = View(replace(scan, **of_scan), 8350.0, 8350.0, 1.0, (0.0, 0.0, 0.0))
     return replace(view, **changes)
 
 
@@ -71,7 +71,7 @@ def binned(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def seen(view: View, blur: NDArray[np.float64] = NO_BLUR, weight: float = 1.0) -> NDArray[np.float32]:
-    return detect(blob(view.specimen_angles), np.array([weight]), view, ALL_ROWS, blur)
+    return detect(blob(), np.array([weight]), view, ALL_ROWS, blur)
 
 
 def test_with_everything_off_pixels_are_means_of_four_beer_lambert_pixels() -> None:
@@ -95,14 +95,12 @@ VIEWS = {
     "jitter": view_of(projection_shift=JITTER, row_shift=-0.7 * JITTER),
     "larger": view_of(magnification=1.02),
     "smaller": view_of(magnification=0.97, rotation_axis=18.9),
-    "turn": view_of(turn=17.0),
     "all": view_of(
         displacement=(0.07, -0.16, 0.043),
         rotation_axis=20.3,
         projection_shift=JITTER,
         row_shift=JITTER / 3,
         magnification=0.985,
-        turn=-9.0,
     ),
 }
 
@@ -110,16 +108,8 @@ VIEWS = {
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_specimen_is_seen_where_the_equations_of_the_module_say(name: str) -> None:
     view = VIEWS[name]
-    pixel, turn = GRID.pixel_size, np.radians(view.turn)
-    scan, m = view.scan, view.magnification
-    turned = np.array(
-        [
-            BLOB[0] * np.cos(turn) - BLOB[1] * np.sin(turn),
-            BLOB[0] * np.sin(turn) + BLOB[1] * np.cos(turn),
-            BLOB[2],
-        ]
-    )
-    centre = turned + view.displacement
+    pixel, scan, m = GRID.pixel_size, view.scan, view.magnification
+    centre = np.array(BLOB) + view.displacement
     expected = []
     for angle, sideways, upwards in zip(ANGLES, scan.projection_shift, scan.row_shift, strict=True):
         columns = np.arange(80) / 2 - 0.25
@@ -214,7 +204,7 @@ def test_rows_in_slabs_are_the_rows_of_the_whole_to_the_bit(name: str) -> None:
     whole = seen(view, blur)
     for rows in (slice(0, 8), slice(8, 16), slice(13, 14), slice(16, 24)):
         stored = rows_needed((view,), GRID, rows, blur)
-        part = blob(view.specimen_angles, stored)
+        part = blob(rows=stored)
         found = detect(part, np.ones(1), view, Window(GRID, rows, stored), blur)
         np.testing.assert_array_equal(found, whole[:, rows])
 
@@ -283,21 +273,14 @@ def test_views_of_ideal_optics_are_those_of_the_stage_alone() -> None:
     for row in draw(Optics.ideal()):
         for view in row:
             assert view.energy == view.recorded_energy
-            assert (view.magnification, view.displacement, view.turn) == (1.0, (0.0, 0.0, 0.0), 0.0)
-            np.testing.assert_array_equal(view.specimen_angles, view.scan.angles)
+            assert (view.magnification, view.displacement) == (1.0, (0.0, 0.0, 0.0))
     for row in draw(Optics.ideal(), TxmOptions.ideal()):
         np.testing.assert_array_equal([view.shifts(GRID) for view in row], 0)
 
 
 def test_every_effect_is_as_strong_as_asked() -> None:
-    optics = Optics(
-        magnification_slope=1e-4, drift=0.02, angle_offset=2.0, energy_offset=0.4, energy_drift=0.1, resolution=0
-    )
+    optics = Optics(magnification_slope=1e-4, drift=0.02, energy_offset=0.4, energy_drift=0.1, resolution=0)
     views = draw(optics, TxmOptions.ideal(), temperatures=60)
-    first = [view.turn for view in views[0]]
-    assert set(first) == {0.0}
-    turns = np.array([row[0].turn for row in views[1:]])
-    assert turns.std() == pytest.approx(2.0, rel=4 / np.sqrt(2 * 59))
     offsets = np.array([[view.energy - view.recorded_energy for view in row] for row in views])
     assert np.ptp(offsets, axis=1).max() < 1e-9
     assert offsets.mean() == pytest.approx(0.4, abs=4 * 0.1 / np.sqrt(60))
@@ -319,7 +302,7 @@ def test_the_image_of_the_axis_is_magnified_about_the_middle_of_the_detector() -
             assert view.scan.rotation_axis == pytest.approx(19.5 + 3.0 * view.magnification)
 
 
-@pytest.mark.parametrize("name", ["resolution", "drift", "angle_offset", "energy_drift"])
+@pytest.mark.parametrize("name", ["resolution", "drift", "energy_drift"])
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_options_out_of_range_are_refused_with_one_that_is_not(name: str, value: float) -> None:
     with pytest.raises(CathoscopeError, match=f"{name}="):

@@ -40,7 +40,7 @@ line_of_spinel = 1.5
 boundary = 1e-4
 [mechanics]
 filling = 0.5
-[times]
+[experiment]
 hold = 30
 """,
         encoding="utf-8",
@@ -76,8 +76,8 @@ hold = 30
         ('preset = "hou"\n[law.spinel]\nspeed = 3', "unknown key 'speed' in [law.spinel]"),
         ('preset = "hou"\n[detector]\nflats = 2.5', "a value like 10"),
         ('preset = "hou"\n[optics]\nresolution = -1', "0 or more"),
-        ('preset = "hou"\n[times]\nscans = 2', "0 to 1"),
-        ('preset = "hou"\n[times]\nlaw = 2', "unknown key 'law' in [times]"),
+        ('preset = "hou"\n[experiment]\nscans = 2', "0 to 1"),
+        ('preset = "hou"\n[experiment]\nlaw = 2', "unknown key 'law' in [experiment]"),
         ('preset = "hou', "this is not TOML"),
     ],
 )

@@ -65,8 +65,6 @@ class Optics:
     drift
         Standard deviation of the specimen's step from one energy to the next, um, each along x, y and z:
         a random walk whose mean over the energies of one temperature is taken off.
-    angle_offset
-        Standard deviation of the specimen's turn about z from temperature to temperature, degrees; the first has none.
     energy_offset
         The monochromator's true energy minus the recorded one, eV.
     energy_drift
@@ -78,9 +76,8 @@ class Optics:
     resolution: float = 0.03
     magnification_slope: float = 2e-5
     drift: float = 0.01
-    angle_offset: float = 0.5
-    energy_offset: float = 0.3
-    energy_drift: float = 0.05
+    energy_offset: float = 0.0
+    energy_drift: float = 0.0
     magnification_reported: bool = True
 
     def __post_init__(self) -> None:
@@ -98,7 +95,7 @@ class Optics:
     @classmethod
     def ideal(cls) -> Optics:
         """No blur, no motion, exact energies."""
-        return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return cls(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,7 @@ class View:
     """How one scan saw the specimen.
 
     ``scan`` is in pixels of the detector and in the stage's degrees, ``recorded_energy`` and ``energy`` (the true one)
-    are eV, ``magnification`` is relative to the nominal one, ``displacement`` is (x, y, z) in um in the stage's frame,
-    ``turn`` the specimen's rotation about z, degrees, from x towards y.
+    are eV, ``magnification`` is relative to the nominal one, ``displacement`` is (x, y, z) in um in the stage's frame.
     """
 
     scan: Scan
@@ -115,12 +111,6 @@ class View:
     energy: float
     magnification: float
     displacement: tuple[float, float, float]
-    turn: float
-
-    @property
-    def specimen_angles(self) -> NDArray[np.float64]:
-        """Angles (degrees) at which the specimen, turned on the stage, was seen."""
-        return np.asarray(self.scan.angles - self.turn)
 
     def shifts(self, grid: Grid) -> NDArray[np.float64]:
         """Columns and rows of the detector at magnification 1 by which projections are moved, (projection, 2)."""
@@ -155,17 +145,15 @@ def draw_views(
 ) -> tuple[tuple[View, ...], ...]:
     """Views by temperature and energy; all energies of one temperature share the angles of the stage."""
     return tuple(
-        _views_of_temperature(grid, series, optics, options, rng=stream, first=index == 0)
-        for index, stream in enumerate(rng.spawn(series.temperatures))
+        _views_of_temperature(grid, series, optics, options, rng=stream) for stream in rng.spawn(series.temperatures)
     )
 
 
 def _views_of_temperature(
-    grid: Grid, series: Series, optics: Optics, options: TxmOptions, *, rng: np.random.Generator, first: bool
+    grid: Grid, series: Series, optics: Optics, options: TxmOptions, *, rng: np.random.Generator
 ) -> tuple[View, ...]:
     energies = np.array(series.energies)
     angles = draw_angles(series.projections, options, rng)
-    turn = optics.angle_offset * float(rng.standard_normal()) * (not first)
     true = energies + optics.energy_offset + optics.energy_drift * float(rng.standard_normal())
     magnification = 1 + optics.magnification_slope * (true - (energies.min() + energies.max()) / 2)
     walk = optics.drift * np.cumsum(rng.standard_normal((energies.size, 3)), axis=0)
@@ -176,7 +164,7 @@ def _views_of_temperature(
         scan = _magnified_axis(scan, grid, float(magnification[index]))
         x, y, z = map(float, walk[index])
         energy = float(true[index])
-        views.append(View(scan, float(energies[index]), energy, float(magnification[index]), (x, y, z), turn))
+        views.append(View(scan, float(energies[index]), energy, float(magnification[index]), (x, y, z)))
     return tuple(views)
 
 

@@ -8,7 +8,7 @@ diameter = 8.0
 drift = 0.0
 [law.spinel]                    # fields of `HeatingLaw`, here of its first process
 boundary = 1e-4
-[times]                         # rate (degC/min), hold (min), scans
+[experiment]                    # rate (degC/min), hold (min), scans, moved (um), turned, tilted (deg)
 hold = 30.0
 """
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _OF_EXPERIMENT = {"law": "law", "mechanics": "mechanics", "optics": "optics", "detector": "options"}
 _OF_PRESET = ("temperatures", "field_of_view")
-_TIMES = ("rate", "hold", "scans")
+_NUMBERS = ("rate", "hold", "scans", "moved", "turned", "tilted")
 
 
 def load_preset(path: Path) -> ParticlePreset:
@@ -63,15 +63,15 @@ def load_preset(path: Path) -> ParticlePreset:
 
 
 def _changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> ParticlePreset:
-    known = [*preset.samples, *_OF_EXPERIMENT, "times", *_OF_PRESET]
+    known = [*preset.samples, *_OF_EXPERIMENT, "experiment", *_OF_PRESET]
     _require_known("the file", values, known)
     samples = {
         name: _changed(f"[{name}]", design, _table(f"[{name}]", values.get(name, {})))
         for name, design in preset.samples.items()
     }
-    times = _table("[times]", values.get("times", {}))
-    _require_known("[times]", times, _TIMES)
-    experiment = _changed("[times]", preset.experiment, times)
+    numbers = _table("[experiment]", values.get("experiment", {}))
+    _require_known("[experiment]", numbers, _NUMBERS)
+    experiment = _changed("[experiment]", preset.experiment, numbers)
     for table, attribute in _OF_EXPERIMENT.items():
         part = _changed(f"[{table}]", getattr(experiment, attribute), _table(f"[{table}]", values.get(table, {})))
         experiment = replace(experiment, **{attribute: part})

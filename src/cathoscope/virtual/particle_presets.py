@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
+
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.collapse import MechanicalLaw
 from cathoscope.virtual.data_exchange import NANO_CT_ARC
@@ -46,22 +48,34 @@ class Experiment:
     """Everything that is the same for all samples: laws, instrument, and when the scans are made.
 
     ``rate`` (degC/min) of the ramps, ``hold`` (min) at each temperature, of which the scans take the part from
-    ``scans`` on to the end, energy after energy.
+    ``scans`` on to the end, energy after energy. From temperature to temperature the particle is displaced along each
+    axis by ``moved`` (um), turned about z by ``turned`` and about x and y by ``tilted`` (degrees): standard deviations.
     """
 
     law: HeatingLaw = field(default_factory=HeatingLaw)
     mechanics: MechanicalLaw = field(default_factory=MechanicalLaw)
-    optics: Optics = field(default_factory=lambda: Optics(angle_offset=0.0, energy_offset=0.0, energy_drift=0.0))
+    optics: Optics = field(default_factory=Optics)
     options: TxmOptions = field(default_factory=TxmOptions)
     rate: float = 10.0
     hold: float = 60.0
     scans: float = 1 / 3
+    moved: float = 0.1
+    turned: float = 0.5
+    tilted: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 <= self.scans < 1:
             raise CathoscopeError(
                 "the scans must begin within the hold", expected="a part of it, 0 to 1", found=f"{self.scans:g}"
             )
+        for name in ("moved", "turned", "tilted"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise CathoscopeError(
+                    f"the particle's displacement {name} is out of range",
+                    expected="0 or more",
+                    found=f"{getattr(self, name):g}",
+                    cure=f"{name}=0",
+                )
 
 
 @dataclass(frozen=True)
@@ -92,9 +106,7 @@ _NANO_CT_SIZES: Mapping[str, Size] = MappingProxyType(
 )
 _HEATING_VIEW, _NANO_CT_VIEW = 13.0, 10.24  # um
 _NANO_CT = Experiment(
-    optics=Optics(
-        resolution=0.06, magnification_slope=0.0, drift=0.0, angle_offset=0.0, energy_offset=0.0, energy_drift=0.0
-    ),
+    optics=Optics(resolution=0.06, magnification_slope=0.0, drift=0.0),
     options=TxmOptions(arc=NANO_CT_ARC),
 )
 _TEMPERATURES = (25.0, 150.0, 200.0, 250.0)

@@ -44,7 +44,6 @@ LITHIUM = 0.3  # per formula unit: 70 % are taken out
 _LARGEST_ATTENUATION = 5e8  # bytes worth keeping
 _LARGEST_PIXEL_PER_OPENING = 8.0  # of the detector; beyond, a crack is lost in the noise
 _MARGIN = 1.5  # pixels of empty detector beside the particle
-_SHIFT, _TURN, _TILT = 0.1, 0.5, 0.2  # um and degrees, standard deviations between temperatures
 _GRAINS, _DOMAINS, _PLACES, INSTRUMENT, _FOIL = range(5)
 
 
@@ -197,9 +196,10 @@ def heated_particle(plan: Plan, job: tuple[str, int]) -> HeatedParticle:
 def draw_placements(plan: Plan, job: tuple[str, int]) -> tuple[Placement, ...]:
     """How the particle lies at each temperature; the first time it lies straight in the middle."""
     rng = np.random.default_rng(np.random.SeedSequence(plan.key(job, _PLACES)))
-    placements = [Placement()]
+    how, placements = plan.experiment, [Placement()]
+    spread = np.array([how.tilted, how.tilted, how.turned])
     for _ in plan.preset.temperatures[1:]:
-        shift, turn = _SHIFT * rng.standard_normal(3), np.array([_TILT, _TILT, _TURN]) * rng.standard_normal(3)
+        shift, turn = how.moved * rng.standard_normal(3), spread * rng.standard_normal(3)
         placements.append(Placement(tuple(map(float, shift)), tuple(map(float, turn))))  # type: ignore[arg-type]
     return tuple(placements)
 

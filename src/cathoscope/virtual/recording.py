@@ -262,7 +262,7 @@ def _expose_temperature(exposure: _Exposure, plan: list[_Slab]) -> None:
 def _add_line_integrals(exposure: _Exposure, components: NDArray[np.float32], first_stored: int, batch: slice) -> None:
     """Project some rows of the fine grid into ``components``, whose first row is ``first_stored``."""
     slices = exposure.specimen.slices(exposure.temperature, batch)
-    project_rows(slices, exposure.views[0].specimen_angles, components, batch.start - first_stored)
+    project_rows(slices, exposure.views[0].scan.angles, components, batch.start - first_stored)
     exposure.progress.advance(1)
 
 
