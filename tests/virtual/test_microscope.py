@@ -239,7 +239,7 @@ def test_compiled_and_interpreted_loops_agree(monkeypatch: pytest.MonkeyPatch) -
     grid = Grid(6, 4, 0.1)
     still = np.array([0.3, -2.2])
     scan = Scan(np.array([0.0, 50.0]), 2.7, still, still, still, still)
-    view = View(scan, 8350.0, 8350.0, 0.9, (0.02, 0.0, 0.01), 0.0)
+    view = View(scan, 8350.0, 8350.0, 0.9, (0.02, 0.0, 0.01))
     components = np.random.default_rng(3).random((2, 8, 2, 12)).astype(np.float32)
     arguments = (components, np.array([1.0, 0.5]), view, Window(grid, slice(1, 4), slice(0, 8)))
     blur = blur_of(Optics(resolution=0.05), grid)
