@@ -107,6 +107,42 @@ def test_threads_and_memory_change_no_byte(make: Maker, made: Made) -> None:
     assert other[1] == made[1]
 
 
+class Stopper(Silent):
+    """Stops the simulation at a step of a stage."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        self.stage, self.left, self.now = stage, step, ""
+
+    def start(self, label: str, total: int, unit: str) -> None:
+        self.now = label
+
+    def advance(self, units: int = 1) -> None:
+        self.left -= units * (self.now == self.stage)
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+# The scans of two particles at two temperatures are some 70 steps for each; the true maps 6 slabs.
+@pytest.mark.parametrize(("stage", "step"), [("exposing", 55), ("exposing", 90), ("true maps", 4)])
+def test_a_stopped_simulation_goes_on_and_ends_the_same(made: Made, tmp_path: Path, stage: str, step: int) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        simulate_heating(study, plan_of(), progress=Stopper(stage, step))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("raw/*/*.h5")}
+    assert not list(tmp_path.glob("raw/*/*.part"))
+    assert simulate_heating(study, plan_of()) == made[1]
+    assert fingerprints(study) == fingerprints(made[0])
+    assert len(before) in (30, 60, 90)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_files_of_another_plan_are_made_anew(made: Made, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    simulate_heating(study, plan_of((25.0, 200.0), gravel=GRAVEL))
+    simulate_heating(study, plan_of(gravel=GRAVEL))
+    assert fingerprints(study, "truth/gravel-1") == fingerprints(made[0], "truth/gravel-1")
+
+
 def test_a_sample_is_the_same_alone_as_in_company(make: Maker, made: Made) -> None:
     alone, _ = make(plan_of(rod=ROD))
     assert fingerprints(alone, "rod-1") == fingerprints(made[0], "rod-1")

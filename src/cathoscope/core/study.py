@@ -218,6 +218,13 @@ class Study:
         work.store_dataset(data)
         work.commit()
 
+    def describe(self, group: str, measurement: str, **attributes: str) -> None:
+        """Keep words about one measurement."""
+        try:
+            zarr.open_group(self.path / group / measurement, mode="a").attrs.update(attributes)
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
     def remove(self, group: str, measurement: str, name: str) -> None:
         """Delete one array."""
         shutil.rmtree(self.path / group / measurement / name, ignore_errors=True)

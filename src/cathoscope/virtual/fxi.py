@@ -132,6 +132,20 @@ class FxiLayout:
         _write_header(file, self.headers[temperature][energy])
         return _begin_images(file, frames)
 
+    def finished(self, temperature: int) -> bool:
+        """Whether every file of a temperature is there and says what its header would."""
+        headers = self.headers[temperature]
+        return all(_says(self.path(temperature, energy), header) for energy, header in enumerate(headers))
+
+
+def _says(path: Path, header: ScanHeader) -> bool:
+    """Whether a file was written with this note and identifier."""
+    try:
+        with h5py.File(path) as file:
+            return all(file[name].asstr()[()] == getattr(header, name) for name in ("note", "uid"))
+    except (OSError, KeyError):
+        return False
+
 
 def draw_headers(
     energies: NDArray[np.float64],

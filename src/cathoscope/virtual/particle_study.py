@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+import cathoscope
 from cathoscope.core import schema
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
@@ -38,6 +40,7 @@ from cathoscope.virtual.stereology import radial_span
 from cathoscope.virtual.truth import Windows
 from cathoscope.virtual.txm import TxmOptions
 
+_FIRST_SCAN_ID = 100_101
 WINDOWS = Windows(below=(8245.0, 8325.0), above=(8375.0, 8455.0))
 DENSITY = 4.5  # g/cm³ of the charged oxide
 LITHIUM = 0.3  # per formula unit: 70 % are taken out
@@ -95,9 +98,14 @@ class Plan:
     def seen(self) -> Seen:
         """How the truth is taken."""
         wanted = 4 * len(self.preset.temperatures) * self.size.energies * int(np.prod(self.grid.shape))
-        return Seen(
-            self.grid, self.experiment.optics.resolution, self.energies, WINDOWS, wanted <= _LARGEST_ATTENUATION
-        )
+        keep = wanted <= _LARGEST_ATTENUATION
+        return Seen(self.grid, self.experiment.optics.resolution, self.energies, WINDOWS, keep)
+
+    def digest(self, job: tuple[str, int]) -> str:
+        """Different for plans that make different scans of a particle."""
+        preset = self.preset
+        sample = preset.samples[job[0]], preset.experiment, preset.temperatures, preset.field_of_view
+        return hashlib.sha256(repr((cathoscope.__version__, sample, self.size, self.seed)).encode()).hexdigest()[:12]
 
     def key(self, job: tuple[str, int], kind: int) -> tuple[int, ...]:
         """Key of the random numbers of one kind for one particle."""
@@ -118,7 +126,8 @@ def simulate_heating(
 ) -> list[Simulated]:
     """Write raw files into ``raw`` beside a study, and the truth into it.
 
-    The same plan makes the same bytes, whatever the resources.
+    The same plan makes the same bytes, whatever the resources. A simulation that was stopped goes on with the
+    temperature, or the slab of the truth, where it was.
 
     Raises
     ------
@@ -146,17 +155,29 @@ def simulate_heating(
         + len(plan.jobs) * (bytes_of_truth(plan.seen, temperatures) + temperatures * plan.bytes_beside_maps),
         progress,
     )
+    left = [job for job in plan.jobs if not _is_whole(study, plan, job)]
     specimens: dict[tuple[str, int], HeatedParticle] = {}
 
     def work(job: tuple[str, int]) -> None:
         specimens[job] = heated_particle(plan, job)
         progress.advance(1)
 
-    progress.start("heating particles", len(plan.jobs), "particle")
-    run_slabs(work, plan.jobs, threads=resources.threads)
+    progress.start("heating particles", len(left), "particle")
+    run_slabs(work, left, threads=resources.threads)
     progress.finish()
-    made = [_expose(study, plan, job, specimens[job], recordings[job], resources, progress) for job in plan.jobs]
-    return [*made, _expose_foils(study, plan, recordings)]
+    for job in left:
+        _expose(study, plan, job, specimens.pop(job), recordings[job], resources, progress)
+    foils = _expose_foils(study, plan, recordings)
+    study.clear_work()
+    return [*(_outline(plan, job) for job in plan.jobs), foils]
+
+
+def _is_whole(study: Study, plan: Plan, job: tuple[str, int]) -> bool:
+    """Whether an earlier run of the same plan has finished a particle, and its files are still there."""
+    name = f"{job[0]}-{job[1]}"
+    scans = [len(list((study.path.parent / folder).glob("fly_scan_id_*.h5"))) for folder in plan.folders(job)]
+    told = study.attributes("truth", name).get("plan") if name in study.measurements("truth") else None
+    return told == plan.digest(job) and set(scans) == {plan.energies.size}
 
 
 def announce(study: Study, needed: int, progress: Progress) -> None:
@@ -257,39 +278,45 @@ def _expose(
     recording: Recording,
     resources: Resources,
     progress: Progress,
-) -> Simulated:
+) -> None:
     """Write the raw files and the truth of one particle."""
-    name, folder = f"{job[0]}-{job[1]}", study.path.parent
-    folders = plan.folders(job)
-    notes = [
-        f"virtual experiment {name}, seed {plan.seed}, {temperature:g} C" for temperature in plan.preset.temperatures
-    ]
-    first = 100_101 + plan.jobs.index(job) * len(folders) * plan.energies.size
-    headers = draw_headers(
-        recording.stated_energies, recording.stated_pixel_sizes, notes, recording.identities, first_scan_id=first
-    )
-    layout = FxiLayout(tuple(folder / place for place in folders), headers)
+    name = f"{job[0]}-{job[1]}"
+    layout = _layout(plan, job, recording, study.path.parent)
     record(specimen, recording, layout, resources=resources, progress=progress)
-    law = plan.experiment.law
-    write_truth(study, name, specimen, law, plan.seen, threads=resources.threads, progress=progress)
+    write_truth(study, name, specimen, plan.experiment.law, plan.seen, threads=resources.threads, progress=progress)
     bad = recording.detector.dead | recording.detector.hot
-    arrays = instrument_arrays(specimen, recording.views, bad, plan.seen.energies.tolist())
-    for group in ("truth", AT_INSTRUMENT):
-        also = arrays if group == "truth" else []
+    arrays = instrument_arrays(specimen, recording.views, bad, plan.energies.tolist())
+    for group, also in (("truth", arrays), (AT_INSTRUMENT, [])):
         study.write(group, name, with_particle(schema.dataset(also), job[1]))
-    metals = "".join(f"{metal}{share:.2g}" for metal, share in specimen.grains.design.core_composition.items())
-    return Simulated(
-        name,
-        job[0],
-        f"Li{LITHIUM:g}{metals}O2",
-        job[1],
-        "xanes-tomography",
-        {
-            temperature: f"{place.as_posix()}/fly_scan_id_*.h5"
-            for temperature, place in zip(plan.preset.temperatures, folders, strict=True)
-        },
-        WINDOWS,
+    study.describe("truth", name, plan=plan.digest(job))
+
+
+def _layout(plan: Plan, job: tuple[str, int], recording: Recording, folder: Path) -> FxiLayout:
+    """Files of one particle; each says which plan it belongs to."""
+    notes = [
+        f"virtual experiment {job[0]}-{job[1]}, seed {plan.seed}, {temperature:g} C, plan {plan.digest(job)}"
+        for temperature in plan.preset.temperatures
+    ]
+    headers = draw_headers(
+        recording.stated_energies,
+        recording.stated_pixel_sizes,
+        notes,
+        recording.identities,
+        first_scan_id=_FIRST_SCAN_ID + plan.jobs.index(job) * len(notes) * plan.energies.size,
     )
+    return FxiLayout(tuple(folder / place for place in plan.folders(job)), headers)
+
+
+def _outline(plan: Plan, job: tuple[str, int]) -> Simulated:
+    """One particle as the recipe needs it."""
+    design = plan.preset.samples[job[0]]
+    metals = "".join(f"{metal}{share:.2g}" for metal, share in design.core_composition.items())
+    patterns = {
+        temperature: f"{place.as_posix()}/fly_scan_id_*.h5"
+        for temperature, place in zip(plan.preset.temperatures, plan.folders(job), strict=True)
+    }
+    formula = f"Li{LITHIUM:g}{metals}O2"
+    return Simulated(f"{job[0]}-{job[1]}", job[0], formula, job[1], "xanes-tomography", patterns, WINDOWS)
 
 
 def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int], Recording]) -> Simulated:

@@ -44,7 +44,7 @@ class Seen:
     """How the truth of a measurement is taken: the detector's grid, blur, energies, and windows of the edge jump.
 
     ``resolution`` is the full width at half maximum of the blur, um; with ``keep_attenuation`` the attenuation at
-    every energy is kept too, which is large.
+    every energy is kept too, which is large. ``address`` tells truths taken in different ways apart.
     """
 
     grid: Grid
@@ -52,6 +52,7 @@ class Seen:
     energies: NDArray[np.float64]
     windows: Windows
     keep_attenuation: bool
+    address: str = "maps"
 
 
 def bytes_of_truth(seen: Seen, temperatures: int) -> int:
@@ -75,12 +76,12 @@ def write_truth(
 
     The former holds the material of each voxel of the detector's grid; the latter what a perfect analysis would find
     in noise-free images: attenuation of the blurred object, its edge jump, and the white line of the spectrum as it
-    was scanned.
+    was scanned. Slabs that a stopped run of the same ``seen.address`` has finished are kept.
     """
     coords = _coordinates(particle, seen)
     count = len(particle.instants)
     works = {
-        group: _prepare(study, group, measurement, names, (count, *seen.grid.shape), coords)
+        group: _prepare(Work(study, group, measurement, seen.address), names, (count, *seen.grid.shape), coords)
         for group, names in (("truth", _MATERIAL), (AT_INSTRUMENT, _SEEN))
     }
     if seen.keep_attenuation:
@@ -93,11 +94,16 @@ def write_truth(
 
     def work(job: tuple[int, int]) -> None:
         t, rows = job[0], slice(job[1], min(job[1] + SLAB_ROWS, seen.grid.rows))
+        slab = f"{t}-{rows.start}"
+        if all(one.is_done(slab) for one in works.values()):
+            progress.advance(1)
+            return
         made = _maps(particle, law, seen, t, rows)
         for group, maps in zip(("truth", AT_INSTRUMENT), made, strict=True):
             for name, values in maps.items():
                 region = (t, slice(None), rows) if name == "attenuation" else (t, rows)
                 works[group].store(name, region, values)
+            works[group].mark_done(slab)
         progress.advance(1)
 
     run_slabs(work, slabs, threads=threads)
@@ -108,15 +114,8 @@ def write_truth(
         study.write(group, measurement, schema.dataset(_summaries(study, group, measurement, seen.grid, names)))
 
 
-def _prepare(
-    study: Study,
-    group: str,
-    measurement: str,
-    names: dict[str, str],
-    shape: tuple[int, ...],
-    coords: dict[str, xr.DataArray],
-) -> Work:
-    work = Work(study, group, measurement, "maps")
+def _prepare(work: Work, names: dict[str, str], shape: tuple[int, ...], coords: dict[str, xr.DataArray]) -> Work:
+    """The work with all its maps."""
     work.prepare([NewArray(name, ("temperature", *_VOXEL), shape, kind) for name, kind in names.items()], coords)
     return work
 

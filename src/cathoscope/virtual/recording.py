@@ -58,6 +58,10 @@ class Layout(Protocol):
         """Write all of a scan but its projections; the array (projection, row, column) that they go into."""
         ...
 
+    def finished(self, temperature: int) -> bool:
+        """Whether an earlier run that was stopped has left all files of a temperature, made the same way."""
+        ...
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -149,7 +153,7 @@ def record(
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write the files of a whole series; each gets its name when it is whole.
+    """Write the files of a whole series; each gets its name when it is whole. Temperatures that are finished stay.
 
     Parameters
     ----------
@@ -175,6 +179,9 @@ def record(
     scans = len(recording.series.energies)
     progress.start("exposing", sum(len(slab.new) + scans for plan in plans for slab in plan), "step")
     for temperature, plan in enumerate(plans):
+        if layout.finished(temperature):
+            progress.advance(sum(len(slab.new) + scans for slab in plan))
+            continue
         with _open_scans(recording, layout, temperature) as write:
             _expose_temperature(_Exposure(specimen, recording, temperature, write, resources.threads, progress), plan)
     progress.finish()
