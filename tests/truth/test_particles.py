@@ -22,7 +22,7 @@ from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.txm import TxmOptions
 
-SIZE = Size(columns=44, rows=44, projections=80, energies=30, cells=24)
+SIZE = Size(columns=36, rows=36, projections=60, energies=30, cells=24)
 DESIGNS = {
     "rod": replace(ROD, diameter=5.0, core_radius=1.0, grain_size=0.7),
     "gravel": replace(GRAVEL, diameter=5.0, core_radius=1.0, grain_size=0.7),
@@ -34,7 +34,7 @@ Analysed = Callable[[Experiment], Study]
 
 def analysed(folder: Path, experiment: Experiment) -> Study:
     """A study of both particles at two temperatures, simulated and run."""
-    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 7.6, (25.0, 150.0))
+    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 8.2, (25.0, 150.0))
     study = Study.create(folder / "study.zarr")
     with study.locked():
         made = simulate_heating(

@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,11 +137,13 @@ def test_a_stopped_simulation_goes_on_and_ends_the_same(made: Made, tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_files_of_another_plan_are_made_anew(made: Made, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["true maps", "never"])
+def test_nothing_of_another_plan_is_kept(make: Maker, tmp_path: Path, stage: str) -> None:
     study = Study.create(tmp_path / "study.zarr")
-    simulate_heating(study, plan_of((25.0, 200.0), gravel=GRAVEL))
-    simulate_heating(study, plan_of(gravel=GRAVEL))
-    assert fingerprints(study, "truth/gravel-1") == fingerprints(made[0], "truth/gravel-1")
+    with pytest.raises(KeyboardInterrupt) if stage != "never" else nullcontext():
+        simulate_heating(study, plan_of((25.0,), seed=6, gravel=GRAVEL), progress=Stopper(stage, 2))
+    simulate_heating(study, plan_of((25.0,), gravel=GRAVEL))
+    assert fingerprints(study) == fingerprints(make(plan_of((25.0,), gravel=GRAVEL))[0])
 
 
 def test_a_sample_is_the_same_alone_as_in_company(make: Maker, made: Made) -> None:

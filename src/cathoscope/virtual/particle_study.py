@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -283,7 +283,8 @@ def _expose(
     name = f"{job[0]}-{job[1]}"
     layout = _layout(plan, job, recording, study.path.parent)
     record(specimen, recording, layout, resources=resources, progress=progress)
-    write_truth(study, name, specimen, plan.experiment.law, plan.seen, threads=resources.threads, progress=progress)
+    seen = replace(plan.seen, address=plan.digest(job))
+    write_truth(study, name, specimen, plan.experiment.law, seen, threads=resources.threads, progress=progress)
     bad = recording.detector.dead | recording.detector.hot
     arrays = instrument_arrays(specimen, recording.views, bad, plan.energies.tolist())
     for group, also in (("truth", arrays), (AT_INSTRUMENT, [])):

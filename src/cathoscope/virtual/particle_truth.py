@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 from cathoscope.core import schema
 from cathoscope.core.parallel import SLAB_ROWS, Progress, Silent, run_slabs
@@ -143,12 +142,8 @@ def _maps(particle: HeatedParticle, law: HeatingLaw, seen: Seen, t: int, rows: s
     material |= _coarse_maps(replace(particle, grid=seen.grid), t, rows, material["solid_fraction"] > 0)
     line = _white_line(binned(components[own]), particle, t)
     material |= _state_maps(line, material["particle_mask"])
-    if blur.size > 1:
-        components = np.pad(components, ((there.start - first, last - there.stop), (0, 0), (0, 0), (0, 0)))
-        for axis in range(3):
-            components = correlate1d(components, blur, axis=axis, mode="constant")
-        own = slice(halo, components.shape[0] - halo)
-    return material, _seen_maps(particle, seen, t, binned(components[own]))
+    components = np.pad(components, ((there.start - first, last - there.stop), (0, 0), (0, 0), (0, 0)))
+    return material, _seen_maps(particle, seen, t, blurred_and_binned(components, blur))
 
 
 def _material_maps(particle: HeatedParticle, law: HeatingLaw, t: int, voxels: Voxels, own: slice) -> Maps:
@@ -212,6 +207,24 @@ def binned(fine: NDArray[np.float32]) -> NDArray[np.float32]:
     """Means over the fine voxels of each voxel of the detector's grid; the first three axes are z, y, x."""
     z, y, x, *rest = fine.shape
     return np.asarray(fine.reshape(z // FINE, FINE, y // FINE, FINE, x // FINE, FINE, *rest).mean(axis=(1, 3, 5)))
+
+
+def blurred_and_binned(fine: NDArray[np.float32], blur: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Means over the fine voxels of each voxel of the detector's grid, after a blur along z, y and x.
+
+    ``fine`` (z, y, x, ...) must have half the length of ``blur`` more rows at both ends than are returned.
+    """
+    kernel, halo = np.convolve(blur, np.full(FINE, 1 / FINE)).astype(np.float32), blur.size // 2
+    for axis in range(3):
+        if axis > 0 and halo:
+            fine = np.pad(fine, [(halo, halo) if axis == other else (0, 0) for other in range(fine.ndim)])
+        count = fine.shape[axis] - 2 * halo
+        parts = (fine[(slice(None),) * axis + (slice(k, k + count, FINE),)] for k in range(kernel.size))
+        total = kernel[0] * next(parts)
+        for weight, part in zip(kernel[1:], parts, strict=True):
+            total += weight * part
+        fine = total
+    return fine
 
 
 def _summaries(study: Study, group: str, measurement: str, grid: Grid, names: Iterable[str]) -> list[xr.DataArray]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import correlate1d
 
 from cathoscope.core import schema
 from cathoscope.core.parallel import SLAB_ROWS, Progress, Resources, Silent, run_slabs
@@ -32,7 +31,7 @@ from cathoscope.virtual.particle_study import (
     require_within,
     with_particle,
 )
-from cathoscope.virtual.particle_truth import binned
+from cathoscope.virtual.particle_truth import binned, blurred_and_binned
 from cathoscope.virtual.recording import Recording, record
 from cathoscope.virtual.specimen import Grid
 
@@ -206,8 +205,5 @@ def _blurred(specimen: PristineParticle, rows: slice, resolution: float) -> NDAr
     halo = blur.size // 2
     first, last = FINE * rows.start - halo, FINE * rows.stop + halo
     there = slice(max(first, 0), min(last, specimen.grid.rows))
-    volume = specimen.slices(0, there)[..., 0]
-    volume = np.pad(volume, ((there.start - first, last - there.stop), (0, 0), (0, 0)))
-    for axis in range(3):
-        volume = correlate1d(volume, blur, axis=axis, mode="constant")
-    return binned(volume[halo : volume.shape[0] - halo])
+    volume = np.pad(specimen.slices(0, there)[..., 0], ((there.start - first, last - there.stop), (0, 0), (0, 0)))
+    return blurred_and_binned(volume, blur)
