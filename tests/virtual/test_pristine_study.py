@@ -154,7 +154,7 @@ def test_the_blurred_attenuation_keeps_the_sum_of_the_particle(made: Made) -> No
         seen = study.read(AT_INSTRUMENT, one.name)["attenuation"].values
         sharp = PristineParticle(plan.grains((one.sample, 1)), plan.fine).slices(0, slice(0, 80))
         assert seen.sum(dtype=float) * 8 == pytest.approx(sharp.sum(dtype=float), rel=1e-4)
-        assert seen.max() <= sharp.max()
+        assert seen.max() <= sharp.max() * (1 + 1e-6)
 
 
 # -- files ---------------------------------------------------------------------------------------
