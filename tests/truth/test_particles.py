@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,19 +21,17 @@ from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.txm import TxmOptions
 
-SIZE = Size(columns=36, rows=36, projections=60, energies=30, cells=24)
+SIZE = Size(columns=44, rows=44, projections=80, energies=30, cells=24)
 DESIGNS = {
     "rod": replace(ROD, diameter=5.0, core_radius=1.0, grain_size=0.7),
     "gravel": replace(GRAVEL, diameter=5.0, core_radius=1.0, grain_size=0.7),
 }
 QUIET = TxmOptions.ideal(photons=50_000)
 
-Analysed = Callable[[Experiment], Study]
 
-
-def analysed(folder: Path, experiment: Experiment) -> Study:
-    """A study of both particles at two temperatures, simulated and run."""
-    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 8.2, (25.0, 150.0))
+def analysed(folder: Path, experiment: Experiment, *temperatures: float) -> Study:
+    """A study of both particles, simulated and run."""
+    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 7.6, temperatures)
     study = Study.create(folder / "study.zarr")
     with study.locked():
         made = simulate_heating(
@@ -49,13 +46,13 @@ def analysed(folder: Path, experiment: Experiment) -> Study:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return analysed(tmp_path_factory.mktemp("particles"), Experiment())
+    return analysed(tmp_path_factory.mktemp("particles"), Experiment(), 25.0, 150.0)
 
 
 @pytest.fixture(scope="module")
 def ideal(tmp_path_factory: pytest.TempPathFactory) -> Study:
     experiment = Experiment(optics=Optics.ideal(), options=QUIET)
-    return analysed(tmp_path_factory.mktemp("ideal"), experiment)
+    return analysed(tmp_path_factory.mktemp("ideal"), experiment, 25.0)
 
 
 def rows_of(study: Study) -> dict[tuple[str, str], Comparison]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.collapse import MechanicalLaw
-from cathoscope.virtual.data_exchange import NANO_CT_ARC
+from cathoscope.virtual.data_exchange import NANO_CT_ARC, NANO_CT_PIXEL, NANO_CT_PROJECTIONS
 from cathoscope.virtual.heating import HeatingLaw
 from cathoscope.virtual.microscope import Optics
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
@@ -102,9 +102,9 @@ _HEATING_SIZES: Mapping[str, Size] = MappingProxyType(
     }
 )
 _NANO_CT_SIZES: Mapping[str, Size] = MappingProxyType(
-    {"small": Size(128, 128, 178), "medium": Size(256, 256, 355), "large": Size(512, 512, 710)}
+    {"small": Size(128, 128, 178), "medium": Size(256, 256, 355), "large": Size(512, 512, NANO_CT_PROJECTIONS)}
 )
-_HEATING_VIEW, _NANO_CT_VIEW = 13.0, 10.24  # um
+_HEATING_VIEW, _NANO_CT_VIEW = 13.0, 512 * NANO_CT_PIXEL  # um
 _NANO_CT = Experiment(
     optics=Optics(resolution=0.06, magnification_slope=0.0, drift=0.0),
     options=TxmOptions(arc=NANO_CT_ARC),

@@ -29,10 +29,6 @@ class Programme:
         """Temperature (degC) at ``time`` (s)."""
         return np.asarray(np.interp(np.asarray(time, dtype=np.float64), self.times, self.temperatures))
 
-    def time_at(self, temperature: float) -> float:
-        """When (s) a programme that only heats reaches ``temperature`` (degC)."""
-        return float(np.interp(temperature, self.temperatures, self.times))
-
     def steps(self, *, kelvin: float, must_hold: Sequence[float] = ()) -> NDArray[np.float64]:
         """Ends of time steps (s), from 0: at most ``kelvin`` each in ramps, five times that below 100 degC, where
         nothing moves; in holds each twice as long as the one before, up to a twentieth of the hold. Every time of
