@@ -1,4 +1,4 @@
-"""Small virtual particles of both arrangements, from raw files through the recipe to maps, against their truth."""
+"""Small virtual particles, from raw files through the recipe to maps, against their truth."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DESIGNS = {
 QUIET = TxmOptions.ideal(photons=50_000)
 
 
-def analysed(folder: Path, experiment: Experiment, *temperatures: float) -> Study:
-    """A study of both particles, simulated and run."""
-    preset = ParticlePreset("small particles", DESIGNS, {"tiny": SIZE}, 7.6, temperatures)
+def analysed(folder: Path, sample: str, experiment: Experiment, *temperatures: float) -> Study:
+    """A study of one particle, simulated and run."""
+    preset = ParticlePreset("a small particle", {sample: DESIGNS[sample]}, {"tiny": SIZE}, 7.6, temperatures)
     study = Study.create(folder / "study.zarr")
     with study.locked():
         made = simulate_heating(
@@ -46,32 +46,30 @@ def analysed(folder: Path, experiment: Experiment, *temperatures: float) -> Stud
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return analysed(tmp_path_factory.mktemp("particles"), Experiment(), 25.0, 150.0)
+    return analysed(tmp_path_factory.mktemp("particles"), "gravel", Experiment(), 25.0, 150.0)
 
 
 @pytest.fixture(scope="module")
 def ideal(tmp_path_factory: pytest.TempPathFactory) -> Study:
     experiment = Experiment(optics=Optics.ideal(), options=QUIET)
-    return analysed(tmp_path_factory.mktemp("ideal"), experiment, 25.0)
+    return analysed(tmp_path_factory.mktemp("ideal"), "rod", experiment, 25.0)
 
 
 def rows_of(study: Study) -> dict[tuple[str, str], Comparison]:
     return {(row.measurement, row.array): row for row in compare(study)}
 
 
-@pytest.mark.parametrize("particle", ["rod-1", "gravel-1"])
-def test_particles_are_found_where_they_are(study: Study, particle: str) -> None:
-    result, truth = study.read("result", particle), study.truth(particle)
+def test_the_particle_is_found_where_it_is(study: Study) -> None:
+    result, truth = study.read("result", "gravel-1"), study.truth("gravel-1")
     found, true = result["particle_mask"].values, truth["particle_mask"].values
     assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.95
-    assert abs(rows_of(study)[particle, "edge_jump"].bias) < 0.002  # 1/um, of 0.06
+    assert abs(rows_of(study)["gravel-1", "edge_jump"].bias) < 0.002  # 1/um, of 0.06
 
 
-@pytest.mark.parametrize("particle", ["rod-1", "gravel-1"])
-def test_without_noise_and_motion_only_discretisation_is_left(ideal: Study, particle: str) -> None:
+def test_without_noise_and_motion_only_discretisation_is_left(ideal: Study) -> None:
     """Two independent programs, forward and back: interior and total agree, and what is left are sharp rims."""
     found, true = (
-        data["attenuation"].values.astype(float) for data in (ideal.read("result", particle), ideal.truth(particle))
+        data["attenuation"].values.astype(float) for data in (ideal.read("result", "rod-1"), ideal.truth("rod-1"))
     )
     inside = true > 0.98 * true.max(axis=(2, 3, 4), keepdims=True)
     assert np.count_nonzero(inside) > 10_000
@@ -80,26 +78,20 @@ def test_without_noise_and_motion_only_discretisation_is_left(ideal: Study, part
     assert np.corrcoef(found.ravel(), true.ravel())[0, 1] > 0.98
 
 
-def test_the_rod_is_reduced_more_at_150_degrees(study: Study) -> None:
-    rod, gravel = (study.truth(name)["white_line_mean"].values for name in ("rod-1", "gravel-1"))
-    assert rod[0] - rod[1] > gravel[0] - gravel[1] + 0.1
-
-
-@pytest.mark.parametrize("particle", ["rod-1", "gravel-1"])
-def test_the_mean_white_line_is_found_within_its_uncertainty(study: Study, particle: str) -> None:
-    result, truth = study.read("result", particle), study.truth(particle)
+def test_the_mean_white_line_is_found_within_its_uncertainty(study: Study) -> None:
+    result, truth = study.read("result", "gravel-1"), study.truth("gravel-1")
     error = (result["white_line_mean"] - truth["white_line_mean"]).values
     assert (np.abs(error) < 3 * result["white_line_mean_std"].values).all()
-    assert (np.abs(error) < 0.4).all()  # eV, of a fall by 1.7 to 1.9
+    assert (np.abs(error) < 0.4).all()  # eV, of a fall by 1.7
     assert np.diff(result["white_line_mean"].values) < -1.2
 
 
 def test_the_foil_gives_back_the_error_of_the_energy(study: Study) -> None:
     row = rows_of(study)["foil", "energy_shift"]
-    assert row.n == 4
+    assert row.n == 2
     assert abs(row.bias) < 0.03
-    assert row.pull_width is not None
-    assert row.pull_width < 2.0
+    assert row.pull_mean is not None
+    assert abs(row.pull_mean) < 3
 
 
 def test_comparing_the_truth_with_itself_is_exact(study: Study, tmp_path: Path) -> None:
