@@ -79,6 +79,15 @@ hold = 30
         ('preset = "hou"\n[experiment]\nscans = 2', "0 to 1"),
         ('preset = "hou"\n[experiment]\nlaw = 2', "unknown key 'law' in [experiment]"),
         ('preset = "hou', "this is not TOML"),
+        ('preset = "hou"\ntemperatures = []', "one or more"),
+        ('preset = "cadiou"\ntemperatures = [25, 150]', "leave temperatures out"),
+        ('preset = "hou"\n[law.spinel]\ndiffusivity = -1', "above 0"),
+        ('preset = "hou"\n[law.lithium]\nsurface = nan', "0 or more"),
+        ('preset = "hou"\n[law.spinel_transition]\nwidth = 0', "above 0"),
+        ('preset = "hou"\n[law]\nslow_ratio = 0', "0 to 1"),
+        ('preset = "hou"\n[law]\nfrozen_share = 1.2', "0 to 1"),
+        ('preset = "hou"\n[mechanics]\nfilling = 2', "0 to 1"),
+        ('preset = "hou"\n[experiment]\nmoved = -1', "0 or more"),
     ],
 )
 def test_mistakes_say_what_to_type(file: Path, text: str, expected: str) -> None:

@@ -146,6 +146,18 @@ def test_nothing_of_another_plan_is_kept(make: Maker, tmp_path: Path, stage: str
     assert fingerprints(study) == fingerprints(make(plan_of((25.0,), gravel=GRAVEL))[0])
 
 
+def test_scans_of_another_plan_do_not_stay_beside_the_new_ones(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    simulate_heating(study, plan_of((25.0,), rod=ROD, gravel=GRAVEL))
+    (one, _) = simulate_heating(study, plan_of((25.0,), gravel=GRAVEL))
+    assert len(raw_files(study, one, 25.0)) == 30
+
+
+def test_temperatures_that_would_share_a_folder_are_refused() -> None:
+    with pytest.raises(CathoscopeError, match="differ by 1 degC"):
+        plan_of((25.2, 25.4))
+
+
 def test_a_sample_is_the_same_alone_as_in_company(make: Maker, made: Made) -> None:
     alone, _ = make(plan_of(rod=ROD))
     assert fingerprints(alone, "rod-1") == fingerprints(made[0], "rod-1")
@@ -218,8 +230,9 @@ def test_a_foil_lies_beside_every_temperature(made: Made) -> None:
     study, simulated = made
     foil = simulated[-1]
     assert (foil.technique, foil.particle) == ("xas", None)
-    assert isinstance(foil.patterns, str)
-    files = sorted(study.path.parent.glob(foil.patterns))
+    assert isinstance(foil.patterns, tuple)
+    files = [study.path.parent / path for path in foil.patterns]
+    assert files == sorted(study.path.parent.glob("raw/*/foil.xdi"))
     beside = {raw_files(study, one, t)[0].parent for one in of_particles(simulated) for t in (25.0, 150.0)}
     assert {path.parent for path in files} == beside
     assert len({path.read_bytes() for path in files}) == len(files) == 4

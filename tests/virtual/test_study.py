@@ -135,3 +135,12 @@ def test_a_study_without_room_leaves_neither_raw_files_nor_a_recipe(
     assert "--size" in str(caught.value.cure)
     assert not (tmp_path / "raw").exists()
     assert not (tmp_path / "study.toml").exists()
+    assert not (tmp_path / "study.zarr").exists()
+
+
+def test_a_study_that_another_run_holds_is_left_alone(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    (study.path / "log" / "work").mkdir()
+    with study.locked(), pytest.raises(StudyError):
+        simulate_study("heated", size="tiny", seed=1, folder=tmp_path)
+    assert (study.path / "log" / "work").is_dir()

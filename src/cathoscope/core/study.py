@@ -25,7 +25,7 @@ from zarr.errors import GroupNotFoundError
 
 from cathoscope.core import locking
 from cathoscope.core.errors import StudyError
-from cathoscope.core.schema import spec_of
+from cathoscope.core.schema import SCHEMA, spec_of
 
 FORMAT_VERSION = 1
 GROUPS = ("raw", "result", "truth", "log")
@@ -161,7 +161,9 @@ class Study:
             drop_variables=[] if names is None else self._others(group, measurement, names),
         )
         # A coordinate without axes is stored as any other array.
-        data = data.set_coords([name for name in data.data_vars if spec_of(str(name)).dims == (name,)])
+        data = data.set_coords(
+            [name for name in data.data_vars if name in SCHEMA and SCHEMA[str(name)].dims == (name,)]
+        )
         return data if names is None else data[list(names)]  # type: ignore[no-any-return]
 
     def truth(self, measurement: str) -> xr.Dataset:

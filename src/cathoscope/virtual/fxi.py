@@ -16,9 +16,9 @@ from cathoscope.core.study import write_failure
 from cathoscope.virtual.txm import Frames
 
 _MAGNIFIED_PIXEL = 6500.0  # nm; size of the beamline's camera pixel at magnification 1
-_FIRST_SCAN_ID = 100_101
-_FIRST_SCAN_TIME = 1.7e9
-_SECONDS_PER_SCAN = 600.0
+FIRST_SCAN_ID = 100_101
+FIRST_SCAN_TIME = 1.7e9  # s since 1970
+SECONDS_PER_SCAN = 600.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def draw_headers(
     pixel_sizes: NDArray[np.float64],
     notes: Sequence[str],
     rng: np.random.Generator,
-    first_scan_id: int = _FIRST_SCAN_ID,
+    first_scan_id: int = FIRST_SCAN_ID,
 ) -> tuple[tuple[ScanHeader, ...], ...]:
     """Headers of scans one after another in time; random numbers make the identifiers, so nothing depends on the clock.
 
@@ -173,7 +173,7 @@ def draw_headers(
             energy=float(energies.flat[number]),
             pixel_size=float(pixel_sizes.flat[number]),
             uid=str(uuid.UUID(bytes=rng.bytes(16), version=4)),
-            time=_FIRST_SCAN_TIME + _SECONDS_PER_SCAN * number,
+            time=FIRST_SCAN_TIME + SECONDS_PER_SCAN * number,
             note=notes[number // energies.shape[1]],
         )
         for number in range(energies.size)

@@ -48,6 +48,15 @@ class Process:
     surface: float
     activation_energy: float
 
+    def __post_init__(self) -> None:
+        for name in ("diffusivity", "boundary", "surface", "activation_energy"):
+            least = "above 0" if name == "diffusivity" else "0 or more"
+            value = getattr(self, name)
+            if not (0 <= value < np.inf) or (value == 0 and least == "above 0"):
+                raise CathoscopeError(
+                    f"the {name} of a process is out of range", expected=least, found=f"{value:g}", cure=f"{name}=1e-3"
+                )
+
     def rates(self, temperature: float) -> Rates:
         """Rates at ``temperature`` (degC)."""
         scale = float(
@@ -71,6 +80,16 @@ class Transition:
     per_nickel: float = 0.0
     reference_nickel: float = 0.81
     enthalpy: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "enthalpy"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise CathoscopeError(
+                    f"the {name} of a transition is out of range",
+                    expected="above 0",
+                    found=f"{getattr(self, name):g}",
+                    cure=f"{name}=1",
+                )
 
     def occupancy(self, temperature: float, *, nickel: float, oxygen: float) -> float:
         """Share of the loss that is in equilibrium with ``oxygen`` (bar) at ``temperature`` (degC)."""
@@ -121,6 +140,18 @@ class HeatingLaw:
     charged_line: float = 8350.45
     line_spread: float = 0.8
     frozen_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        shares = ("slow_ratio", "aligned_resistance", "frozen_share")
+        for name in (*shares, "line_spread"):
+            highest = 1.0 if name in shares else np.inf
+            if not 0 <= getattr(self, name) <= highest or (name == "slow_ratio" and self.slow_ratio == 0):
+                raise CathoscopeError(
+                    f"the {name} of the law is out of range",
+                    expected="0 to 1" if name in shares else "0 or more",
+                    found=f"{getattr(self, name):g}",
+                    cure=f"{name}=0.3",
+                )
 
     def vacancies(self, temperature: float) -> float:
         """V(T): drop of the white line by vacancies of the spinel in equilibrium with the gas, eV."""

@@ -20,7 +20,7 @@ class Simulated:
     composition: str
     particle: int | None
     technique: str
-    patterns: Mapping[float, str] | str
+    patterns: Mapping[float, str] | tuple[str, ...] | str
     windows: Windows | None = None
     calibration: str | None = None
 
@@ -52,14 +52,18 @@ def _measurement(one: Simulated) -> str:
 sample = "{one.sample}"
 technique = "{one.technique}"
 """ + ("" if one.particle is None else f"particle = {one.particle}\n")
-    if isinstance(one.patterns, str):
+    if not isinstance(one.patterns, Mapping):
         xas = f'\n[measurement.{one.name}.xas]\ncalibration = "{one.calibration}"\n' if one.calibration else ""
-        return head + f'files = "{one.patterns}"\n{xas}'
+        return head + f"files = {_quoted(one.patterns)}\n{xas}"
     series = [
         f'[[measurement.{one.name}.series]]\ntemperature = "{temperature:g} C"\nfiles = "{pattern}"\n'
         for temperature, pattern in one.patterns.items()
     ]
     return "\n".join([head, *_edge(one), *series])
+
+
+def _quoted(patterns: str | tuple[str, ...]) -> str:
+    return f'"{patterns}"' if isinstance(patterns, str) else "[" + ", ".join(map(_quoted, patterns)) + "]"
 
 
 def _edge(one: Simulated) -> list[str]:

@@ -76,6 +76,13 @@ def _changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> Partic
         part = _changed(f"[{table}]", getattr(experiment, attribute), _table(f"[{table}]", values.get(table, {})))
         experiment = replace(experiment, **{attribute: part})
     simple = {key: _like(key, getattr(preset, key), values[key]) for key in _OF_PRESET if key in values}
+    if bool(simple.get("temperatures", preset.temperatures)) != bool(preset.temperatures):
+        raise CathoscopeError(
+            "temperatures do not fit the preset",
+            expected="one or more" if preset.temperatures else "none: a nano-CT is made at room temperature",
+            found=str(values["temperatures"]),
+            cure="temperatures = [25, 150]" if preset.temperatures else "leave temperatures out",
+        )
     return replace(preset, samples=samples, experiment=experiment, **simple)
 
 

@@ -19,7 +19,7 @@ from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
 from cathoscope.core.study import AT_INSTRUMENT, Study
 from cathoscope.virtual.charged import charged_particle, transport_grid
 from cathoscope.virtual.foil import write_foil_scan
-from cathoscope.virtual.fxi import FxiLayout, draw_headers
+from cathoscope.virtual.fxi import FIRST_SCAN_ID, FxiLayout, draw_headers
 from cathoscope.virtual.grains import LARGEST_VOXEL, Grains, draw_grains
 from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
 from cathoscope.virtual.heating import heat
@@ -40,14 +40,13 @@ from cathoscope.virtual.stereology import radial_span
 from cathoscope.virtual.truth import Windows
 from cathoscope.virtual.txm import TxmOptions
 
-_FIRST_SCAN_ID = 100_101
 WINDOWS = Windows(below=(8245.0, 8325.0), above=(8375.0, 8455.0))
 DENSITY = 4.5  # g/cm³ of the charged oxide
 LITHIUM = 0.3  # per formula unit: 70 % are taken out
 _LARGEST_ATTENUATION = 5e8  # bytes worth keeping
 _LARGEST_PIXEL_PER_OPENING = 8.0  # of the detector; beyond, a crack is lost in the noise
 _MARGIN = 1.5  # pixels of empty detector beside the particle
-_GRAINS, _DOMAINS, _PLACES, INSTRUMENT, _FOIL = range(5)
+_GRAINS, _DOMAINS, _PLACES, _INSTRUMENT, _FOIL = range(5)
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,13 @@ class Plan:
         for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
             if value < least:
                 raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+        labels = [f"{temperature:03.0f}" for temperature in self.preset.temperatures]
+        if len(set(labels)) < len(labels):
+            raise CathoscopeError(
+                "two temperatures would share a folder",
+                expected="temperatures that differ by 1 degC or more",
+                found=", ".join(f"{temperature:g}" for temperature in self.preset.temperatures),
+            )
 
     @property
     def experiment(self) -> Experiment:
@@ -139,16 +145,7 @@ def simulate_heating(
     resources, progress = resources or Resources(), progress or Silent()
     temperatures = len(plan.preset.temperatures)
     series = Series(tuple(map(float, plan.energies)), temperatures, plan.size.projections)
-    recordings = {
-        job: Recording.draw(
-            plan.grid,
-            series,
-            optics=plan.experiment.optics,
-            options=plan.experiment.options,
-            seed=plan.key(job, INSTRUMENT),
-        )
-        for job in plan.jobs
-    }
+    recordings = draw_recordings(plan, series)
     announce(
         study,
         sum(recording.bytes_on_disk for recording in recordings.values())
@@ -178,6 +175,22 @@ def _is_whole(study: Study, plan: Plan, job: tuple[str, int]) -> bool:
     scans = [len(list((study.path.parent / folder).glob("fly_scan_id_*.h5"))) for folder in plan.folders(job)]
     told = study.attributes("truth", name).get("plan") if name in study.measurements("truth") else None
     return told == plan.digest(job) and set(scans) == {plan.energies.size}
+
+
+def draw_recordings(plan: Plan, series: Series) -> dict[tuple[str, int], Recording]:
+    """What the instrument does to each particle."""
+    optics, options = plan.experiment.optics, plan.experiment.options
+    return {
+        job: Recording.draw(plan.grid, series, optics=optics, options=options, seed=plan.key(job, _INSTRUMENT))
+        for job in plan.jobs
+    }
+
+
+def oxide_formula(plan: Plan, sample: str, lithium: float) -> str:
+    """Formula of the oxide in the middle of a particle, for the recipe."""
+    shares = plan.preset.samples[sample].core_composition
+    amount = "" if lithium == 1 else f"{lithium:g}"
+    return f"Li{amount}" + "".join(f"{metal}{share:.2g}" for metal, share in shares.items()) + "O2"
 
 
 def announce(study: Study, needed: int, progress: Progress) -> None:
@@ -282,6 +295,7 @@ def _expose(
     """Write the raw files and the truth of one particle."""
     name = f"{job[0]}-{job[1]}"
     layout = _layout(plan, job, recording, study.path.parent)
+    _remove_others(layout)
     record(specimen, recording, layout, resources=resources, progress=progress)
     seen = replace(plan.seen, address=plan.digest(job))
     write_truth(study, name, specimen, plan.experiment.law, seen, threads=resources.threads, progress=progress)
@@ -290,6 +304,15 @@ def _expose(
     for group, also in (("truth", arrays), (AT_INSTRUMENT, [])):
         study.write(group, name, with_particle(schema.dataset(also), job[1]))
     study.describe("truth", name, plan=plan.digest(job))
+
+
+def _remove_others(layout: FxiLayout) -> None:
+    """Remove the scans of another plan from the folders of a particle, or its recipe would mix them."""
+    for folder, headers in zip(layout.folders, layout.headers, strict=True):
+        own = {header.file_name for header in headers}
+        for file in folder.glob("fly_scan_id_*.h5*"):
+            if file.name not in own:
+                file.unlink()
 
 
 def _layout(plan: Plan, job: tuple[str, int], recording: Recording, folder: Path) -> FxiLayout:
@@ -303,20 +326,18 @@ def _layout(plan: Plan, job: tuple[str, int], recording: Recording, folder: Path
         recording.stated_pixel_sizes,
         notes,
         recording.identities,
-        first_scan_id=_FIRST_SCAN_ID + plan.jobs.index(job) * len(notes) * plan.energies.size,
+        first_scan_id=FIRST_SCAN_ID + plan.jobs.index(job) * len(notes) * plan.energies.size,
     )
     return FxiLayout(tuple(folder / place for place in plan.folders(job)), headers)
 
 
 def _outline(plan: Plan, job: tuple[str, int]) -> Simulated:
     """One particle as the recipe needs it."""
-    design = plan.preset.samples[job[0]]
-    metals = "".join(f"{metal}{share:.2g}" for metal, share in design.core_composition.items())
     patterns = {
         temperature: f"{place.as_posix()}/fly_scan_id_*.h5"
         for temperature, place in zip(plan.preset.temperatures, plan.folders(job), strict=True)
     }
-    formula = f"Li{LITHIUM:g}{metals}O2"
+    formula = oxide_formula(plan, job[0], LITHIUM)
     return Simulated(f"{job[0]}-{job[1]}", job[0], formula, job[1], "xanes-tomography", patterns, WINDOWS)
 
 
@@ -332,7 +353,8 @@ def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int],
             write_foil_scan(file, energy_offset=offsets[file], seed=int(seed))
     shifts = np.array([offsets[file] for file in sorted(offsets)])
     study.write("truth", "foil", schema.dataset([schema.label("energy_shift", shifts, ("spectrum",))]))
-    return Simulated("foil", "foil", "Ni", None, "xas", "raw/*/foil.xdi", calibration="self")
+    patterns = tuple(file.relative_to(study.path.parent).as_posix() for file in sorted(offsets))
+    return Simulated("foil", "foil", "Ni", None, "xas", patterns, calibration="self")
 
 
 def with_particle(data: xr.Dataset, number: int) -> xr.Dataset:

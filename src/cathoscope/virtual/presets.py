@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cathoscope.core import schema
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Silent, run_slabs
-from cathoscope.virtual.fxi import ScanHeader, ScanImages, write_scan
+from cathoscope.virtual.fxi import FIRST_SCAN_ID, FIRST_SCAN_TIME, SECONDS_PER_SCAN, ScanHeader, ScanImages, write_scan
 from cathoscope.virtual.specimen import Grid, SpheresSpecimen
 from cathoscope.virtual.spheres import spheres
 from cathoscope.virtual.truth import Windows, instrument_truth, volume_truth
@@ -35,9 +35,6 @@ from cathoscope.virtual.txm import (
 T = TypeVar("T")
 
 _FIELD_OF_VIEW = 32.0  # um
-_FIRST_SCAN_ID = 100_101
-_FIRST_SCAN_TIME = 1.7e9
-_SECONDS_PER_SCAN = 600.0
 _LARGEST_TRUTH = 2e8  # bytes of attenuation worth keeping; beyond, the maps of the specimen suffice
 # Kinds of random numbers; each has its own stream, so that one does not depend on how many another took.
 _DETECTOR, _MOTION, _COUNTS, _IDENTITY = range(4)
@@ -218,11 +215,11 @@ class _Plan:
         number = t * len(self.energies) + e
         identity = uuid.UUID(bytes=_stream(self.seed, _IDENTITY, t, e).bytes(16), version=4)
         return ScanHeader(
-            scan_id=_FIRST_SCAN_ID + number,
+            scan_id=FIRST_SCAN_ID + number,
             energy=float(self.energies[e]),
             pixel_size=self.grid.pixel_size,
             uid=str(identity),
-            time=_FIRST_SCAN_TIME + _SECONDS_PER_SCAN * number,
+            time=FIRST_SCAN_TIME + SECONDS_PER_SCAN * number,
             note=f"virtual experiment {self.name}, seed {self.seed}, {self.specimen.temperatures[t]:g} C",
         )
 

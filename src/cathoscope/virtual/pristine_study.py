@@ -24,9 +24,10 @@ from cathoscope.virtual.grains import Grains
 from cathoscope.virtual.microscope import FINE, Series, gaussian
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle_study import (
-    INSTRUMENT,
     Plan,
     announce,
+    draw_recordings,
+    oxide_formula,
     require_resolution,
     require_within,
     with_particle,
@@ -105,7 +106,7 @@ def simulate_nano_ct(
         If a place cannot be written.
     """
     resources, progress = resources or Resources(), progress or Silent()
-    recordings = {job: _recording(plan, job) for job in plan.jobs}
+    recordings = draw_recordings(plan, Series((ENERGY,), 1, plan.size.projections))
     for job, recording in recordings.items():
         require_resolution(plan, job[0])
         require_within(plan, plan.grains(job), 0.0, recording.options)
@@ -113,12 +114,6 @@ def simulate_nano_ct(
     truth = len(plan.jobs) * maps * int(np.prod(plan.grid.shape))
     announce(study, sum(recording.bytes_on_disk for recording in recordings.values()) + truth, progress)
     return [_expose(study, plan, job, recordings[job], resources, progress) for job in plan.jobs]
-
-
-def _recording(plan: Plan, job: tuple[str, int]) -> Recording:
-    series = Series((ENERGY,), 1, plan.size.projections)
-    optics, options = plan.experiment.optics, plan.experiment.options
-    return Recording.draw(plan.grid, series, optics=optics, options=options, seed=plan.key(job, INSTRUMENT))
 
 
 def _expose(
@@ -148,9 +143,8 @@ def _expose(
     ]
     for group in ("truth", AT_INSTRUMENT):
         study.write(group, name, with_particle(schema.dataset(arrays if group == "truth" else []), job[1]))
-    design = specimen.grains.design
-    metals = "".join(f"{metal}{share:.2g}" for metal, share in design.core_composition.items())
-    return Simulated(name, job[0], f"Li{metals}O2", job[1], "tomography", f"{place.as_posix()}/*.h5")
+    formula = oxide_formula(plan, job[0], 1.0)
+    return Simulated(name, job[0], formula, job[1], "tomography", f"{place.as_posix()}/*.h5")
 
 
 def _write_truth(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cathoscope.core.errors import CathoscopeError, StudyError
@@ -53,26 +53,22 @@ def simulate_study(
     else:
         chosen = own or PARTICLE_PRESETS[preset]
         plan = Plan(chosen, size_of(chosen, size), seed, particles)
-        study = Study.create(folder / "study.zarr")
+        place = folder / "study.zarr"
+        new = not place.exists()
+        study = Study.create(place)
         make = simulate_heating if chosen.temperatures else simulate_nano_ct
-        measurements = _made(make, study, plan, resources, progress)
+        try:
+            with study.locked():
+                measurements = make(study, plan, resources=resources, progress=progress)
+        except CathoscopeError:
+            # One that was refused before anything was written does not stay; another's is left alone.
+            if new and not study.measurements("truth") and not any(folder.glob("raw/*")):
+                shutil.rmtree(place)
+            raise
     temporary = recipe.with_suffix(".toml.partial")
     temporary.write_text(recipe_text(preset, seed, measurements), encoding="utf-8")
     os.replace(temporary, recipe)
     return recipe
-
-
-def _made(
-    make: Callable[..., list[Simulated]], study: Study, plan: Plan, resources: Resources, progress: Progress
-) -> list[Simulated]:
-    """What ``make`` writes; a study that was refused before anything was written does not stay."""
-    try:
-        with study.locked():
-            return make(study, plan, resources=resources, progress=progress)
-    except CathoscopeError:
-        if not any(study.measurements(group) for group in ("raw", "result", "truth")):
-            shutil.rmtree(study.path)
-        raise
 
 
 def _spheres(
