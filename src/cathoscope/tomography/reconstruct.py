@@ -61,6 +61,9 @@ class Plan:
         ``weight[k]`` times sample ``sample[k]`` for ``row_start[r] <= k < row_start[r + 1]``.
         Only samples of positive frequency are listed: the cell opposite the origin
         receives the samples of negative frequency with the same weights.
+    row_split
+        Where the samples of even projections begin in each compressed row, after those of odd ones, see
+        `odd_projections`.
     window_inverse
         One over the window's transform along one axis of the image, shape ``[column]``.
     """
@@ -74,6 +77,7 @@ class Plan:
     transfer: Complex64Array
     cell: Int32Array
     row_start: Int64Array
+    row_split: Int64Array
     sample: Int32Array
     weight: Float32Array
     window_inverse: Float32Array
@@ -102,8 +106,11 @@ def plan_reconstruction(angle_deg: FloatArray, n_columns: int) -> Plan:
     frequency = np.arange(padded // 2 + 1) / padded
     weight = angular_weights_from_angles(angle_deg=angle)
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    cell, row_start, sample, spread = _convolution(
-        grid * np.outer(cosine, frequency), grid * np.outer(sine, frequency), grid
+    cell, row_start, row_split, sample, spread = _convolution(
+        grid * np.outer(cosine, frequency),
+        grid * np.outer(sine, frequency),
+        grid,
+        np.repeat(odd_projections(angle_deg=angle), frequency.size),
     )
     return Plan(
         angle_deg=angle,
@@ -115,6 +122,7 @@ def plan_reconstruction(angle_deg: FloatArray, n_columns: int) -> Plan:
         transfer=_transfer(frequency, weight, cosine + sine, n_columns),
         cell=cell,
         row_start=row_start,
+        row_split=row_split,
         sample=sample,
         weight=spread,
         window_inverse=_window_inverse(n_columns, grid),
@@ -154,15 +162,49 @@ def reconstruct(
         If shapes do not fit the plan or a value is not finite.
     """
     _check_input(plan, sinogram, rotation_axis, projection_shift, pixel_size)
-    shift = np.zeros(1) if projection_shift is None else np.asarray(projection_shift, dtype=np.float64)
-    column = rotation_axis + shift
-    phase = np.exp(2j * np.pi * column[:, None] * plan.frequency).astype(np.complex64)
-    n_rows, size = sinogram.shape[0], plan.n_columns
-    volume = np.empty((n_rows, size, size), dtype=np.float32)
-    for start in range(0, n_rows, BATCH):
-        stop = min(start + BATCH, n_rows)
-        volume[start:stop] = _reconstruct_batch(plan, sinogram[start:stop], phase, 1.0 / pixel_size)[: stop - start]
+    phase = _axis_phase(plan, rotation_axis, projection_shift)
+    every = (plan.row_start[:-1], plan.row_start[1:])
+    volume = np.empty((sinogram.shape[0], plan.n_columns, plan.n_columns), dtype=np.float32)
+    for start in range(0, sinogram.shape[0], BATCH):
+        samples = _samples_of_batch(plan, sinogram[start : start + BATCH], phase)
+        _image_of_samples(plan, samples, every, 1.0 / pixel_size, volume[start : start + BATCH])
     return volume
+
+
+def reconstruct_halves(
+    plan: Plan,
+    sinogram: FloatArray,
+    rotation_axis: float,
+    projection_shift: FloatArray | None,
+    pixel_size: float,
+) -> tuple[Float32Array, Float32Array]:
+    """What the odd and the even projections contribute to the reconstruction, each ``[row, y, x]`` in 1/um.
+
+    Their sum is the full reconstruction (that of `reconstruct` to rounding), with the angular weights of the full
+    plan; each is about half of it. Their noise is independent, so their difference has the noise of their sum.
+    Streaks from too few angles differ between the halves as well. See `odd_projections` for the split. Takes about
+    1.4 times the CPU of `reconstruct`; parameters and errors as there.
+    """
+    _check_input(plan, sinogram, rotation_axis, projection_shift, pixel_size)
+    phase = _axis_phase(plan, rotation_axis, projection_shift)
+    shape = (sinogram.shape[0], plan.n_columns, plan.n_columns)
+    odd, even = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+    for start in range(0, sinogram.shape[0], BATCH):
+        samples = _samples_of_batch(plan, sinogram[start : start + BATCH], phase)
+        for half, entries in (
+            (odd, (plan.row_start[:-1], plan.row_split)),
+            (even, (plan.row_split, plan.row_start[1:])),
+        ):
+            _image_of_samples(plan, samples, entries, 1.0 / pixel_size, half[start : start + BATCH])
+    return odd, even
+
+
+def odd_projections(*, angle_deg: FloatArray) -> NDArray[np.bool_]:
+    """Which projections are the first, third, fifth in order of their angle modulo 180 deg, ``[projection]``."""
+    order = np.argsort(np.mod(np.asarray(angle_deg, dtype=np.float64), 180.0), kind="stable")
+    odd = np.zeros(order.size, dtype=np.bool_)
+    odd[order[0::2]] = True
+    return odd
 
 
 def noise_std_from_half_sets(
@@ -191,9 +233,9 @@ def noise_std_from_half_sets(
         As `reconstruct`.
     """
     angle = np.asarray(angle_deg, dtype=np.float64)
-    order = np.argsort(np.mod(angle, 180.0), kind="stable")
+    odd = odd_projections(angle_deg=angle)
     halves = []
-    for chosen in (np.sort(order[0::2]), np.sort(order[1::2])):
+    for chosen in (np.flatnonzero(odd), np.flatnonzero(~odd)):
         plan = plan_reconstruction(angle[chosen], sinogram.shape[2])
         shift = None if projection_shift is None else np.asarray(projection_shift)[chosen]
         halves.append(reconstruct(plan, sinogram[:, chosen], rotation_axis, shift, pixel_size))
@@ -272,22 +314,35 @@ def _window_inverse(n_columns: int, grid: int) -> Float32Array:
 
 
 def _convolution(
-    column: Float64Array, line: Float64Array, grid: int
-) -> tuple[Int32Array, Int64Array, Int32Array, Float32Array]:
-    """Compressed rows that carry samples at grid position (line, column) to cells ``line * grid + column``."""
+    column: Float64Array, line: Float64Array, grid: int, odd: NDArray[np.bool_]
+) -> tuple[Int32Array, Int64Array, Int64Array, Int32Array, Float32Array]:
+    """Compressed rows that carry samples at grid position (line, column) to cells ``line * grid + column``.
+
+    In every row samples marked ``odd`` come first: starts of rows, starts of their even samples, samples, weights.
+    """
+    order = np.concatenate([np.flatnonzero(odd), np.flatnonzero(~odd)])
     count = np.zeros(grid * grid, dtype=np.int64)
-    _count_samples(column.ravel(), line.ravel(), grid, count)
+    _count_samples(column.ravel()[odd], line.ravel()[odd], grid, count)
+    odd_count = count.copy()
+    _count_samples(column.ravel()[~odd], line.ravel()[~odd], grid, count)
     cell = np.flatnonzero(count)
     row_start = np.concatenate([[0], np.cumsum(count[cell])])
     next_entry = np.zeros(grid * grid, dtype=np.int64)
     next_entry[cell] = row_start[:-1]
     sample = np.empty(row_start[-1], dtype=np.int32)
     weight = np.empty(row_start[-1], dtype=np.float32)
-    _fill_samples(column.ravel(), line.ravel(), grid, next_entry, (sample, weight))
-    return cell.astype(np.int32), row_start, sample, weight
+    _fill_samples(column.ravel(), line.ravel(), order, grid, next_entry, (sample, weight))
+    return cell.astype(np.int32), row_start, row_start[:-1] + odd_count[cell], sample, weight
 
 
-def _reconstruct_batch(plan: Plan, sinogram: FloatArray, phase: Complex64Array, scale: float) -> Float32Array:
+def _axis_phase(plan: Plan, rotation_axis: float, projection_shift: FloatArray | None) -> Complex64Array:
+    shift = np.zeros(1) if projection_shift is None else np.asarray(projection_shift, dtype=np.float64)
+    column = rotation_axis + shift
+    return np.asarray(np.exp(2j * np.pi * column[:, None] * plan.frequency), dtype=np.complex64)
+
+
+def _samples_of_batch(plan: Plan, sinogram: FloatArray, phase: Complex64Array) -> Complex64Array:
+    """Filtered spectra of at most `BATCH` rows, ``[projection, frequency, sign, pair]``."""
     n_rows, n_projections, size = sinogram.shape
     padded = np.zeros((_PAIRS, n_projections, plan.padded), dtype=np.complex64)
     padded[: (n_rows + 1) // 2, :, :size].real = sinogram[0::2]
@@ -302,12 +357,20 @@ def _reconstruct_batch(plan: Plan, sinogram: FloatArray, phase: Complex64Array, 
         )
     samples = np.empty((n_projections, plan.frequency.size, 2, _PAIRS), dtype=np.complex64)
     _filtered_samples(spectrum, plan.transfer, phase, samples)
+    return samples
+
+
+def _image_of_samples(
+    plan: Plan, samples: Complex64Array, entries: tuple[Int64Array, Int64Array], scale: float, image_rows: Float32Array
+) -> None:
+    """Fill at most `BATCH` slices from the samples between the starts and stops ``entries`` of every cell."""
+    size = plan.n_columns
     fourier = np.zeros((plan.grid, plan.grid, _PAIRS), dtype=np.complex64)
     _gather(
         fourier.view(np.float32).reshape(plan.grid, plan.grid, BATCH),
-        samples.view(np.float32).reshape(n_projections * plan.frequency.size, 2 * BATCH),
+        samples.view(np.float32).reshape(-1, 2 * BATCH),
         plan.cell,
-        plan.row_start,
+        entries,
         plan.sample,
         plan.weight,
     )
@@ -316,7 +379,7 @@ def _reconstruct_batch(plan: Plan, sinogram: FloatArray, phase: Complex64Array, 
     image = scipy.fft.ifft(image, axis=1, norm="forward", overwrite_x=True, workers=1)
     batch = np.empty((BATCH, size, size), dtype=np.float32)
     _unpack(image, plan.window_inverse, np.float32(scale), batch)
-    return batch
+    image_rows[:] = batch[: image_rows.shape[0]]
 
 
 def _inscribed_circle(size: int) -> NDArray[np.bool_]:
@@ -341,9 +404,9 @@ def _window(distance):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_samples(column, line, grid, next_entry, entries):  # type: ignore[no-untyped-def]
+def _fill_samples(column, line, order, grid, next_entry, entries):  # type: ignore[no-untyped-def]
     sample, weight = entries
-    for k in range(column.size):
+    for k in order:
         first_column = int(np.ceil(column[k] - 0.5 * _KERNEL_WIDTH))
         first_line = int(np.ceil(line[k] - 0.5 * _KERNEL_WIDTH))
         for i in range(_KERNEL_WIDTH):
@@ -372,13 +435,14 @@ def _filtered_samples(spectrum, transfer, phase, samples):  # type: ignore[no-un
 
 # Contraction to fused multiply-add is allowed: it is the same on every thread and only reduces rounding.
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _gather(fourier, samples, cell, row_start, sample, weight):  # type: ignore[no-untyped-def]
+def _gather(fourier, samples, cell, entries, sample, weight):  # type: ignore[no-untyped-def]
     """Add the convolved samples to the grid ``[line, column, values]``, values of both signs side by side."""
+    first_entry, end_entry = entries
     grid, _, n_values = fourier.shape
     total = np.zeros(2 * n_values, dtype=np.float32)
     for r in range(cell.size):
         total[:] = 0.0
-        start, stop = row_start[r], row_start[r + 1]
+        start, stop = first_entry[r], end_entry[r]
         unrolled = start + 4 * ((stop - start) // 4)
         for k in range(start, unrolled, 4):
             s0, s1, s2, s3 = samples[sample[k]], samples[sample[k + 1]], samples[sample[k + 2]], samples[sample[k + 3]]

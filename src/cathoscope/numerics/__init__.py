@@ -1,0 +1,1 @@
+"""Interpolation, registration and deformation of volumes."""
