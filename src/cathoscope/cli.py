@@ -1,4 +1,4 @@
-"""The command line: new, simulate, check, run, compare, report, formats, inspect."""
+"""The command line: new, simulate, check, run, compare, report, export, formats, inspect."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -175,8 +176,18 @@ def run_command(
     recipe: RecipeArgument,
     study: StudyOption = None,
     data: DataOption = None,
-    threads: ThreadsOption = _CORES,
-    memory: MemoryOption = "2GB",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads; the result does not depend on it. [default: all cores; with --cluster 1 per worker]", min=1
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory for the slabs in flight, with --cluster of each worker. [default: 2GB]")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Share the slabs out: local:N, slurm:FILE or tcp://HOST:PORT.", metavar="PLACE")
+    ] = None,
     report: Annotated[bool, typer.Option(help="Write the report when done.")] = True,
 ) -> None:
     """Run a recipe from raw files to a report.
@@ -187,16 +198,27 @@ def run_command(
     from cathoscope.flow.recipe import load_recipe
     from cathoscope.flow.run import run
 
-    resources = Resources(threads=threads, memory=parse(memory, "memory"))
     loaded = load_recipe(recipe, data=data)
     path = study or recipe.with_suffix(".zarr")
-    with TerminalProgress(_err) as progress:
+    with TerminalProgress(_err) as progress, _resources(cluster, threads, memory, progress) as resources:
         outcome = run(loaded, path, resources=resources, progress=progress)
     _print_outcome(outcome)
     if report:
         _write_report(path, path.with_suffix(".html"))
     if outcome.failed:
         raise typer.Exit(3)
+
+
+def _resources(
+    cluster: str | None, threads: int | None, memory: str | None, progress: TerminalProgress
+) -> AbstractContextManager[Resources]:
+    """What a run may use, of this machine or of a cluster that is open for as long."""
+    bytes_allowed = parse(memory, "memory") if memory else None
+    if cluster is None:
+        return nullcontext(Resources(threads=threads or _CORES, memory=bytes_allowed or 2e9))
+    from cathoscope.flow.cluster import resources_of_cluster
+
+    return resources_of_cluster(cluster, threads=threads, memory=bytes_allowed, progress=progress)
 
 
 @app.command("compare")
@@ -259,6 +281,38 @@ def _write_report(path: Path, output: Path) -> None:
     rows: list[Comparison] = compare(study) if study.measurements("truth") else []
     files = write_report(study, output, comparison=[row.record() for row in rows])
     _out.print(f"report:  {files.page}", highlight=False, soft_wrap=True)
+
+
+@app.command("export")
+@_friendly
+def export_command(
+    study: StudyArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write into [default: STUDY-FORM]", metavar="FOLDER")
+    ] = None,
+    measurement: Annotated[list[str] | None, typer.Option(help="Only this measurement; may be repeated.")] = None,
+    array: Annotated[list[str] | None, typer.Option(help="Only this array; may be repeated.")] = None,
+    form: Annotated[str, typer.Option("--as", help="ome-zarr, tiff, hdf5 or txm-sandbox")] = "ome-zarr",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    memory: MemoryOption = "2GB",
+) -> None:
+    """Write volumes of a study as files that other programs open.
+
+    ome-zarr: napari, Fiji, web viewers; tiff: Fiji, Dragonfly; hdf5: Python, MATLAB; txm-sandbox: its own layout.
+    Without --array: white-line energy and its uncertainty, edge jump, particle mask, attenuation.
+    """
+    from cathoscope.core.study import Study
+    from cathoscope.io.export_study import Choice, export_study
+
+    choice = Choice(form, tuple(measurement or ()), tuple(array or ()))
+    folder = output or study.with_name(f"{study.stem}-{form}")
+    resources = Resources(memory=parse(memory, "memory"))
+    with TerminalProgress(_err) as progress:
+        written = export_study(
+            Study.open(study), folder, choice, overwrite=overwrite, resources=resources, progress=progress
+        )
+    for path in written:
+        _out.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("formats")

@@ -11,12 +11,9 @@ from cathoscope.xanes.whiteline import (
     WhiteLineOptions,
     fit_white_line,
     noise_std_from_residuals,
-    polynomial_white_line,
     white_line_curve,
     white_line_statistics,
 )
-
-WIDE = (8344.0, 8354.0)
 
 
 @pytest.fixture(scope="module", params=["low_noise", "high_noise"])
@@ -195,55 +192,6 @@ def test_a_window_leaves_the_rest_out(low_noise):
     np.testing.assert_array_equal(fit.white_line_energy, cut.white_line_energy)
 
 
-def test_polynomial_finds_the_top_of_a_parabola_exactly():
-    energy = np.linspace(8340.0, 8360.0, 41)
-    top = np.array([8346.3, 8350.0, 8353.8])
-    values = 2.0 - 0.01 * (energy - top[:, np.newaxis]) ** 2
-    for order in (2, 3, 4):
-        fit = polynomial_white_line(spectra=values, energy=energy, window=WIDE, order=order)
-        assert fit.good.all()
-        np.testing.assert_allclose(fit.white_line_energy, top, atol=1e-6)
-
-
-@pytest.mark.parametrize("order", [2, 3, 4])
-def test_polynomial_uncertainty_is_the_spread_over_noise(truth, clean, order):
-    rng = np.random.default_rng(24)
-    window = (8345.0, 8352.5)
-    noise_free = polynomial_white_line(spectra=clean[1][3:4], energy=truth.energies(), window=window, order=order)
-    for stated in (True, False):
-        values = np.repeat(clean[1][3:4], 4000, axis=0) + rng.normal(0.0, 0.002, size=(4000, clean[1].shape[1]))
-        # the misfit of the shape counts as noise where noise is not stated, so compare with a shape it can follow
-        if not stated:
-            values += white_line_polynomial_misfit(noise_free, truth.energies(), window) - clean[1][3]
-        noise = np.full(clean[1].shape[1], 0.002) if stated else None
-        fit = polynomial_white_line(
-            spectra=values, energy=truth.energies(), window=window, order=order, noise_std=noise
-        )
-        error = fit.white_line_energy - noise_free.white_line_energy
-        assert fit.good.all()
-        freedom = 15 - order - 1
-        width = 1.0 if stated else np.sqrt(freedom / (freedom - 2))
-        assert np.std(error / fit.white_line_energy_std) == pytest.approx(width, abs=0.06)
-
-
-def white_line_polynomial_misfit(fit, energy, window):
-    """The fitted polynomial on the whole axis."""
-    inside = energy[(energy >= window[0]) & (energy <= window[1])]
-    t = (2 * energy - inside[0] - inside[-1]) / (inside[-1] - inside[0])
-    return np.polynomial.polynomial.polyval(t, fit.parameters[0])
-
-
-def test_polynomial_flags_a_maximum_at_the_end_and_nan():
-    energy = np.linspace(8340.0, 8360.0, 41)
-    values = np.stack([energy - 8340.0, -((energy - 8350.0) ** 2), np.full(41, np.nan)])
-    fit = polynomial_white_line(spectra=values, energy=energy, window=WIDE, order=2)
-    assert [WhiteLineFlag(f) for f in fit.flag] == [
-        WhiteLineFlag.AT_LIMIT,
-        WhiteLineFlag.GOOD,
-        WhiteLineFlag.NON_FINITE,
-    ]
-
-
 def test_width_with_the_noise_removed_is_the_true_width_over_many_seeds():
     # 200 samples of 400 voxels, true width 0.5 eV, noise between 0.2 and 0.8 eV
     rng = np.random.default_rng(25)
@@ -311,10 +259,6 @@ def test_what_cannot_be_fitted_is_refused(change, words):
 
 def test_what_cannot_be_summarised_is_refused(truth, clean):
     energy = truth.energies()
-    with pytest.raises(MeasurementError, match="order"):
-        polynomial_white_line(spectra=clean[1], energy=energy, window=WIDE, order=5)
-    with pytest.raises(MeasurementError, match="one noise"):
-        polynomial_white_line(spectra=clean[1], energy=energy, window=WIDE, noise_std=np.ones_like(clean[1]))
     with pytest.raises(MeasurementError, match="at least 30"):
         noise_std_from_residuals(spectra=clean[1], energy=energy, fit=fit_white_line(spectra=clean[1], energy=energy))
     for good, fraction in (([True, False], 1.0), ([True, True], 0.0), ([True, True], 1.5)):

@@ -2,17 +2,24 @@
 
 A slab is the unit of work, of parallelism, of memory and of resumption. Kernels release the
 interpreter lock and never start threads of their own, so one or many threads give the same bits.
+Other processes can do the slabs of a step instead: see `Helpers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cathoscope.core.errors import CathoscopeError
+
+if TYPE_CHECKING:
+    from cathoscope.core.study import Work
 
 T = TypeVar("T")
 
@@ -53,12 +60,44 @@ class Silent:
         """Say nothing."""
 
 
+class Runner(Protocol):
+    """Whoever calls ``work`` on every slab."""
+
+    def __call__(self, work: Callable[[Any], None], slabs: Sequence[Any], /, *, threads: int) -> None:
+        """Return when all slabs are done."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Where another process finds a step of a run. It plans the measurement itself, so only words travel."""
+
+    recipe: Path
+    text: str
+    data_folder: Path
+    study: Path
+    measurement: str
+    address: str
+
+
+class Helpers(Protocol):
+    """Processes, here or on other machines, that do slabs for a run."""
+
+    def runner(self, errand: Errand, work: Work, progress: Progress) -> Runner:
+        """Runs the slabs of one step, which fills ``work``."""
+
+
 @dataclass(frozen=True)
 class Resources:
-    """How much of the machine a run may use: threads, and bytes of memory for the slabs in flight."""
+    """How much of the machine a run may use: threads, and bytes of memory for the slabs in flight.
+
+    With ``helpers``, threads and memory are those of each of them. ``most_rows`` makes slabs thinner than the memory
+    would allow, so that there is work for many helpers; it does not depend on how many there are.
+    """
 
     threads: int = 1
     memory: float = 2e9
+    most_rows: int | None = None
+    helpers: Helpers | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -77,7 +116,8 @@ def row_slabs(n_rows: int, *, bytes_per_row: float, resources: Resources) -> lis
     affordable = int(resources.memory / resources.threads / max(bytes_per_row, 1.0))
     # Every thread should have work, so a generous budget does not make a single slab.
     share = -(-n_rows // resources.threads)
-    rows = max(min(affordable, share) // SLAB_ROWS, 1) * SLAB_ROWS
+    most = n_rows if resources.most_rows is None else resources.most_rows
+    rows = max(min(affordable, share, most) // SLAB_ROWS, 1) * SLAB_ROWS
     return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
 
 
@@ -95,6 +135,27 @@ def shortage(*, bytes_per_row: float, resources: Resources) -> str | None:
 
 
 def run_slabs(work: Callable[[T], None], slabs: Sequence[T], *, threads: int) -> None:
+    """Call ``work`` on every slab, at most ``threads`` at a time, or as the runner does that `slabs_run_by` names.
+
+    A runner may keep ``work`` and call it after the function that made it has ended, so what it uses must stay open.
+    """
+    (_RUNNER.get() or run_on_threads)(work, slabs, threads=threads)
+
+
+_RUNNER: ContextVar[Runner | None] = ContextVar("runner", default=None)
+
+
+@contextmanager
+def slabs_run_by(runner: Runner | None) -> Iterator[None]:
+    """Let ``runner`` do what `run_slabs` is asked for in this thread."""
+    token = _RUNNER.set(runner)
+    try:
+        yield
+    finally:
+        _RUNNER.reset(token)
+
+
+def run_on_threads(work: Callable[[T], None], slabs: Sequence[T], *, threads: int) -> None:
     """Call ``work`` on every slab, at most ``threads`` at a time.
 
     The first error, or Ctrl-C, stops the slabs that have not started and is raised after those in

@@ -265,6 +265,11 @@ class Work:
         self._folder = study.path / "log" / "work" / f"{group.replace('/', '-')}-{measurement}-{address}"
         self._open: dict[str, zarr.Array[Any]] = {}
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the arrays are there, to be filled."""
+        return bool(self._open)
+
     def prepare(self, arrays: Sequence[NewArray], coords: Mapping[Any, xr.DataArray]) -> None:
         """Make the arrays and their coordinates, or go on with those a killed run left.
 

@@ -136,8 +136,7 @@ def _compare_array(measurement: str, name: str, result: xr.Dataset, truth: xr.Da
         usable &= good
         sums.add((estimate - true)[usable].astype(np.float64), None if std is None else std[usable].astype(np.float64))
     note = "" if share.n == sums.n else f"{100 * (1 - sums.n / max(share.n, 1)):.1f} % without a trusted value"
-    if name == "projection_shift":
-        note = "mean, cosine and sine of the angle removed: they move the object, not the projections"
+    note = _UNOBSERVABLE.get(name, note)
     return _row(measurement, name, sums, note)
 
 
@@ -156,14 +155,24 @@ def _pieces(name: str, result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[
     """Result, truth, sigma and trust, one leading index after the other so that memory stays small."""
     std = result.get(f"{name}_std")
     flag = result.get("white_line_flag") if name == "white_line_energy" else None
-    for block in _blocks(result[name]):
+    # what is compared without a mean is small, and its mean is taken over all of it
+    whole = (tuple(slice(None) for _ in result[name].dims),)
+    for block in whole if name in _UNOBSERVABLE else _blocks(result[name]):
         estimate, true = np.atleast_1d(result[name][block].values), np.atleast_1d(truth[name][block].values)
+        if name in ("specimen_shift", "vertical_shift"):
+            estimate, true = _without_mean(name, estimate), _without_mean(name, true)
         if name == "projection_shift":
             angle = np.deg2rad(result["angle"][block].values)
             estimate, true = _without_object_motion(estimate, angle), _without_object_motion(true, angle)
         good = np.ones(estimate.shape, bool) if flag is None else np.atleast_1d(flag[block].values) == 0
         sigma = np.atleast_1d(std[block].values) if std is not None and std.dims == result[name].dims else None
         yield estimate, true, sigma, good
+
+
+def _without_mean(name: str, values: Values) -> Values:
+    """Without the mean over projections, or over the energies of a temperature: it moves the object."""
+    axis = -1 if name == "vertical_shift" else -2
+    return np.asarray(values - np.nanmean(values, axis=axis, keepdims=True))
 
 
 def _blocks(array: xr.DataArray) -> Iterator[tuple[slice, ...]]:
@@ -176,6 +185,11 @@ def _blocks(array: xr.DataArray) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, steps, strict=True))
 
 
+_UNOBSERVABLE = {
+    "projection_shift": "mean, cosine and sine of the angle removed: they move the object, not the projections",
+    "vertical_shift": "mean removed: it moves the object, not the projections",
+    "specimen_shift": "mean over the energies removed: where the object lies is a convention",
+}
 _WHOLE = ("y", "x", "row", "column", "projection")
 
 

@@ -215,9 +215,10 @@ def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
         ("mixture", "references", name): file for name, file in section.mixture.references.items()
     }
     files |= {("xas", "foil"): section.xas.foil} if section.xas.foil else {}
+    files |= {("series", str(i), "foil"): entry.foil for i, entry in enumerate(section.series) if entry.foil}
     files |= {("combination", "library"): section.combination.library} if section.combination.library else {}
     for place, file in files.items():
-        key = ("measurement", raw.name, *place)
+        key = ("measurement", raw.name, *(int(part) if part.isdigit() else part for part in place))
         raw.references += [link_file(path, recipe.data_folder) for path in find_files(recipe, file, key)]
 
 

@@ -19,7 +19,7 @@ import xarray as xr
 import cathoscope
 from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
 from cathoscope.core.links import link_file
-from cathoscope.core.parallel import Progress, Resources
+from cathoscope.core.parallel import Errand, Progress, Resources, slabs_run_by
 from cathoscope.core.schema import dataset, label, spec_of
 from cathoscope.core.study import Study, Work
 from cathoscope.flow.code import digest_of_code
@@ -68,6 +68,7 @@ class Plan:
     graph: Graph
     given: xr.Dataset
     fixed: xr.Dataset
+    data_folder: Path
 
 
 def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Progress) -> RunOutcome:
@@ -129,7 +130,7 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
         given[REFERENCES] = _digest([link.sampled_hash for link in raw.references])
     try:
         graph = build_graph(
-            technique.steps,
+            technique.steps_for(section),
             targets=(*technique.targets, *technique.asked_for(section)),
             given=given,
             choices=section.model_dump(mode="json"),
@@ -147,7 +148,7 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
             found=", ".join(section.start),
             cure='such as  technique = "xanes-tomography"',
         )
-    return Plan(raw, technique, graph, started, fixed)
+    return Plan(raw, technique, graph, started, fixed, recipe.data_folder)
 
 
 def _plan_or_reason(recipe: Recipe, name: str) -> Plan | MeasurementError:
@@ -177,7 +178,7 @@ def _run_measurement(
             _take_over(study, plan, outcome, resources, progress)
         for node in plan.graph.nodes:
             _run_node(recipe, study, plan, node, outcome, resources, progress)
-            _recall_remarks(study, plan.raw, node.makes)
+            recall_remarks(study, plan.raw, node.makes)
     except MeasurementError as error:
         outcome.failure = _told(error, name, progress)
     _remove_arrays_left_over(study, name, plan)
@@ -216,25 +217,36 @@ def _run_node(
         return
     began = time.perf_counter()
     work = Work(study, "result", name, node.address)
-    stored = [use for use in node.uses if use not in (RAW, REFERENCES) and use not in plan.given]
-    inputs = plan.given[[use for use in node.uses if use in plan.given]]
-    context = Context(
-        name=name,
-        raw=plan.raw,
-        data=xr.merge([inputs, study.read("result", name, stored)], compat="override") if stored else inputs,
-        section=plan.raw.section,
-        data_folder=recipe.data_folder,
-        makes=node.makes,
-        work=work,
-        resources=resources,
-        progress=progress,
-    )
-    made = node.step.function(context)
+    context = context_of(plan, node, work, study=study, resources=resources, progress=progress)
+    errand = Errand(recipe.path.resolve(), recipe.text, recipe.data_folder, study.path.resolve(), name, node.address)
+    helpers = resources.helpers
+    with slabs_run_by(None if helpers is None else helpers.runner(errand, work, progress)):
+        made = node.step.function(context)
     if made is not None:
         work.store_dataset(made[list(node.makes)])
     work.commit()
     outcome.computed.append(node.step.name)
     outcome.seconds[node.step.name] = time.perf_counter() - began
+
+
+def context_of(
+    plan: Plan, node: Node, work: Work, *, study: Study, resources: Resources, progress: Progress
+) -> Context:
+    """What the step of a node is given; its inputs are read from the study as the step asks for them."""
+    name = plan.raw.name
+    stored = [use for use in node.uses if use not in (RAW, REFERENCES) and use not in plan.given]
+    inputs = plan.given[[use for use in node.uses if use in plan.given]]
+    return Context(
+        name=name,
+        raw=plan.raw,
+        data=xr.merge([inputs, study.read("result", name, stored)], compat="override") if stored else inputs,
+        section=plan.raw.section,
+        data_folder=plan.data_folder,
+        makes=node.makes,
+        work=work,
+        resources=resources,
+        progress=progress,
+    )
 
 
 def _fixed_arrays(recipe: Recipe, name: str, raw: RawMeasurement, technique: Technique) -> xr.Dataset:
@@ -264,7 +276,7 @@ def _fixed_arrays(recipe: Recipe, name: str, raw: RawMeasurement, technique: Tec
     return dataset(arrays)
 
 
-def _recall_remarks(study: Study, raw: RawMeasurement, arrays: Sequence[str]) -> None:
+def recall_remarks(study: Study, raw: RawMeasurement, arrays: Sequence[str]) -> None:
     """What a step remarked and set aside, also if its results were kept from an earlier run."""
     for array in arrays:
         attrs = study.attributes("result", raw.name, array)

@@ -68,6 +68,24 @@ class SeriesEntry(Section):
 
     files: Files
     temperature: Temperature | None = None
+    foil: str | None = Field(default=None, description="file of a foil's spectrum measured beside: the energy scale")
+
+
+class PhaseSection(Section):
+    """Retrieval of the phase of a sample of one material, from one distance; off unless a distance is given."""
+
+    delta_over_beta: float | None = Field(default=None, gt=0, description="of the sample's refractive index")
+    distance: Length | None = Field(default=None, description="sample to detector, over the magnification of a cone")
+    energy: Energy | None = Field(default=None, gt=0, description="of the photons, for files that do not say it")
+    discrete: bool = Field(default=False, description="differences of pixels in place of derivatives: sharper")
+
+    @model_validator(mode="after")
+    def _whole(self) -> PhaseSection:
+        if (self.distance is None) != (self.delta_over_beta is None):
+            raise ValueError('distance and delta_over_beta belong together, such as distance = "10 mm"')
+        if self.distance is None and self.model_fields_set:
+            raise ValueError('phase retrieval needs delta_over_beta and distance, such as distance = "10 mm"')
+        return self
 
 
 class TomographySection(Section):
@@ -78,6 +96,26 @@ class TomographySection(Section):
     normalise_beam: bool = True
     jitter: Literal["auto", "none", "centre of mass"] = "auto"
     survey_rows: int = Field(default=64, ge=8)
+    series: bool = Field(default=True, description="solve the geometry of all energies of a temperature together")
+    magnification: Literal["files", "estimated", "constant"] = "files"
+    angle_offset: bool = Field(default=False, description="find turns of the sample between energies")
+    reconstruct: Literal["coefficients", "energies"] = "coefficients"
+    coefficients: int | None = Field(default=None, ge=4, description="their number; by the noise if not given")
+    method: Literal["fbp", "cgls", "tv"] = Field(
+        default="fbp", description="filtered back-projection, conjugate gradients, or total variation"
+    )
+    tv_strength: float | None = Field(default=None, ge=0, le=100, description="in units of the noise; 0.7 if not given")
+    iterations: int | None = Field(default=None, ge=1, description="of cgls (20 at most) or tv (30)")
+    non_negative: bool = Field(default=False, description="no attenuation below zero; of tv on every energy")
+    phase: PhaseSection = PhaseSection()
+
+    @model_validator(mode="after")
+    def _of_the_method(self) -> TomographySection:
+        if self.method != "tv" and (self.tv_strength is not None or self.non_negative):
+            raise ValueError(f'tv_strength and non_negative belong to method = "tv", not "{self.method}"')
+        if self.method == "fbp" and self.iterations is not None:
+            raise ValueError('iterations belong to method = "cgls" or "tv"')
+        return self
 
 
 class EdgeSection(Section):
@@ -97,10 +135,28 @@ class EdgeSection(Section):
 
 
 class WhiteLineSection(Section):
-    """The per-voxel fit of edge and white line."""
+    """How the white line of a voxel is found."""
 
+    method: Literal[
+        "auto",
+        "compressed model",
+        "model",
+        "polynomial",
+        "polynomial around maximum",
+        "trigonometric",
+        "half height",
+        "centroid",
+    ] = "auto"
+    order: int = Field(default=4, ge=2, le=4, description="of the polynomial")
+    self_calibration: bool = Field(default=True, description="of the compressed model, on the shapes of the data")
     window: EnergyWindow | None = None
     edge_width: Energy = 2.0
+
+
+class RegistrationSection(Section):
+    """How the volumes of different temperatures are laid over each other."""
+
+    model: Literal["auto", "rigid", "similarity", "deformation"] = "auto"
 
 
 class MixtureSection(Section):
@@ -204,6 +260,7 @@ class MeasurementSection(Section):
     tomography: TomographySection = TomographySection()
     edge: EdgeSection = EdgeSection()
     white_line: WhiteLineSection = WhiteLineSection()
+    registration: RegistrationSection = RegistrationSection()
     mixture: MixtureSection = MixtureSection()
     columns: ColumnsSection = ColumnsSection()
     xas: XasSection = XasSection()

@@ -18,9 +18,11 @@ import xarray as xr
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
+from cathoscope.report.audit import white_line_tables
 from cathoscope.report.figures import comparison_panels, panels_of
+from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
-from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes
+from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
 from cathoscope.report.summary import (
     MeasurementSummary,
     comparison_rows,
@@ -31,6 +33,7 @@ from cathoscope.report.summary import (
 from cathoscope.report.tables import Table, arrays_in, tables_of
 
 MOST_BYTES = 5_000_000
+ACROSS = "samples"  # first part of the names of figures that show several measurements
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
 _QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
 
@@ -79,14 +82,15 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
         If the study cannot be read or the report cannot be written.
     """
     sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
-    panels = [panel for section in sections for panel in section.all_panels]
+    across = across_measurements(study)
+    panels = [*across, *(panel for section in sections for panel in section.all_panels)]
     vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
-    page = _page_within_limit(study, sections, vectors, output, comparison_rows(comparison))
+    page = _page_within_limit(study, (across, sections), vectors, output, comparison_rows(comparison))
     folder = output.with_name(f"{output.stem}_files")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
-            figures, tables = _write_folder(sections, vectors, Path(scratch) / "files")
+            figures, tables = _write_folder(across, sections, vectors, Path(scratch) / "files")
             (Path(scratch) / "page.html").write_text(page, encoding="utf-8")
             _replace_folder(Path(scratch) / "files", folder, Path(scratch) / "old")
             os.replace(Path(scratch) / "page.html", output)
@@ -114,7 +118,7 @@ def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
     truth = study.truth(name) if _read(study, "truth", name) is not None else None
     numbers = tuple(numbers_of(study, name))
-    tables = () if data is None else tuple(tables_of(data))
+    tables = () if data is None else (*white_line_tables(data), *tables_of(data))
     in_tables = arrays_in(tables)
     return Section(
         summary=summary_of(study, name, data),
@@ -127,12 +131,30 @@ def _section(study: Study, name: str, index: int) -> Section:
     )
 
 
+def across_measurements(study: Study) -> list[Panel]:
+    """Figures that show several measurements side by side: the particles of every sample."""
+    results = []
+    for name in measurement_names(study):
+        data = _read(study, "result", name)
+        if data is not None and "white_line_mean" in data:
+            raw = study.attributes("raw", name)
+            results.append(ParticleResult(str(raw.get("sample", name)), str(raw.get("particle") or name), data))
+    if len(results) < 2:
+        return []
+    with journal_style():
+        panel = samples_panel(results)
+    if panel is None:
+        return []
+    freeze_layout(panel.figure)
+    return [panel]
+
+
 def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
     return study.read(group, name) if name in study.measurements(group) and study.arrays(group, name) else None
 
 
 def _write_folder(
-    sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
+    across: Sequence[Panel], sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
 ) -> tuple[list[str], list[str]]:
     """Write every figure, number and table; the names of the figures and of the tables."""
     folder.mkdir()
@@ -144,12 +166,13 @@ def _write_folder(
         for table in section.tables:
             tables.append(f"{file_stem(section.summary.name)}-{table.key}.csv")
             (folder / tables[-1]).write_text(table.csv(), encoding="utf-8")
-        for panel in section.all_panels:
-            for file_format in FILE_FORMATS:
-                name = f"{file_stem(section.summary.name)}-{panel.key}.{file_format}"
-                vector = vectors[id(panel)] if file_format == "svg" else None
-                (folder / name).write_bytes(vector or figure_bytes(panel.figure, file_format))
-                names.append(name)
+    named = [(ACROSS, panel) for panel in across]
+    named += [(file_stem(section.summary.name), panel) for section in sections for panel in section.all_panels]
+    for stem, panel in named:
+        for file_format in FILE_FORMATS:
+            names.append(f"{stem}-{panel.key}.{file_format}")
+            vector = vectors[id(panel)] if file_format == "svg" else None
+            (folder / names[-1]).write_bytes(vector or figure_bytes(panel.figure, file_format))
     return names, tables
 
 
@@ -161,20 +184,21 @@ def file_stem(name: str) -> str:
 
 def _page_within_limit(
     study: Study,
-    sections: Sequence[Section],
+    parts: tuple[Sequence[Panel], Sequence[Section]],
     vectors: Mapping[int, bytes],
     output: Path,
     comparison: Sequence[Mapping[str, str]],
 ) -> str:
     """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
-    panels = [panel for section in sections for panel in section.all_panels]
+    across, sections = parts
+    panels = [*across, *(panel for section in sections for panel in section.all_panels)]
     page = ""
     for dpi, most_vector_bytes in _QUALITIES:
         images = {
             id(panel): _inline_image(panel, vectors[id(panel)], dpi=dpi, most_vector_bytes=most_vector_bytes)
             for panel in panels
         }
-        page = _render(study, sections, images, output, comparison)
+        page = _render(study, parts, images, output, comparison)
         if len(page.encode()) < MOST_BYTES:
             break
     return page
@@ -190,11 +214,12 @@ def _inline_image(panel: Panel, vector: bytes, *, dpi: int, most_vector_bytes: i
 
 def _render(
     study: Study,
-    sections: Sequence[Section],
+    parts: tuple[Sequence[Panel], Sequence[Section]],
     images: Mapping[int, str],
     output: Path,
     comparison: Sequence[Mapping[str, str]],
 ) -> str:
+    across, sections = parts
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cathoscope.report"),
         autoescape=True,
@@ -206,6 +231,7 @@ def _render(
     return environment.get_template("report.html").render(
         title=study.title,
         sections=sections,
+        across=across,
         image_of=lambda panel: images[id(panel)],
         comparison=comparison,
         runs=[_run_words(record) for record in reversed(log)],

@@ -173,9 +173,9 @@ def _axis_numbers(data: xr.Dataset) -> list[Row]:
 
 
 def _volume_numbers(data: xr.Dataset) -> list[Row]:
-    if "attenuation" not in data:
+    volume = data.get("attenuation", data.get("edge_jump"))
+    if volume is None:
         return []
-    volume = data["attenuation"]
     shape = " × ".join(str(volume.sizes[dim]) for dim in ("x", "y", "z") if dim in volume.dims)
     x = volume["x"].values if "x" in volume.coords else np.zeros(0)
     voxel = f" of {abs(x[1] - x[0]) * 1e3:.4g} nm" if x.size > 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cathoscope.virtual.truth import Windows
 
@@ -12,7 +12,8 @@ from cathoscope.virtual.truth import Windows
 class Simulated:
     """One measurement.
 
-    ``patterns`` are globs relative to the folder of the study, by temperature (degC), or one without.
+    ``patterns`` are globs relative to the folder of the study, by temperature (degC), or one without; ``foils`` the
+    files of the foil scanned beside, by temperature.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Simulated:
     patterns: Mapping[float, str] | tuple[str, ...] | str
     windows: Windows | None = None
     calibration: str | None = None
+    foils: Mapping[float, str] = field(default_factory=dict)
 
 
 def recipe_text(preset: str, seed: int, measurements: Sequence[Simulated]) -> str:
@@ -57,6 +59,7 @@ technique = "{one.technique}"
         return head + f"files = {_quoted(one.patterns)}\n{xas}"
     series = [
         f'[[measurement.{one.name}.series]]\ntemperature = "{temperature:g} C"\nfiles = "{pattern}"\n'
+        + (f'foil = "{one.foils[temperature]}"\n' if temperature in one.foils else "")
         for temperature, pattern in one.patterns.items()
     ]
     return "\n".join([head, *_edge(one), *series])

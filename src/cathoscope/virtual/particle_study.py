@@ -46,6 +46,7 @@ LITHIUM = 0.3  # per formula unit: 70 % are taken out
 _LARGEST_ATTENUATION = 5e8  # bytes worth keeping
 _LARGEST_PIXEL_PER_OPENING = 8.0  # of the detector; beyond, a crack is lost in the noise
 _MARGIN = 1.5  # pixels of empty detector beside the particle
+_FOIL_FILE = "foil.xdi"
 _GRAINS, _DOMAINS, _PLACES, _INSTRUMENT, _FOIL = range(5)
 
 
@@ -333,12 +334,11 @@ def _layout(plan: Plan, job: tuple[str, int], recording: Recording, folder: Path
 
 def _outline(plan: Plan, job: tuple[str, int]) -> Simulated:
     """One particle as the recipe needs it."""
-    patterns = {
-        temperature: f"{place.as_posix()}/fly_scan_id_*.h5"
-        for temperature, place in zip(plan.preset.temperatures, plan.folders(job), strict=True)
-    }
+    places = dict(zip(plan.preset.temperatures, plan.folders(job), strict=True))
+    patterns = {temperature: f"{place.as_posix()}/fly_scan_id_*.h5" for temperature, place in places.items()}
+    foils = {temperature: f"{place.as_posix()}/{_FOIL_FILE}" for temperature, place in places.items()}
     formula = oxide_formula(plan, job[0], LITHIUM)
-    return Simulated(f"{job[0]}-{job[1]}", job[0], formula, job[1], "xanes-tomography", patterns, WINDOWS)
+    return Simulated(f"{job[0]}-{job[1]}", job[0], formula, job[1], "xanes-tomography", patterns, WINDOWS, foils=foils)
 
 
 def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int], Recording]) -> Simulated:
@@ -347,7 +347,7 @@ def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int],
     for job, recording in recordings.items():
         for index, folder in enumerate(plan.folders(job)):
             view = recording.views[index][0]
-            file = study.path.parent / folder / "foil.xdi"
+            file = study.path.parent / folder / _FOIL_FILE
             offsets[file] = view.energy - view.recorded_energy
             seed = np.random.SeedSequence((*plan.key(job, _FOIL), index)).generate_state(1)[0]
             write_foil_scan(file, energy_offset=offsets[file], seed=int(seed))

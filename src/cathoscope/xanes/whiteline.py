@@ -28,6 +28,8 @@ class WhiteLineFlag(IntEnum):
     """A shape parameter, or the maximum, lies at the end of its allowed range."""
     NON_FINITE = 5
     """The spectrum holds NaN or infinity."""
+    MIXED = 6
+    """The model's maximum is not that of the spectrum itself: states of very different lines are mixed."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,12 @@ def fit_white_line(
     .. [1] G. Golub, V. Pereyra, Inverse Problems 19 (2003) R1; L. Kaufman, BIT 15 (1975) 49 (the Jacobian used).
     """
     options = options or WhiteLineOptions()
-    values, axis, weight = _checked(spectra, energy, noise_std, window, minimum_count=9)
+    values, axis, weight = checked_spectra(spectra, energy, noise_std, window, minimum_count=9)
     middle = float(axis.mean())
     settings = _settings(axis - middle, options, noise_is_known=noise_std is not None)
-    energies, stds, flags, chi2, parameters = kernels.fit_spectra(values, axis - middle, weight, settings)
+    energies, stds, flags, chi2, parameters = kernels.fit_spectra(
+        np.ascontiguousarray(values), axis - middle, weight, settings
+    )
     parameters[:, 4:6] += middle
     return WhiteLineFit(energies + middle, stds, flags, chi2, parameters, PARAMETERS)
 
@@ -199,55 +203,46 @@ def white_line_curve(
     return curve
 
 
-def polynomial_white_line(
-    *,
+def checked_spectra(
     spectra: ArrayLike,
     energy: ArrayLike,
-    window: tuple[float, float],
-    order: int = 4,
-    noise_std: ArrayLike | None = None,
-) -> WhiteLineFit:
-    """White-line maximum of each spectrum as the maximum of a polynomial in a fixed window.
+    noise_std: ArrayLike | None,
+    window: tuple[float, float] | None,
+    minimum_count: int,
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    """Spectra (a view), energies and weights (one over noise, [1 or spectrum, energy]) inside the window, checked.
 
-    A simple alternative to compare with: it follows a moving line only as far as the window allows, which stretches or
-    compresses the energy scale by 4 to 30 %; ``white_line_energy_std`` does not contain that bias.
-
-    Parameters
-    ----------
-    spectra, energy
-        As in ``fit_white_line``.
-    window
-        Lowest and highest energy used, eV.
-    order
-        Order of the polynomial, 2 to 4.
-    noise_std
-        Standard deviation of the noise, [energy]; without it the residual of each spectrum sets the scale.
-
-    Raises
-    ------
-    MeasurementError
-        If the order is not 2, 3 or 4, or as in ``fit_white_line``.
+    Arguments and errors are those of ``fit_white_line``.
     """
-    if order not in (2, 3, 4):
-        raise MeasurementError("the polynomial cannot be fitted", expected="an order of 2, 3 or 4", found=str(order))
-    values, axis, weight = _checked(spectra, energy, noise_std, window, minimum_count=order + 2)
-    if weight.shape[0] != 1:
-        raise MeasurementError("the polynomial needs one noise for all spectra", expected="noise_std [energy]")
-    middle, half = (axis[-1] + axis[0]) / 2, (axis[-1] - axis[0]) / 2
-    t = (axis - middle) / half
-    design = np.vander(t, order + 1, increasing=True) * weight[0][:, np.newaxis]
-    weighted = values.astype(np.float64) * weight[0]
-    coefficients = np.einsum("pe,ne->np", np.linalg.pinv(design), weighted)
-    residual = weighted - np.einsum("ep,np->ne", design, coefficients)
-    chi2 = np.einsum("ne,ne->n", residual, residual) / (t.size - order - 1)
-    position, gradient, interior = _polynomial_maximum(coefficients)
-    covariance = np.linalg.inv(design.T @ design)
-    scale = chi2 if noise_std is None else np.ones_like(chi2)
-    std = half * np.sqrt(np.einsum("np,pq,nq->n", gradient, covariance, gradient) * scale)
-    flag = np.where(interior, WhiteLineFlag.GOOD, WhiteLineFlag.AT_LIMIT).astype(np.int8)
-    flag[~np.isfinite(values).all(axis=1)] = WhiteLineFlag.NON_FINITE
-    names = tuple(f"coefficient_{power}" for power in range(order + 1))
-    return WhiteLineFit(middle + half * position, std, flag, chi2, coefficients, names)
+    values = np.asarray(spectra)
+    axis = np.asarray(energy, dtype=np.float64)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    if values.ndim != 2 or axis.ndim != 1 or values.shape[1] != axis.size:
+        raise MeasurementError(
+            "spectra do not match the energies", expected=f"[spectrum, {axis.size}]", found=f"shape {values.shape}"
+        )
+    if not np.all(np.diff(axis) > 0):
+        raise MeasurementError("energies do not ascend", expected="strictly ascending, finite energies in eV")
+    noise = np.ones((1, axis.size)) if noise_std is None else np.atleast_2d(np.asarray(noise_std, dtype=np.float64))
+    if noise.shape not in ((1, axis.size), values.shape):
+        raise MeasurementError("the noise does not match the spectra", expected="[energy]", found=f"{noise.shape}")
+    low, high = window or (axis[0], axis[-1])
+    inside = (axis >= low) & (axis <= high)
+    if inside.sum() < minimum_count:
+        raise MeasurementError(
+            "too few energies for the white line",
+            expected=f"at least {minimum_count} energies between {low:g} and {high:g} eV",
+            found=f"{inside.sum()}",
+            cure="widen the window, in eV",
+        )
+    noise = noise[:, inside]
+    if not (noise.shape[0] > 1 or np.all(np.isfinite(noise) & (noise > 0))):
+        raise MeasurementError("the noise is not positive", expected="finite standard deviations above zero")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.where(noise > 0, 1.0 / noise, np.nan)
+    first = int(np.argmax(inside))
+    return values[:, first : first + axis[inside].size], axis[inside], weight
 
 
 @dataclass(frozen=True)
@@ -337,69 +332,3 @@ def _settings(axis: NDArray[np.float64], options: WhiteLineOptions, *, noise_is_
         iterations=options.maximum_iterations,
         noise_is_known=noise_is_known,
     )
-
-
-def _checked(
-    spectra: ArrayLike,
-    energy: ArrayLike,
-    noise_std: ArrayLike | None,
-    window: tuple[float, float] | None,
-    minimum_count: int,
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-    """Spectra, energies and weights (one over noise, [1 or spectrum, energy]) inside the window, checked."""
-    values = np.asarray(spectra)
-    axis = np.asarray(energy, dtype=np.float64)
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    if values.ndim != 2 or axis.ndim != 1 or values.shape[1] != axis.size:
-        raise MeasurementError(
-            "spectra do not match the energies", expected=f"[spectrum, {axis.size}]", found=f"shape {values.shape}"
-        )
-    if not np.all(np.diff(axis) > 0):
-        raise MeasurementError("energies do not ascend", expected="strictly ascending, finite energies in eV")
-    noise = np.ones((1, axis.size)) if noise_std is None else np.atleast_2d(np.asarray(noise_std, dtype=np.float64))
-    if noise.shape not in ((1, axis.size), values.shape):
-        raise MeasurementError("the noise does not match the spectra", expected="[energy]", found=f"{noise.shape}")
-    low, high = window or (axis[0], axis[-1])
-    inside = (axis >= low) & (axis <= high)
-    if inside.sum() < minimum_count:
-        raise MeasurementError(
-            "too few energies for the white line",
-            expected=f"at least {minimum_count} energies between {low:g} and {high:g} eV",
-            found=f"{inside.sum()}",
-            cure="widen the window, in eV",
-        )
-    noise = noise[:, inside]
-    if not (noise.shape[0] > 1 or np.all(np.isfinite(noise) & (noise > 0))):
-        raise MeasurementError("the noise is not positive", expected="finite standard deviations above zero")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.where(noise > 0, 1.0 / noise, np.nan)
-    return np.ascontiguousarray(values[:, inside]), axis[inside], weight
-
-
-def _polynomial_maximum(
-    coefficients: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Position of the highest point on [-1, 1], its derivative to the coefficients, and whether it is a maximum inside.
-
-    The start is the best of 65 points; Newton steps on the derivative then polish it.
-    """
-    order = coefficients.shape[1] - 1
-    powers = np.arange(order + 1)
-    grid = np.linspace(-1.0, 1.0, 65)
-    height = np.einsum("gp,np->ng", np.vander(grid, order + 1, increasing=True), coefficients)
-    best = grid[np.argmax(height, axis=1)]
-    position = best.copy()
-    first = np.maximum(powers - 1, 0)
-    second = np.maximum(powers - 2, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for _ in range(6):
-            slope_basis = powers * position[:, np.newaxis] ** first
-            curvature = np.sum(coefficients * powers * (powers - 1) * position[:, np.newaxis] ** second, axis=1)
-            step = np.sum(coefficients * slope_basis, axis=1) / curvature
-            position = np.clip(position - step, best - grid[1] - 1, best + grid[1] + 1)
-        slope_basis = powers * position[:, np.newaxis] ** first
-        curvature = np.sum(coefficients * powers * (powers - 1) * position[:, np.newaxis] ** second, axis=1)
-        gradient = -slope_basis / curvature[:, np.newaxis]
-    interior = (np.abs(position) < 1) & (np.abs(best) < 1) & (curvature < 0)
-    return position, gradient, interior

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cathoscope.flow.steps import bulk, bulk_state, geometry, imaging, mixture, projections, regions, spectra, volumes
+from cathoscope.flow.steps import (
+    bulk,
+    bulk_state,
+    geometry,
+    imaging,
+    mixture,
+    projections,
+    regions,
+    volumes,
+    xanes,
+)
 from cathoscope.flow.steps.opening import open_measurement
 from cathoscope.flow.steps.starts import open_start
 from cathoscope.flow.steps.technique import Technique
@@ -26,14 +36,15 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
         ),
         "xanes-tomography": Technique(
             "XANES tomography",
-            (*_TOMOGRAPHY, *spectra.STEPS),
-            targets=("attenuation", *spectra.TARGETS),
-            fixable=geometry.FIXABLE,
-            if_possible=_NOISE,
+            xanes.steps,
+            targets=xanes.TARGETS,
+            fixable=xanes.FIXABLE,
+            if_possible=xanes.IF_POSSIBLE,
+            asked_for=xanes.asked_for,
         ),
         "xanes-regions": Technique(
             "Bulk XAS of regions of a volume",
-            (*_TOMOGRAPHY, *spectra.MASK_STEPS, *regions.STEPS, *bulk.EDGE_STEPS, *bulk_state.STEPS),
+            (*xanes.VOLUME_STEPS, *regions.STEPS, *bulk.EDGE_STEPS, *bulk_state.STEPS),
             targets=bulk.TARGETS,
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,

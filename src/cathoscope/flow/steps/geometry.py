@@ -50,8 +50,29 @@ class ScanGeometry:
     remarks: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Names:
+    """What the arrays of a survey are called: of a scan that stands alone, they are final."""
+
+    axis: str = "rotation_axis"
+    check: str = "rotation_axis_check"
+    shift: str = "projection_shift"
+
+
+_OF_SERIES = _Names(axis="survey_axis", check="survey_axis_check", shift="survey_shift")
+
+
 def survey(context: Context) -> xr.Dataset:
     """Angle, beam intensity, rotation axis and jitter of every scan, from some rows of each."""
+    return _survey(context, _Names(), axis_is_wanted="rotation_axis" in context.makes)
+
+
+def survey_of_series(context: Context) -> xr.Dataset:
+    """As `survey`, for scans whose axes are found together: one that has none by itself may have one among others."""
+    return _survey(context, _OF_SERIES, axis_is_wanted=False)
+
+
+def _survey(context: Context, names: _Names, *, axis_is_wanted: bool) -> xr.Dataset:
     raw = context.raw
     found: dict[ScanIndex, ScanGeometry] = {}
     failed: dict[ScanIndex, str] = {}
@@ -60,8 +81,7 @@ def survey(context: Context) -> xr.Dataset:
     def look(index: ScanIndex) -> None:
         try:
             bad, offset = (at_temperature(context, name, index) for name in ("bad_pixel_mask", "stripe_offset"))
-            wanted = "rotation_axis" in context.makes
-            found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography, wanted)
+            found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography, axis_is_wanted)
         except MeasurementError as error:
             failed[index] = error.problem
         context.progress.advance()
@@ -71,7 +91,7 @@ def survey(context: Context) -> xr.Dataset:
     set_aside = [raw.put_aside(index, reason) for index, reason in sorted(failed.items())]
     if not found:
         raise MeasurementError("no scan has a usable geometry", where=context.name, found="; ".join(failed.values()))
-    return _geometry_dataset(raw, found, set_aside)
+    return _geometry_dataset(raw, names, found, set_aside)
 
 
 def _survey_scan(
@@ -188,7 +208,7 @@ def _jitter_share(estimate: AxisEstimate, section: TomographySection) -> float:
 
 
 def _geometry_dataset(
-    raw: RawMeasurement, found: dict[ScanIndex, ScanGeometry], set_aside: list[list[str]]
+    raw: RawMeasurement, names: _Names, found: dict[ScanIndex, ScanGeometry], set_aside: list[list[str]]
 ) -> xr.Dataset:
     n_projections = max(geometry.angle.size for geometry in found.values())
     long = {name: np.full((*raw.shape, n_projections), np.nan) for name in ("angle", "beam", "shift")}
@@ -204,10 +224,10 @@ def _geometry_dataset(
     arrays = [
         label("angle", long["angle"], (*raw.dims, "projection"), coords=raw.coords),
         label("beam_intensity", long["beam"], (*raw.dims, "projection"), coords=raw.coords),
-        label("projection_shift", long["shift"], (*raw.dims, "projection"), coords=raw.coords),
-        label("rotation_axis", short["axis"], raw.dims, coords=raw.coords),
-        label("rotation_axis_std", short["std"], raw.dims, coords=raw.coords, std_source="fit covariance"),
-        label("rotation_axis_check", short["check"], raw.dims, coords=raw.coords),
+        label(names.shift, long["shift"], (*raw.dims, "projection"), coords=raw.coords),
+        label(names.axis, short["axis"], raw.dims, coords=raw.coords),
+        label(f"{names.axis}_std", short["std"], raw.dims, coords=raw.coords, std_source="fit covariance"),
+        label(names.check, short["check"], raw.dims, coords=raw.coords),
         label("rotation_axis_method", method, raw.dims, coords=raw.coords),
     ]
     arrays[-1].attrs |= {
@@ -238,6 +258,23 @@ STEPS = (
             "rotation_axis",
             "rotation_axis_std",
             "rotation_axis_check",
+            "rotation_axis_method",
+        ),
+        choices=("tomography",),
+    ),
+)
+SERIES_STEPS = (
+    Step(
+        "survey",
+        survey_of_series,
+        needs=(RAW, "bad_pixel_mask", "stripe_offset"),
+        makes=(
+            "angle",
+            "beam_intensity",
+            "survey_shift",
+            "survey_axis",
+            "survey_axis_std",
+            "survey_axis_check",
             "rotation_axis_method",
         ),
         choices=("tomography",),

@@ -19,8 +19,12 @@ class Technique:
     those ``asked_for`` where the recipe's section asks for them; ``fixable`` arrays may be given in the recipe."""
 
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] | Callable[[MeasurementSection], tuple[Step, ...]]
     targets: tuple[str, ...]
     fixable: tuple[str, ...] = ()
     if_possible: tuple[str, ...] = ()
     asked_for: Callable[[MeasurementSection], tuple[str, ...]] = _nothing
+
+    def steps_for(self, section: MeasurementSection) -> tuple[Step, ...]:
+        """The steps that suit the choices of a recipe."""
+        return self.steps(section) if callable(self.steps) else self.steps

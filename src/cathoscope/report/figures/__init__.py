@@ -14,6 +14,8 @@ from cathoscope.report.figures import (
     imaging,
     spectra,
     spectromicroscopy,
+    state_curves,
+    states,
     tomography,
     valence,
     xanes,
@@ -25,10 +27,16 @@ MakePanel = Callable[[xr.Dataset], Panel | None]
 
 # A panel is left out where its arrays are missing, so one list serves every technique.
 PANELS: tuple[MakePanel, ...] = (
+    states.particle_panel,
+    states.state_views_panel,
     xanes.white_line_maps_panel,
+    state_curves.state_histogram_panel,
     xanes.white_line_histogram_panel,
+    states.difference_maps_panel,
+    state_curves.difference_histogram_panel,
     xanes.white_line_difference_panel,
     xanes.white_line_mean_panel,
+    state_curves.profile_panel,
     bulk.spectra_panel,
     bulk.edges_panel,
     groups.groups_panel,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cathoscope.report.figures.reading import (
     at,
-    busiest_slice,
     coordinate,
     draws,
     slabs,
@@ -27,58 +25,35 @@ from cathoscope.report.style import (
     series_colours,
 )
 
-# Spectra are averaged over the whole particle up to this many values, else over its central slices.
-_MOST_VALUES = 2e8
-_SLICES = 8
-_VOXEL = ("z", "y", "x")
-
 
 def mean_spectrum_panel(data: xr.Dataset) -> Panel | None:
     """Mean attenuation of the particle against energy, with the mean white-line energy."""
-    if not draws(data, "attenuation", "energy", *_VOXEL) or not draws(data, "particle_mask", *_VOXEL):
+    if not draws(data, "particle_spectrum", "energy"):
         return None
-    attenuation = data["attenuation"]
-    rows, words = _rows_to_average(data)
-    names = temperatures(attenuation)
-    energy = coordinate(attenuation, "energy")
+    spectra = data["particle_spectrum"]
+    counts = np.atleast_1d(spectra.attrs.get("voxels", []))
+    names = temperatures(spectra)
+    energy = coordinate(spectra, "energy")
     figure = new_figure(height=58)
     axes = figure.subplots()
     parts = []
     for index, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
-        spectrum, n = _mean_spectrum(data, index, rows)
+        spectrum = at(spectra, temperature=index).values
         where = np.arange(spectrum.size) if energy is None else energy
         label = temperature_name(name)
         axes.plot(where, spectrum, "o-", color=colour, markersize=2, label=label or None, linewidth=0.8)
         mean = _mean_white_line(data, index)
         if np.isfinite(mean):
             mean_line(axes, mean, colour)
-        parts.append(f"{label + ': ' if label else ''}{count_text(n, 'voxel')}")
+        if index < counts.size:
+            parts.append(f"{label + ': ' if label else ''}{count_text(int(counts[index]), 'voxel')}")
     axes.set_xlabel("energy (eV)" if energy is not None else "image")
-    axes.set_ylabel(axis_label("mean attenuation", str(attenuation.attrs.get("units", ""))))
+    axes.set_ylabel(axis_label("mean attenuation", str(spectra.attrs.get("units", ""))))
     add_legend(axes)
     marked = "; dashed: mean white-line energy" if "white_line_mean" in data else ""
-    caption = f"Attenuation averaged over the voxels of the particle {words} ({'; '.join(parts)}){marked}."
+    of_voxels = f" ({'; '.join(parts)})" if parts else ""
+    caption = f"Attenuation averaged over the voxels of the particle{of_voxels}{marked}."
     return Panel("mean-spectrum", "Mean spectrum of the particle", caption, figure)
-
-
-def _rows_to_average(data: xr.Dataset) -> tuple[slice, str]:
-    attenuation = data["attenuation"]
-    if attenuation.size <= _MOST_VALUES:
-        return slice(None), "in the whole volume"
-    centre = busiest_slice(data) if draws(data, "white_line_energy", *_VOXEL) else attenuation.sizes["z"] // 2
-    start = centre // _SLICES * _SLICES
-    return slice(start, start + _SLICES), f"in {_SLICES} slices around slice {centre}"
-
-
-def _mean_spectrum(data: xr.Dataset, temperature: int, rows: slice) -> tuple[NDArray[np.float64], int]:
-    """Mean over the particle, [energy], and the number of voxels; NaN for energies not measured."""
-    mask = np.asarray(at(data["particle_mask"], temperature=temperature, z=rows).values)
-    attenuation = at(data["attenuation"], temperature=temperature, z=rows)
-    n = int(mask.sum())
-    if n == 0:
-        return np.full(attenuation.sizes["energy"], np.nan), 0
-    means = [float(attenuation.isel(energy=index).values[mask].mean()) for index in range(attenuation.sizes["energy"])]
-    return np.array(means), n
 
 
 def _mean_white_line(data: xr.Dataset, temperature: int) -> float:

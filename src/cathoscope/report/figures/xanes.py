@@ -111,7 +111,7 @@ def map_row(
 
 def white_line_histogram_panel(data: xr.Dataset) -> Panel | None:
     """Distribution of the white-line energy at every temperature, with its mean."""
-    if not draws(data, "white_line_energy", "y", "x"):
+    if not draws(data, "white_line_energy", "y", "x") or "white_line_density" in data:
         return None
     fine = histograms_of_white_line(data)
     if not any(each.total for each in fine):
@@ -149,7 +149,7 @@ def _draw_histogram(axes: Axes, each: Histogram, name: str | None, colour: Any) 
 
 def white_line_difference_panel(data: xr.Dataset) -> Panel | None:
     """Distribution of the change of the white-line energy from each temperature to the next."""
-    if not draws(data, "white_line_energy", "temperature", "y", "x"):
+    if not draws(data, "white_line_energy", "temperature", "y", "x") or "white_line_difference" in data:
         return None
     if data["white_line_energy"].sizes["temperature"] < 2:
         return None

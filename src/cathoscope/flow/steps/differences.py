@@ -1,0 +1,153 @@
+"""Change of the white line from temperature to temperature, in every bit of material."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import Context, Step
+from cathoscope.flow.steps.registration import REVERSED, placement_of, voxel_size
+from cathoscope.flow.steps.statistics import systematic_errors
+from cathoscope.numerics.warp import warp
+from cathoscope.xanes.difference import DifferenceMap, changed_voxels, difference_map, distribution_of_difference
+from cathoscope.xanes.distribution import Distribution
+from cathoscope.xanes.heterogeneity import MeasuredMap, measured_map
+from cathoscope.xanes.whiteline import WhiteLineFlag
+
+Floats = NDArray[np.float64]
+_MAPS = ("white_line_difference", "white_line_difference_std", "white_line_significance")
+_NUMBERS = (
+    "white_line_shift",
+    "white_line_shift_std",
+    "difference_mean",
+    "difference_mean_std",
+    "difference_width",
+    "difference_width_std",
+    "changed_share",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step from a temperature to the next."""
+
+    map: DifferenceMap
+    distribution: Distribution
+    changed: float
+
+
+def differences(context: Context) -> xr.Dataset:
+    """Difference maps where the material lay at the first temperature, and their statistics."""
+    data = context.data
+    count = data.sizes["temperature"]
+    steps: dict[int, Change] = {}
+    remarks = []
+    context.progress.start(f"{context.name}: differences", count, "temperatures")
+    before = _in_material(context, 0)
+    context.progress.advance()
+    for at in range(1, count):
+        after = _in_material(context, at)
+        try:
+            steps[at - 1] = _change(data, at, before, after)
+        except MeasurementError as error:
+            remarks.append(f"no difference map of {_name(data, at - 1)}: {error.problem}")
+        before = after
+        context.progress.advance()
+    context.progress.finish()
+    return _dataset(data, steps, remarks)
+
+
+def _in_material(context: Context, at: int) -> MeasuredMap | None:
+    """White-line map of one temperature laid over the first; None where it cannot be."""
+    data = context.data
+    placed = placement_of(data, at)
+    if placed is None or not bool((data["white_line_flag"][at] == WhiteLineFlag.GOOD).any()):
+        return None
+    moved = at != data["placement_shift"].attrs.get("reference", 0)
+    good = data["white_line_flag"][at].values == WhiteLineFlag.GOOD
+    rows = slice(0, good.shape[0])
+    values = [np.where(good, data[name][at].values, np.nan) for name in ("white_line_energy", "white_line_energy_std")]
+    values += [np.where(good, data["white_line_half"][half, at].values, np.nan) for half in (0, 1)]
+    laid = [warp(value, placed, rows, order="linear") for value in values] if moved else values
+    return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=(laid[2], laid[3]))
+
+
+def _change(data: xr.Dataset, at: int, before: MeasuredMap | None, after: MeasuredMap | None) -> Change:
+    if before is None or after is None:
+        raise MeasurementError("one of the temperatures could not be registered or has no trusted voxels")
+    errors = [np.asarray(data["registration_error"][t].values)[REVERSED] / voxel_size(data) for t in (at - 1, at)]
+    found = difference_map(
+        first=before,
+        second=after,
+        registration_std=np.hypot(*np.nan_to_num(errors)).tolist(),
+        systematic=(*systematic_errors(data, (at - 1,)), *systematic_errors(data, (at,))),
+    )
+    changed = changed_voxels(significance=found.significance)
+    return Change(found, distribution_of_difference(found), changed.share)
+
+
+def _name(data: xr.Dataset, step: int) -> str:
+    low, high = (float(data["temperature"][at]) for at in (step, step + 1))
+    return f"{low:g} to {high:g} C"
+
+
+def _dataset(data: xr.Dataset, steps: dict[int, Change], remarks: list[str]) -> xr.Dataset:
+    count = data.sizes["temperature"] - 1
+    step = label("step", np.arange(count), ("step",))
+    step.attrs["names"] = [_name(data, number) for number in range(count)]
+    volume = tuple(data.sizes[dim] for dim in ("z", "y", "x"))
+    maps = {name: np.full((count, *volume), np.nan, np.float32) for name in _MAPS}
+    numbers = {name: np.full(count, np.nan) for name in _NUMBERS}
+    mean, std = data["white_line_mean"].values, data["white_line_mean_std"].values
+    numbers["white_line_shift"], numbers["white_line_shift_std"] = np.diff(mean), np.hypot(std[1:], std[:-1])
+    for number, change in steps.items():
+        known = change.map.measured.good
+        for name, values in zip(
+            _MAPS, (change.map.measured.value, _total_std(change.map), change.map.significance), strict=True
+        ):
+            maps[name][number] = np.where(known, values, np.nan)
+        found = change.distribution
+        numbers["difference_mean"][number], numbers["difference_mean_std"][number] = found.mean, found.mean_total_std
+        numbers["difference_width"][number], numbers["difference_width_std"][number] = found.width, found.width_std
+        numbers["changed_share"][number] = change.changed
+    coords = {"step": step, **{dim: data[dim] for dim in ("z", "y", "x")}}
+    arrays = [_labelled(name, values, coords) for name, values in (maps | numbers).items()]
+    arrays[0].attrs["remarks"] = remarks
+    return dataset(arrays)
+
+
+def _total_std(found: DifferenceMap) -> Floats:
+    """Noise and registration of every voxel, eV; common errors are not in it."""
+    return np.hypot(found.measured.std, found.registration_std)
+
+
+def _labelled(name: str, values: NDArray[np.floating], coords: dict[str, xr.DataArray]) -> xr.DataArray:
+    dims = ("step", "z", "y", "x") if values.ndim > 1 else ("step",)
+    return label(name, values, dims, coords=coords, std_source="fit covariance" if name.endswith("_std") else None)
+
+
+STEP = Step(
+    "differences",
+    differences,
+    needs=(
+        "white_line_energy",
+        "white_line_energy_std",
+        "white_line_flag",
+        "white_line_half",
+        "white_line_mean",
+        "white_line_mean_std",
+        "particle_mask",
+        "placement_shift",
+        "placement_rotation",
+        "registration_scale",
+        "registration_error",
+        "deformation",
+    ),
+    optional=("energy_offset_std",),
+    makes=(*_MAPS, *_NUMBERS),
+)

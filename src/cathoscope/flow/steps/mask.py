@@ -1,0 +1,140 @@
+"""Edge jump of every voxel, and the mask of those that belong to the particle."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import Context, Step
+from cathoscope.flow.steps.voxels import SPECTRA, Unit, Voxels
+from cathoscope.physics.edges import k_edge_within
+from cathoscope.xanes.absorbance import default_windows, edge_jump_from_spectra, particle_mask_from_edge_jump
+
+Window = tuple[float, float]
+
+
+def edge_jump(context: Context) -> None:
+    """Attenuation above minus below the edge, voxel by voxel."""
+    voxels = Voxels(context)
+    pre_edge, post_edge = edge_windows(context, voxels.energy)
+    definition = f"mean {post_edge[0]:g}-{post_edge[1]:g} eV minus mean {pre_edge[0]:g}-{pre_edge[1]:g} eV"
+    context.work.prepare(
+        [
+            voxels.new("edge_jump", definition=definition, ancillary_variables="edge_jump_std"),
+            voxels.new("edge_jump_std", std_source="half-set" if "attenuation_std" in context.data else "scatter"),
+        ],
+        voxels.source.coords,
+    )
+
+    def fill(unit: Unit) -> None:
+        condition, rows = unit
+        spectra, measured = voxels.spectra(condition, rows)
+        if not measured.any():  # every scan of this temperature was set aside
+            return
+        noise = voxels.noise(condition)
+        jump, std = edge_jump_from_spectra(
+            spectra=spectra[:, measured],
+            energy=voxels.energy[measured],
+            pre_edge=pre_edge,
+            post_edge=post_edge,
+            noise_std=None if noise is None else noise[measured],
+        )
+        shape = (rows.stop - rows.start, *voxels.shape[-2:])
+        context.work.store("edge_jump", (*condition, rows), jump.reshape(shape).astype(np.float32))
+        wide = np.broadcast_to(std, jump.shape).reshape(shape)
+        context.work.store("edge_jump_std", (*condition, rows), wide.astype(np.float32))
+
+    voxels.fill("edge jump", fill)
+
+
+def edge_windows(context: Context, energy: np.ndarray) -> tuple[Window, Window]:
+    """Energies below and above the edge: the recipe's, else those that suit the measured ones."""
+    section = context.section.edge
+    if section.pre_edge is not None and section.post_edge is not None:
+        return section.pre_edge, section.post_edge
+    pre_edge, post_edge = default_windows(energy=energy, edge_energy=edge_energy(context, energy))
+    return section.pre_edge or pre_edge, section.post_edge or post_edge
+
+
+def edge_energy(context: Context, energy: np.ndarray) -> float:
+    """Tabulated energy of the edge, eV.
+
+    Raises
+    ------
+    MeasurementError
+        If none lies within the energies and the recipe states none.
+    """
+    edge = context.section.edge.edge_energy or k_edge_within(lowest=float(energy.min()), highest=float(energy.max()))
+    if edge is None:
+        raise MeasurementError(
+            "no tabulated K edge lies within the energies",
+            expected="an edge between the first and the last energy",
+            found=f"{energy.min():g} to {energy.max():g} eV",
+            cure='state it: [measurement.NAME.edge] edge_energy = "8333 eV"',
+        )
+    return edge
+
+
+def particle_mask(context: Context) -> xr.Dataset:
+    """Voxels whose edge jump is above Otsu's threshold and above the noise."""
+    jump, std = context.data["edge_jump"], context.data["edge_jump_std"]
+    mask = np.zeros(jump.shape, dtype=bool)
+    for condition in np.ndindex(jump.shape[:-3]):
+        mask[condition] = particle_mask_from_edge_jump(
+            edge_jump=jump[condition].values,
+            edge_jump_std=std[condition].values,
+            minimum_sigma=context.section.edge.minimum_sigma,
+            threshold=context.section.edge.threshold,
+        )
+    return dataset([label("particle_mask", mask, tuple(map(str, jump.dims)), coords=jump.coords)])
+
+
+def particle_spectrum(context: Context) -> xr.Dataset:
+    """Mean attenuation of the particle at every energy, from sums over slabs."""
+    voxels = Voxels(context)
+    conditions = voxels.shape[:-3]
+    sums, counts = np.zeros((*conditions, voxels.energy.size)), np.zeros(conditions)
+    measured = np.zeros((*conditions, voxels.energy.size), dtype=bool)
+    units = list(voxels.slabs())
+    context.progress.start(f"{context.name}: mean spectrum", len(units), "slabs")
+    for condition, rows in units:
+        inside = np.asarray(context.data["particle_mask"][condition].isel(z=rows).values).ravel()
+        if inside.any():
+            total, there = voxels.sum_over(condition, rows, inside)
+            sums[condition] += total
+            measured[condition] |= there
+            counts[condition] += inside.sum()
+        context.progress.advance()
+    context.progress.finish()
+    known = measured & (counts[..., None] > 0)
+    mean = np.divide(sums, counts[..., None], out=np.full(sums.shape, np.nan), where=known)
+    dims = (*voxels.dims[:-3], "energy")
+    array = label("particle_spectrum", mean, dims, coords=context.data.coords)
+    array.attrs["voxels"] = counts.ravel().astype(int).tolist()
+    return dataset([array])
+
+
+STEPS = (
+    Step(
+        "edge jump",
+        edge_jump,
+        needs=(SPECTRA,),
+        makes=("edge_jump", "edge_jump_std"),
+        choices=("edge",),
+    ),
+    Step(
+        "particle mask",
+        particle_mask,
+        needs=("edge_jump", "edge_jump_std"),
+        makes=("particle_mask",),
+        choices=("edge",),
+    ),
+    Step(
+        "mean spectrum",
+        particle_spectrum,
+        needs=(SPECTRA, "particle_mask"),
+        makes=("particle_spectrum",),
+    ),
+)

@@ -1,0 +1,186 @@
+"""Where the particle lies at every temperature, from its edge jump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import Context, Step
+from cathoscope.numerics.deform import Bent, Deformation, deform
+from cathoscope.numerics.register import Registration, register, select_model
+from cathoscope.numerics.transform import Similarity
+from cathoscope.numerics.warp import PointMap
+
+Floats = NDArray[np.float64]
+AXES = label("axis", np.arange(3), ("axis",))
+REVERSED = slice(None, None, -1)  # volumes are (z, y, x), positions (x, y, z)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the particle lies at one temperature: the registration, and the deformation that refines it, if any."""
+
+    registration: Registration
+    deformation: Deformation | None
+
+    @property
+    def similarity(self) -> Similarity:
+        """Displacement, turn and size: material that moved inside the particle pulls a plain registration."""
+        return self.registration if self.deformation is None else self.deformation.rigid
+
+    @property
+    def displacement_std(self) -> Floats:
+        """Standard uncertainty of where the material lies, voxel (z, y, x)."""
+        of = self.registration if self.deformation is None else self.deformation
+        return np.asarray(of.displacement_std)
+
+
+def registration(context: Context) -> xr.Dataset:
+    """Displacement, turn and size of the particle against the first temperature that shows it."""
+    jump, mask = context.data["edge_jump"], context.data["particle_mask"]
+    first = first_with_particle(mask)
+    noise = [float(np.nanmedian(context.data["edge_jump_std"][at].values)) for at in range(jump.sizes["temperature"])]
+    fixed = np.nan_to_num(np.asarray(jump[first].values))
+    found: dict[int, Placement] = {}
+    context.progress.start(f"{context.name}: registration", len(noise), "temperatures")
+    for at in range(len(noise)):
+        if at != first and bool(mask[at].any()):
+            moving = np.nan_to_num(np.asarray(jump[at].values))
+            found[at] = _registered(context, fixed, moving, (noise[first], noise[at]))
+        context.progress.advance()
+    context.progress.finish()
+    return _dataset(context, first, found)
+
+
+def first_with_particle(mask: xr.DataArray) -> int:
+    """Number of the first temperature with a particle.
+
+    Raises
+    ------
+    MeasurementError
+        If none has one.
+    """
+    for at in range(mask.sizes["temperature"]):
+        if bool(mask[at].any()):
+            return at
+    raise MeasurementError("no temperature shows a particle", cure="look at the edge jump, or set edge.threshold")
+
+
+def _registered(context: Context, fixed: Floats, moving: Floats, noise: tuple[float, float]) -> Placement:
+    """Rigid; a similarity where the size changed; and, a particle that shrinks being deformed, a deformation then."""
+    model = context.section.registration.model
+    found = register(fixed, moving, noise=noise, model="rigid")
+    if model != "rigid":
+        similarity = register(fixed, moving, noise=noise, model="similarity")
+        found = select_model(found, similarity) if model == "auto" else similarity
+    wanted = model == "deformation" or (model == "auto" and found.model == "similarity")
+    if not wanted or found.reason is not None:
+        return Placement(found, None)
+    deformation = deform(fixed, moving, found)
+    return Placement(found, deformation if deformation.reason is None else None)
+
+
+def _dataset(context: Context, first: int, found: dict[int, Placement]) -> xr.Dataset:
+    mask = context.data["particle_mask"]
+    coords = {"temperature": mask["temperature"], "axis": AXES}
+    count, size = mask.sizes["temperature"], voxel_size(context.data)
+    vectors = {name: np.full((count, 3), np.nan) for name in ("shift", "shift_std", "turn", "turn_std", "error")}
+    numbers = {name: np.full(count, np.nan) for name in ("scale", "scale_std", "correlation")}
+    for values in vectors.values():
+        values[first] = 0.0
+    numbers["scale"][first], numbers["scale_std"][first], numbers["correlation"][first] = 1.0, 0.0, 1.0
+    remarks = []
+    for at, placed in found.items():
+        one, similarity = placed.registration, placed.similarity
+        if one.reason is not None:
+            temperature = float(mask["temperature"][at])
+            remarks.append(f"{temperature:g} C could not be registered and has no difference maps: {one.reason}")
+            continue
+        std = np.sqrt(np.diagonal(one.covariance))
+        vectors["shift"][at], vectors["shift_std"][at] = size * similarity.shift[REVERSED], size * std[:3][REVERSED]
+        vectors["turn"][at], vectors["turn_std"][at] = similarity.rotation_vector[REVERSED], std[3:6][REVERSED]
+        vectors["error"][at] = size * placed.displacement_std[REVERSED]
+        numbers["scale"][at], numbers["correlation"][at] = similarity.scale, one.correlation
+        numbers["scale_std"][at] = std[6] if std.size > 6 else 0.0
+    arrays = [
+        _label("placement_shift", vectors["shift"], coords),
+        _label("placement_shift_std", vectors["shift_std"], coords),
+        _label("placement_rotation", vectors["turn"], coords),
+        _label("placement_rotation_std", vectors["turn_std"], coords),
+        _label("registration_error", vectors["error"], coords),
+        _label("registration_scale", numbers["scale"], coords),
+        _label("registration_scale_std", numbers["scale_std"], coords),
+        _label("registration_correlation", numbers["correlation"], coords),
+    ]
+    arrays[0].attrs |= {"remarks": remarks, "reference": first}
+    arrays.append(_deformations(count, found, coords))
+    return dataset(arrays)
+
+
+def _label(name: str, values: Floats, coords: dict[str, xr.DataArray]) -> xr.DataArray:
+    dims = ("temperature", "axis")[: values.ndim]
+    return label(name, values, dims, coords=coords, std_source="fit covariance" if name.endswith("_std") else None)
+
+
+def voxel_size(data: xr.Dataset) -> float:
+    """Edge of a voxel in um."""
+    return float(np.mean(np.diff(data["x"].values)))
+
+
+def _deformations(count: int, found: dict[int, Placement], coords: dict[str, xr.DataArray]) -> xr.DataArray:
+    """Displacements of the control points of all temperatures, nan where nothing was deformed."""
+    kept = {at: placed.deformation for at, placed in found.items() if placed.deformation is not None}
+    lattice = next((one.control.shape[1:] for one in kept.values()), (0, 0, 0))
+    values = np.full((count, 3, *lattice), np.nan)
+    bases: list[dict[str, object]] = [{} for _ in range(count)]
+    for at, one in kept.items():
+        values[at] = one.control
+        bases[at] = {
+            "shift": one.base.shift.tolist(),
+            "rotation": one.base.rotation_vector.tolist(),
+            "scale": float(one.base.scale),
+            "spacing": float(one.spacing),
+        }
+    dims = ("temperature", "axis", "node_z", "node_y", "node_x")
+    array = label("deformation", values, dims, coords={"temperature": coords["temperature"]})
+    array.attrs["bases"] = bases
+    return array
+
+
+def placement_of(data: xr.Dataset, at: int) -> PointMap | None:
+    """Where the material of the first temperature lies at another one; None where it could not be found."""
+    shift, turn = (np.asarray(data[f"placement_{name}"][at].values)[REVERSED] for name in ("shift", "rotation"))
+    if not np.isfinite(shift).all():
+        return None
+    shape = [data["particle_mask"].sizes[dim] for dim in ("z", "y", "x")]
+    middle = 0.5 * (np.array(shape, dtype=np.float64) - 1)
+    base = data["deformation"].attrs["bases"][at]
+    if base:
+        similarity = Similarity(np.array(base["shift"]), np.array(base["rotation"]), base["scale"], middle)
+        control = np.asarray(data["deformation"][at].values, dtype=np.float64)
+        return Bent(similarity, control, float(base["spacing"]), (shape[0], shape[1], shape[2]))
+    return Similarity(shift / voxel_size(data), turn, float(data["registration_scale"][at]), middle)
+
+
+STEP = Step(
+    "registration",
+    registration,
+    needs=("edge_jump", "edge_jump_std", "particle_mask"),
+    makes=(
+        "placement_shift",
+        "placement_shift_std",
+        "placement_rotation",
+        "placement_rotation_std",
+        "registration_error",
+        "registration_scale",
+        "registration_scale_std",
+        "registration_correlation",
+        "deformation",
+    ),
+    choices=("registration",),
+)

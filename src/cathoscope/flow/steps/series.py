@@ -1,0 +1,241 @@
+"""Geometry of all energies of a temperature, solved together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.parallel import SLAB_ROWS, run_slabs
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import RAW, Context, Step
+from cathoscope.flow.raw import RawMeasurement, ScanIndex
+from cathoscope.flow.steps.pixels import pixel_size_of
+from cathoscope.flow.steps.projections import (
+    Floats,
+    at_temperature,
+    blocks_of,
+    n_columns_of,
+    n_rows_of,
+    optical_depth_of_rows,
+    sinogram_of_depth,
+)
+from cathoscope.tomography.series import SeriesGeometry, SeriesOptions, solve_series
+
+# Projections are binned until a scan has no more columns than this: shifts need no finer pixels.
+_LARGEST_COLUMNS = 256
+# What is read at once of a scan, bytes of float32 counts.
+_READ_AT_ONCE = 2e8
+
+
+def solve(context: Context) -> xr.Dataset:
+    """Axis, magnification, drift and jitter of every scan, from all energies of its temperature together."""
+    raw = context.raw
+    solved: dict[ScanIndex, tuple[list[int], SeriesGeometry]] = {}
+    set_aside: list[list[str]] = []
+    context.progress.start(f"{context.name}: series geometry", len(raw.scans), "scans")
+
+    def one(condition: ScanIndex) -> None:
+        energies = [index[-1] for index in sorted(raw.scans) if index[:-1] == condition]
+        if len(energies) >= 2:
+            solved[condition] = (energies, _solve_temperature(context, condition, energies))
+
+    run_slabs(one, list(np.ndindex(raw.shape[:-1])), threads=context.resources.threads)
+    context.progress.finish()
+    remarks: list[str] = []
+    for condition, (energies, geometry) in sorted(solved.items()):
+        remarks += geometry.remarks
+        for e, axis, reason in zip(energies, geometry.rotation_axis, geometry.reason, strict=True):
+            if not np.isfinite(axis):
+                set_aside.append(raw.put_aside((*condition, e), reason or "it does not fit into the series"))
+            elif reason is not None:
+                remarks.append(f"{Path(raw.scans[(*condition, e)].attrs['source']).name}: {reason}")
+    if not raw.scans:
+        raise MeasurementError(
+            "no scan fits into a series", where=context.name, found="; ".join(r for _, r, _ in set_aside)
+        )
+    return _dataset(raw, solved, set_aside, remarks)
+
+
+def _solve_temperature(context: Context, condition: ScanIndex, energies: list[int]) -> SeriesGeometry:
+    raw, data = context.raw, context.data
+    binning = 1
+    while n_columns_of(raw.first) / binning > _LARGEST_COLUMNS:
+        binning *= 2
+    angles = [np.asarray(raw.scans[(*condition, e)]["angle"].values, dtype=np.float64) for e in energies]
+    axis = np.array([float(data["survey_axis"][(*condition, e)]) for e in energies])
+    if not np.isfinite(axis).any():
+        raise MeasurementError(
+            "no scan of this temperature has a rotation axis to begin with",
+            where=context.name,
+            cure="fix rotation_axis in the recipe",
+        )
+    axis = np.where(np.isfinite(axis), axis, np.nanmedian(axis))
+    magnification = _stated_magnification(context, condition, energies)
+
+    binned = solve_series(
+        _kept(context, lambda at: _binned_depth(context, (*condition, energies[at]), binning), len(energies)),
+        angle_deg=_one_grid(angles),
+        n_energies=len(energies),
+        axis=_to_binned(axis, binning),
+        magnification=magnification,
+        options=_options(context, energies),
+    )
+    context.progress.advance(len(energies))
+    return _to_pixels(binned, binning)
+
+
+def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Callable[[int], Floats]:
+    """Scans as they are asked for, kept in memory as long as half of what is allowed holds them."""
+    kept: dict[int, Floats] = {}
+    allowed = 0.5 * context.resources.memory / context.resources.threads
+
+    def read(at: int) -> Floats:
+        if at in kept:
+            return kept[at]
+        values = depth(at)
+        if values.nbytes * (len(kept) + 1) <= allowed:
+            kept[at] = values
+        return values
+
+    return read
+
+
+def _options(context: Context, energies: list[int]) -> SeriesOptions:
+    section = context.section.tomography
+    values = context.raw.coords["energy"].values
+    return SeriesOptions(
+        magnification="estimate" if section.magnification == "estimated" else "given",
+        angle_offset="estimate" if section.angle_offset else "given",
+        jitter=section.jitter != "none",
+        energy=tuple(float(values[e]) for e in energies),
+    )
+
+
+def _one_grid(angles: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Angles [energy, projection]; scans with fewer projections end in nan."""
+    longest = max(angle.size for angle in angles)
+    grid = np.full((len(angles), longest), np.nan)
+    for row, angle in zip(grid, angles, strict=True):
+        row[: angle.size] = angle
+    return grid
+
+
+def _stated_magnification(context: Context, condition: ScanIndex, energies: list[int]) -> NDArray[np.float64]:
+    """Magnification that the files state for each energy, relative to that of the volumes; 1 where they state none."""
+    size = pixel_size_of(context.raw)
+    if context.section.tomography.magnification != "files":
+        return np.ones(len(energies))
+    stated = [context.raw.scans[(*condition, e)].attrs.get("pixel_size", size) for e in energies]
+    return np.array([size / float(one) for one in stated])
+
+
+def _binned_depth(context: Context, index: ScanIndex, binning: int) -> Floats:
+    """Optical depth [projection, row, column] of one scan, averaged over ``binning`` x ``binning`` pixels."""
+    scan, section = context.raw.scans[index], context.section.tomography
+    bad, offset = (at_temperature(context, name, index) for name in ("bad_pixel_mask", "stripe_offset"))
+    count, n_rows, n_columns = scan.sizes["projection"], n_rows_of(scan), n_columns_of(scan)
+    beam = np.asarray(context.data["beam_intensity"][index].values, dtype=np.float64)
+    beam = np.array(np.broadcast_to(beam, (count,)) if beam.ndim == 0 else beam[:count])
+    at_once = max(int(_READ_AT_ONCE / (4.0 * count * n_columns)) // SLAB_ROWS, 1) * SLAB_ROWS
+    pieces = []
+    for rows in blocks_of(slice(0, n_rows), at_once):
+        sinogram = sinogram_of_depth(optical_depth_of_rows(scan, rows, bad, beam, section), offset[rows], section)
+        pieces.append(_binned(sinogram, binning))
+    return np.ascontiguousarray(np.concatenate(pieces).transpose(1, 0, 2))
+
+
+def _binned(sinogram: Floats, binning: int) -> Floats:
+    """[row, projection, column] averaged over rows and columns; rows and columns left over are dropped."""
+    if binning == 1:
+        return sinogram
+    rows, columns = sinogram.shape[0] // binning, sinogram.shape[2] // binning
+    cut = sinogram[: rows * binning, :, : columns * binning]
+    shape = (rows, binning, sinogram.shape[1], columns, binning)
+    return np.asarray(cut.reshape(shape).mean(axis=(1, 4), dtype=np.float32))
+
+
+def _to_binned(column: NDArray[np.float64], binning: int) -> NDArray[np.float64]:
+    """Position of the detector's columns among columns of ``binning`` pixels."""
+    return (column - 0.5 * (binning - 1)) / binning
+
+
+def _to_pixels(geometry: SeriesGeometry, binning: int) -> SeriesGeometry:
+    """The same geometry in pixels of the detector."""
+    if binning == 1:
+        return geometry
+    scaled = {
+        name: binning * getattr(geometry, name)
+        for name in (
+            "rotation_axis_std",
+            "specimen_shift",
+            "specimen_shift_std",
+            "projection_shift",
+            "vertical_shift",
+            "projection_shift_std",
+            "vertical_shift_std",
+        )
+    }
+    return replace(geometry, rotation_axis=binning * geometry.rotation_axis + 0.5 * (binning - 1), **scaled)
+
+
+def _dataset(
+    raw: RawMeasurement,
+    solved: dict[ScanIndex, tuple[list[int], SeriesGeometry]],
+    set_aside: list[list[str]],
+    remarks: list[str],
+) -> xr.Dataset:
+    size = pixel_size_of(raw)
+    longest = max((geometry.projection_shift.shape[1] for _, geometry in solved.values()), default=1)
+    pixels: dict[str, tuple[tuple[int, ...], Callable[[SeriesGeometry], NDArray[np.float64]]]] = {
+        "rotation_axis": ((), lambda g: g.rotation_axis),
+        "rotation_axis_std": ((), lambda g: g.rotation_axis_std),
+        "magnification": ((), lambda g: g.magnification),
+        "magnification_std": ((), lambda g: g.magnification_std),
+        "angle_offset": ((), lambda g: g.angle_offset),
+        "angle_offset_std": ((), lambda g: g.angle_offset_std),
+        "specimen_shift": ((3,), lambda g: size * g.specimen_shift),
+        "specimen_shift_std": ((3,), lambda g: size * g.specimen_shift_std),
+        "projection_shift": ((longest,), lambda g: g.projection_shift),
+        "vertical_shift": ((longest,), lambda g: g.vertical_shift),
+        "geometry_residual": ((), lambda g: g.residual),
+    }
+    arrays = []
+    for name, (more, of) in pixels.items():
+        values = np.full((*raw.shape, *more), np.nan)
+        for condition, (energies, geometry) in solved.items():
+            found = of(geometry)
+            for e, one in zip(energies, found, strict=True):
+                at: tuple[int | slice, ...] = (*condition, e, *((slice(0, np.size(one)),) if more else ()))
+                values[at] = one
+        dims = (*raw.dims, *({3: "axis"}.get(n, "projection") for n in more))
+        source = "fit covariance" if name.endswith("_std") else None
+        arrays.append(label(name, values, dims, coords=raw.coords, std_source=source))
+    arrays[0].attrs |= {"set_aside": set_aside, "remarks": list(dict.fromkeys(remarks))}
+    return dataset(arrays)
+
+
+STEP = Step(
+    "series geometry",
+    solve,
+    needs=(RAW, "bad_pixel_mask", "stripe_offset", "beam_intensity", "survey_axis"),
+    makes=(
+        "rotation_axis",
+        "rotation_axis_std",
+        "magnification",
+        "magnification_std",
+        "angle_offset",
+        "angle_offset_std",
+        "specimen_shift",
+        "specimen_shift_std",
+        "projection_shift",
+        "vertical_shift",
+        "geometry_residual",
+    ),
+    choices=("tomography",),
+)

@@ -1,0 +1,235 @@
+"""Statistics of the white line at every temperature: mean, spread, histogram, domains, profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import Context, Step
+from cathoscope.flow.raw import ScanIndex
+from cathoscope.flow.steps.voxels import OUTSIDE
+from cathoscope.xanes.distribution import Distribution, Shape, Systematic, distribution_of_map, shape_of_map
+from cathoscope.xanes.heterogeneity import (
+    CorrelationLength,
+    MeasuredMap,
+    RadialProfile,
+    correlation_length,
+    depth_below_surface,
+    measured_map,
+    radial_profile,
+)
+from cathoscope.xanes.whiteline import WhiteLineFlag
+
+Floats = NDArray[np.float64]
+
+_SHELLS = 12
+_BINS = 120
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What is known of the white line at one temperature."""
+
+    distribution: Distribution
+    shape: Shape
+    length: CorrelationLength | None
+    profile: RadialProfile
+    untrusted: float
+
+
+def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
+    """White-line map of one temperature with its halves, cut to the particle.
+
+    Raises
+    ------
+    MeasurementError
+        If too few voxels have a trusted value.
+    """
+    flag = np.asarray(data["white_line_flag"][condition].values)
+    box = box_of(flag != OUTSIDE)
+
+    def cut(name: str, *before: int) -> NDArray[np.floating]:
+        return np.asarray(data[name][(*before, *condition, *box)].values)
+
+    halves = (cut("white_line_half", 0), cut("white_line_half", 1)) if "white_line_half" in data else None
+    std = cut("white_line_energy_std")
+    unresolved = data["white_line_energy_std"].attrs.get("resolution_std")
+    if unresolved is not None:  # no noise: it does not average out, nor does it differ between the halves
+        std = np.sqrt(std**2 - np.reshape(unresolved, data["white_line_energy"].shape[:-3])[condition] ** 2)
+    return measured_map(
+        value=cut("white_line_energy"),
+        std=std,
+        good=flag[box] == WhiteLineFlag.GOOD,
+        halves=halves,
+    )
+
+
+def box_of(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Smallest box around the particle, one voxel wider; everything if there is none."""
+    if not inside.any():
+        return (slice(None),) * inside.ndim
+    box = []
+    for axis in range(inside.ndim):
+        along = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
+        box.append(slice(max(int(along[0]) - 1, 0), int(along[-1]) + 2))
+    return tuple(box)
+
+
+def systematic_errors(data: xr.Dataset, condition: ScanIndex) -> tuple[Systematic, ...]:
+    """Errors that all voxels of a temperature have in common."""
+    errors = []
+    if "energy_offset_std" in data:
+        std = float(data["energy_offset_std"][condition])
+        errors.append(Systematic("foil", std if np.isfinite(std) else 0.0, shared=False))
+    of_fit = data["white_line_energy"].attrs.get("systematic_std")
+    if of_fit is not None:
+        std = np.reshape(of_fit, data["white_line_energy"].shape[:-3])[condition]
+        errors.append(Systematic("calibration of the fit", float(std), shared=False))
+    return tuple(errors)
+
+
+def statistics(context: Context) -> xr.Dataset:
+    """Mean, spread, histogram, domain size and radial profile of every temperature that has trusted voxels."""
+    data = context.data
+    line = data["white_line_energy"]
+    found: dict[ScanIndex, Temperature] = {}
+    remarks = []
+    conditions = list(np.ndindex(line.shape[:-3]))
+    context.progress.start(f"{context.name}: statistics", len(conditions), "temperatures")
+    for condition in conditions:
+        try:
+            found[condition] = _temperature(data, condition)
+        except MeasurementError as error:
+            remarks.append(f"temperature number {sum(condition) + 1} has no statistics: {error.problem}")
+        context.progress.advance()
+    context.progress.finish()
+    return _dataset(data, found, remarks)
+
+
+def _temperature(data: xr.Dataset, condition: ScanIndex) -> Temperature:
+    measured = map_at(data, condition)
+    flag = np.asarray(data["white_line_flag"][condition].values)
+    inside = flag != OUTSIDE
+    untrusted = 1.0 - measured.count / max(int(inside.sum()), 1)
+    # voxels without a trusted value may differ from the others by as much as those do among themselves
+    rest = Systematic("untrusted voxels", untrusted * float(np.std(measured.value[measured.good])), shared=False)
+    distribution = distribution_of_map(measured, systematic=(*systematic_errors(data, condition), rest))
+    size = float(np.mean(np.diff(data["x"].values)))
+    depth = depth_below_surface(inside[box_of(inside)], voxel_size=size)
+    edges = np.linspace(0.0, float(depth.max()) * (1 + 1e-9), _SHELLS + 1)
+    length = correlation_length(measured, voxel_size=size) if measured.halves is not None else None
+    return Temperature(
+        distribution=distribution,
+        shape=shape_of_map(measured, distribution),
+        length=length,
+        profile=radial_profile(measured, distance=depth, edges=edges),
+        untrusted=untrusted,
+    )
+
+
+def _dataset(data: xr.Dataset, found: Mapping[ScanIndex, Temperature], remarks: list[str]) -> xr.Dataset:
+    line = data["white_line_energy"]
+    dims, shape = tuple(map(str, line.dims[:-3])), line.shape[:-3]
+    arrays = [*_numbers(found, dims, shape, line), *_curves(found, dims, shape, line)]
+    arrays[0].attrs["remarks"] = remarks
+    arrays[0].attrs["systematic_std"] = [
+        [[term.name, term.std] for term in found[condition].distribution.systematic] if condition in found else []
+        for condition in np.ndindex(shape)
+    ]
+    return dataset(arrays)
+
+
+def _numbers(
+    found: Mapping[ScanIndex, Temperature], dims: tuple[str, ...], shape: tuple[int, ...], line: xr.DataArray
+) -> list[xr.DataArray]:
+    of: dict[str, Callable[[Temperature], float]] = {
+        "white_line_mean": lambda t: t.distribution.mean,
+        "white_line_mean_std": lambda t: t.distribution.mean_total_std,
+        "white_line_width": lambda t: t.distribution.width,
+        "white_line_width_std": lambda t: t.distribution.width_std,
+        "untrusted_share": lambda t: t.untrusted,
+        "white_line_discrepancy": lambda t: t.distribution.discrepancy,
+        "independent_voxels": lambda t: t.distribution.independent,
+        "correlation_length": lambda t: np.nan if t.length is None else t.length.decay_length.value,
+        "correlation_length_std": lambda t: np.nan if t.length is None else t.length.decay_length.std,
+    }
+    arrays = []
+    for name, value_of in of.items():
+        values = np.full(shape, np.nan)
+        for condition, temperature in found.items():
+            values[condition] = value_of(temperature)
+        source = "scatter" if name.endswith("_std") else None
+        arrays.append(label(name, values, dims, coords=line.coords, std_source=source))
+    return arrays
+
+
+def _curves(
+    found: Mapping[ScanIndex, Temperature], dims: tuple[str, ...], shape: tuple[int, ...], line: xr.DataArray
+) -> list[xr.DataArray]:
+    """Histograms on common bins and profiles on common depths."""
+    ends = [(t.shape.value[0], t.shape.value[-1]) for t in found.values()]
+    deepest = max((t.profile.edges[-1] for t in found.values()), default=1.0)
+    bins = np.linspace(min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=1.0), _BINS)
+    depth = (np.arange(_SHELLS) + 0.5) * deepest / _SHELLS
+    curves: tuple[tuple[str, Floats, Callable[[Temperature], tuple[Floats, Floats]]], ...] = (
+        ("white_line_density", bins, lambda t: (t.shape.value, t.shape.measured)),
+        ("white_line_true_density", bins, lambda t: (t.shape.value, t.shape.density)),
+        ("white_line_true_density_std", bins, lambda t: (t.shape.value, t.shape.density_std)),
+        ("white_line_profile", depth, lambda t: (t.profile.distance, t.profile.mean)),
+        ("white_line_profile_std", depth, lambda t: (t.profile.distance, t.profile.mean_std)),
+    )
+    arrays = []
+    for name, axis, curve_of in curves:
+        dim = "depth" if axis is depth else "energy_bin"
+        values = np.full((*shape, axis.size), np.nan)
+        for condition, temperature in found.items():
+            at, curve = curve_of(temperature)
+            known = np.isfinite(at) & np.isfinite(curve)
+            if known.sum() > 1:
+                beyond = np.nan if dim == "depth" else 0.0
+                values[condition] = np.interp(axis, at[known], curve[known], left=beyond, right=beyond)
+        coords = {**line.coords, dim: label(dim, axis, (dim,))}
+        source = "scatter" if name.endswith("_std") else None
+        arrays.append(label(name, values, (*dims, dim), coords=coords, std_source=source))
+    return arrays
+
+
+_MADE = (
+    "white_line_mean",
+    "white_line_mean_std",
+    "white_line_width",
+    "white_line_width_std",
+    "untrusted_share",
+    "white_line_discrepancy",
+    "independent_voxels",
+    "correlation_length",
+    "correlation_length_std",
+    "white_line_density",
+    "white_line_true_density",
+    "white_line_true_density_std",
+    "white_line_profile",
+    "white_line_profile_std",
+)
+
+
+def steps(*, with_halves: bool) -> tuple[Step, ...]:
+    """Statistics, with the halves of the projections where these are there apart."""
+    halves = ("white_line_half",) if with_halves else ()
+    return (
+        Step(
+            "white-line statistics",
+            statistics,
+            needs=("white_line_energy", "white_line_energy_std", "white_line_flag", *halves),
+            optional=("energy_offset", "energy_offset_std"),
+            makes=_MADE,
+        ),
+    )
+
+
+TARGETS = ("white_line_mean",)

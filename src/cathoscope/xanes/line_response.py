@@ -1,0 +1,114 @@
+"""What a white-line fit makes of noise, for the shapes of the data themselves.
+
+The standard uncertainty of a fit assumes that the model is right. Where real shapes differ from it, the same noise
+moves the maximum by more or less than that, and on average not by zero. Both are found by adding noise of known
+size to mean spectra of the data, and removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cathoscope.xanes.line_calibration import LineCalibration, apply_calibration, maximum_of_spectra
+from cathoscope.xanes.line_steps import fit_compressed
+from cathoscope.xanes.line_tables import FitPlan
+
+Float64Array = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+_GROUPS = 12
+_FEWEST_IN_GROUP = 20
+_DRAWS = 1500
+_MAD_TO_STD = 1.4826
+
+
+@dataclass(frozen=True)
+class LineResponse:
+    """Error of calibrated fits on mean spectra of the data with noise added.
+
+    Attributes
+    ----------
+    energy
+        Mean calibrated energy of each group of spectra, eV, ascending, ``[group]``.
+    bias, bias_std
+        Mean of fit minus maximum of the noise-free spectrum, and its standard uncertainty, eV, ``[group]``.
+    width
+        Standard deviation of the error over the standard uncertainty of the fit, ``[group]``.
+    rmse
+        Root mean square error, eV, ``[group]``.
+    failed
+        Share of fits without a trusted value, ``[group]``.
+    slope
+        Of the mean fitted energy against the true one, from group to group; nan with fewer than three groups.
+    """
+
+    energy: Float64Array
+    bias: Float64Array
+    bias_std: Float64Array
+    width: Float64Array
+    rmse: Float64Array
+    failed: Float64Array
+    slope: float
+
+    def corrected(self, energy: Float64Array, std: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Energies without the bias and standard uncertainties as wide as the errors are, eV."""
+        bias = np.interp(energy, self.energy, self.bias)
+        return energy - bias, std * np.interp(energy, self.energy, self.width)
+
+
+def response_of_fit(
+    plan: FitPlan, calibration: LineCalibration, z_bins: ArrayLike, *, noise_scale: float = 1.0, seed: int = 0
+) -> LineResponse | None:
+    """Simulate fits of the spectra of the data; None if there are too few.
+
+    Bins are sorted by their own maximum into groups of equal size; the mean of a group, nearly free of noise, is the
+    spectrum that is fitted with noise of ``noise_scale`` (a variance) added.
+
+    Parameters
+    ----------
+    z_bins
+        Coefficients of binned voxels, ``[bin, K]``.
+    noise_scale
+        Variance of the noise of one voxel in units of the plan's.
+    seed
+        Of the simulated noise.
+    """
+    z = np.asarray(z_bins, dtype=np.float32)
+    maximum = maximum_of_spectra(calibration.maximum, z)
+    usable = np.isfinite(maximum.energy) & ~maximum.at_end
+    if usable.sum() < 2 * _FEWEST_IN_GROUP:
+        return None
+    order = np.flatnonzero(usable)[np.argsort(maximum.energy[usable], kind="stable")]
+    groups = np.array_split(order, min(_GROUPS, order.size // _FEWEST_IN_GROUP))
+    rng = np.random.default_rng(seed)
+    found = [_group(plan, calibration, z[group].mean(axis=0), noise_scale, rng) for group in groups]
+    good = [row for row in found if np.isfinite(row).all()]
+    if not good:
+        return None
+    true, energy, bias, bias_std, width, rmse, failed = np.array(sorted(good, key=lambda row: row[1])).T
+    slope = float(np.polyfit(true - true.mean(), true + bias, 1)[0]) if np.ptp(true) > 0.1 and true.size > 2 else np.nan
+    return LineResponse(np.maximum.accumulate(energy), bias, bias_std, width, rmse, failed, slope)
+
+
+def _group(
+    plan: FitPlan, calibration: LineCalibration, spectrum: Float32Array, noise_scale: float, rng: np.random.Generator
+) -> tuple[float, ...]:
+    """True and mean fitted energy, bias and its uncertainty, width of the pull, rms error, and share of failures."""
+    true = float(maximum_of_spectra(calibration.maximum, spectrum[None]).energy[0])
+    noise = rng.standard_normal((_DRAWS, spectrum.size)).astype(np.float32)
+    fit = fit_compressed(plan, spectrum + np.float32(np.sqrt(noise_scale)) * noise, noise_scale=noise_scale)
+    lines = apply_calibration(calibration, fit)
+    good = fit.good & np.isfinite(lines.energy)
+    if good.sum() < _DRAWS // 10:
+        return (np.nan,) * 7
+    error, std = lines.energy[good] - true, lines.std[good]
+    # tails of failed fits are flagged or rare: the middle of the errors is what most voxels have
+    bias = float(np.median(error))
+    spread = _MAD_TO_STD * float(np.median(np.abs(error - bias)))
+    pull = error / std
+    width = _MAD_TO_STD * float(np.median(np.abs(pull - np.median(pull))))
+    rmse = float(np.sqrt(np.mean(error**2)))
+    return true, true + bias, bias, 1.25 * spread / np.sqrt(good.sum()), width, rmse, 1.0 - float(good.mean())
