@@ -89,10 +89,11 @@ def voxels(result: xr.Dataset, truth: xr.Dataset) -> list[str]:
         good, mixed = (flag == 0) & mask, (flag == 6) & mask
         pull = (line - seen) / found["white_line_energy_std"].values
         middle = np.nanmedian(pull[good])
+        sigma = np.nanmedian(found["white_line_energy_std"].values[good])
         robust = 1.4826 * np.nanmedian(np.abs(pull[good] - middle))
         lines.append(
             f"  {float(found['temperature']):5.0f} C: pull {np.nanmean(pull[good]):+.2f},"
-            f" width {np.nanstd(pull[good]):.2f} (robust {robust:.2f}); sigma {np.nanmedian(found['white_line_energy_std'].values[good]):.3f} eV;"
+            f" width {np.nanstd(pull[good]):.2f} (robust {robust:.2f}); sigma {sigma:.3f} eV;"
             f" not good {100 * (1 - good.sum() / mask.sum()):.1f} %, mixed {100 * mixed.sum() / mask.sum():.1f} %"
             f" | mean {float(found['white_line_mean']) - float(true['white_line_mean']):+.3f}"
             f" +- {float(found['white_line_mean_std']):.3f} eV"

@@ -183,7 +183,8 @@ def run_command(
         ),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="Memory for the slabs in flight, with --cluster of each worker. [default: 2GB]")
+        str | None,
+        typer.Option(help="Memory for the slabs in flight, such as 4GB; with --cluster per worker. [default: 2GB]"),
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Share the slabs out: local:N, slurm:FILE or tcp://HOST:PORT.", metavar="PLACE")
@@ -288,7 +289,8 @@ def _write_report(path: Path, output: Path) -> None:
 def export_command(
     study: StudyArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write into [default: STUDY-FORM]", metavar="FOLDER")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write into; STUDY-FORM if none is given.", metavar="FOLDER"),
     ] = None,
     measurement: Annotated[list[str] | None, typer.Option(help="Only this measurement; may be repeated.")] = None,
     array: Annotated[list[str] | None, typer.Option(help="Only this array; may be repeated.")] = None,

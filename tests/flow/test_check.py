@@ -68,13 +68,13 @@ files = "raw/spheres_150C/fly_scan_id_100131.h5"
     assert finding.problems == ("no usable scan at temperature 150 degC, energy 8320 eV",)
 
 
-def test_a_start_array_needs_no_files(write_recipe: RecipeWriter, undisturbed: Path) -> None:
+def test_a_start_array_needs_no_files(write_recipe: RecipeWriter, spheres: Path) -> None:
     text = f"""
     [sample.rod]
     [measurement.rod]
     sample = "rod"
     technique = "xanes-tomography"
-    start = {{ attenuation = "{undisturbed}/result/spheres" }}
+    start = {{ attenuation = "{spheres}/study.zarr/truth/spheres" }}
     """
     (finding,) = check_recipe(load_recipe(write_recipe(text)))
     assert (finding.scans, finding.images, finding.problems) == ("start array", "", ())

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cathoscope import cli
-from cathoscope.core.errors import CathoscopeError, RecipeError, StudyError
+from cathoscope.core.errors import CathoscopeError, MeasurementError, RecipeError, StudyError
 from cathoscope.core.parallel import SLAB_ROWS, Errand, Resources, Silent, row_slabs, run_slabs, slabs_run_by
 from cathoscope.core.study import Study, Work
 from cathoscope.flow import errands
@@ -238,6 +238,48 @@ def test_what_is_in_memory_or_not_on_disk_is_done_here(study: Study, monkeypatch
     assert done == ["in memory 1", "advanced", "here 2", "advanced", "later 1", "outside 1"]
 
 
+def killed_worker() -> Exception:
+    return distributed.KilledWorker("slab", SimpleNamespace(address="tcp://10.0.0.2:1"), 3)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (killed_worker, "workers die at the same slab"),
+        (lambda: distributed.client.FutureCancelledError("slab", "scheduler-connection-lost"), "the cluster is gone"),
+        (lambda: distributed.comm.CommClosedError("no more"), "the cluster is gone"),
+        (lambda: MeasurementError("no object in the beam"), "no object in the beam"),
+    ],
+)
+def test_the_first_error_takes_back_the_other_slabs(
+    result: Callable[[], Exception], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    released: list[int] = []
+
+    class Future:
+        def __init__(self, slab: int) -> None:
+            self.slab = slab
+
+        def result(self) -> object:
+            if self.slab == 0:
+                return True
+            if isinstance(error := result(), MeasurementError):
+                return error
+            raise error
+
+        def release(self) -> None:
+            released.append(self.slab)
+
+    monkeypatch.setattr(distributed, "as_completed", iter)
+    client = SimpleNamespace(map=lambda do, slabs, **options: [Future(slab) for slab in slabs])
+    errand = Errand(tmp_path, "", tmp_path, tmp_path, "rod", "address")
+    results = Cluster(client, THINNEST, threads_here=1)._results([0, 1, 2], errand)
+    assert next(results) == (0, True)
+    with pytest.raises(CathoscopeError, match=message):
+        next(results)
+    assert released == [1, 2]
+
+
 def test_slabs_on_a_cluster_are_thin_and_start_where_they_always_do() -> None:
     slabs = row_slabs(100, bytes_per_row=1.0, resources=resources_of_worker(1, None))
     assert [slab.start for slab in slabs] == [0, 32, 64, 96]
@@ -280,15 +322,15 @@ def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> No
 # -- jobs of a queue -------------------------------------------------------------------------------
 
 
-def test_jobs_get_what_the_file_says(helped: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class that talks to the queue is replaced by one that lends the two processes; its script is the real one."""
+def test_jobs_get_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class that talks to the queue is replaced; the script that it would hand in is made by the real one."""
     jobqueue = pytest.importorskip("dask_jobqueue.slurm")
     asked: dict[str, Any] = {}
 
     class Fake:
-        scheduler_address = client_of(helped).scheduler.address
+        scheduler_address = "tcp://10.0.0.1:8786"
 
-        def __init__(self, **options: Any) -> None:
+        def __init__(self, address: str = "", **options: Any) -> None:
             asked.update(options)
 
         def __enter__(self) -> Fake:
@@ -299,17 +341,21 @@ def test_jobs_get_what_the_file_says(helped: Resources, tmp_path: Path, monkeypa
         ) -> None:
             asked["closed"] = True
 
+        def wait_for_workers(self, count: int) -> None:
+            assert asked["jobs"] >= count
+
         def scale(self, *, jobs: int) -> None:
             asked["jobs"] = jobs
 
     monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Fake))
+    monkeypatch.setattr(distributed, "Client", Fake)
     file = tmp_path / "jobs.toml"
     file.write_text(JOBS + 'account = "beam"\nprologue = ["module load python"]\n', encoding="utf-8")
     resources = opened(f"slurm:{file}")
     assert (resources.threads, resources.memory) == (16, 32e9)
     assert asked.pop("jobs") == 3
     assert asked.pop("closed")
-    script = jobqueue.SLURMJob(scheduler="tcp://10.0.0.1:8786", name="slabs", **asked).job_script()
+    script = jobqueue.SLURMJob(scheduler=Fake.scheduler_address, name="slabs", **asked).job_script()
     for line in ("-p cpu", "-A beam", "--cpus-per-task=16", "-t 02:00:00", "--mem=60G"):
         assert f"#SBATCH {line}" in script
     assert "module load python" in script

@@ -12,6 +12,7 @@ import pytest
 
 from cathoscope.flow import code
 from cathoscope.flow.code import digest_of_code
+from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import TECHNIQUES
 
 BASE = '''\
@@ -127,15 +128,18 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]
 
 
 def hashes() -> dict[str, str]:
-    return {step.name: digest_of_code(step.function) for step in TECHNIQUES["xanes-tomography"].steps}
+    section = MeasurementSection(sample="rod", technique="xanes-tomography", files=["*.h5"])
+    return {step.name: digest_of_code(step.function) for step in TECHNIQUES["xanes-tomography"].steps_for(section)}
 
 
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
-        ("cathoscope.xanes.whiteline", {"white line", "white-line statistics"}),
-        ("cathoscope.xanes.whiteline_kernels", {"white line", "white-line statistics"}),
-        ("cathoscope.tomography.reconstruct", {"noise", "reconstruction"}),
+        ("cathoscope.xanes.line_steps", {"white line", "audit"}),
+        ("cathoscope.xanes.distribution", {"white-line statistics", "differences"}),
+        ("cathoscope.tomography.reconstruct", {"series geometry", "spectral survey", "spectral coefficients"}),
+        ("cathoscope.tomography.series", {"series geometry"}),
+        ("cathoscope.numerics.register", {"registration"}),
         ("cathoscope.core.units", set()),
         ("cathoscope.flow.run", set()),
         ("cathoscope.virtual.presets", set()),

@@ -120,7 +120,8 @@ def test_a_scan_without_geometry_is_set_aside_after_it_was_opened(
     with h5py.File(folder / "fly_scan_id_100103.h5", "r+") as file:
         file["img_tomo"][...] = (1.05 * file["img_bkg"][0]).astype(np.uint16)  # brighter than the open beam
         file["angle"][...] = np.linspace(0.0, 30.0, 60)  # no two projections mirror each other
-    recipe = write_recipe(scans=(0, 2, 5), choices="rows = [4, 12]\ntomography = { normalise_beam = false }")
+    choices = 'rows = [4, 12]\ntomography = { normalise_beam = false, reconstruct = "energies" }'
+    recipe = write_recipe(scans=(0, 2, 5), choices=choices)
     outcome, study = run_recipe(recipe, tmp_path)
     (item,) = outcome.measurements
     assert [file for file, _ in item.set_aside] == ["fly_scan_id_100103.h5"]
@@ -144,13 +145,15 @@ start = {{ {", ".join(f'{name} = "{place}"' for name in names.split())} }}
 
 
 def test_a_start_array_leads_to_the_same_result(write_recipe: RecipeWriter, undisturbed: Path, tmp_path: Path) -> None:
-    outcome, study = run_recipe(write_recipe(start_from(undisturbed / "result" / "spheres")), tmp_path)
+    names = "spectral_coefficient half_difference attenuation_std spectral_vector spectral_rank"
+    outcome, study = run_recipe(write_recipe(start_from(undisturbed / "result" / "spheres", names)), tmp_path)
     assert outcome.failed == []
-    assert outcome.measurements[0].computed == ["edge jump", "particle mask", "white line", "white-line statistics"]
+    expected_steps = ["edge jump", "particle mask", "white line", "white-line statistics", "mean spectrum", "audit"]
+    assert outcome.measurements[0].computed == expected_steps
     found, expected = study.read("result", "rod"), Study.open(undisturbed).read("result", "spheres")
     for name in found.data_vars:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=str(name))
-    again, _ = run_recipe(write_recipe(start_from(undisturbed / "result" / "spheres")), tmp_path)
+    again, _ = run_recipe(write_recipe(start_from(undisturbed / "result" / "spheres", names)), tmp_path)
     assert again.measurements[0].computed == []
 
 

@@ -13,7 +13,7 @@ from cathoscope.core.study import Study
 VOXEL = ("z", "y", "x")
 TEMPERATURES = np.array([25.0, 180.0])
 ENERGIES = np.array([8320.0, 8340.0, 8349.125, 8352.0, 8380.0])
-SHAPE = (19, 12, 9)
+SHAPE = (11, 12, 9)
 PIXEL = 0.25
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -13,6 +15,7 @@ from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Resources, Silent
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
+from cathoscope.io import export_hdf5
 from cathoscope.io import export_study as module
 from cathoscope.io.export_study import FORMS, Choice, export_study
 from cathoscope.io.export_target import refuse_existing, temperature_names, whole
@@ -155,6 +158,32 @@ def test_progress_counts_every_slab_and_says_when_memory_is_short(
     export_study(study, tmp_path, Choice("hdf5", ("tomo",)), **arguments)  # type: ignore[arg-type]
     (remark,) = watched.remarks
     assert "--memory 8.0GB" in remark
+
+
+@pytest.mark.parametrize("form", ["ome-zarr", "tiff", "hdf5"])
+def test_voxels_of_unknown_size_claim_no_unit(tmp_path: Path, form: str) -> None:
+    bare = tomography_arrays().drop_vars(["z", "y", "x"])
+    (path,) = export(study_of(tmp_path / "s.zarr", bare=bare), tmp_path / "out", Choice(form))
+    if form == "ome-zarr":
+        image: Any = zarr.open_group(path, mode="r").attrs["ome"]
+        assert image["multiscales"][0]["axes"][0] == {"name": "z", "type": "space"}
+    elif form == "tiff":
+        with tifffile.TiffFile(path) as file:
+            assert "unit" not in (file.imagej_metadata or {})
+    else:
+        with h5py.File(path) as file:
+            assert "voxel_size_um" not in file["attenuation"].attrs
+            assert list(file) == ["attenuation"]
+
+
+def test_arrays_with_different_coordinates_do_not_share_a_file(tmp_path: Path) -> None:
+    odd = study_of(tmp_path / "s.zarr", rod=tomography_arrays())
+    (volume,) = volumes_of(odd, "rod", ["attenuation"])
+    moved = {dim: where + 1 for dim, where in volume.position.items()}
+    other = Volume(**{**vars(volume), "name": "edge_jump", "position": moved})
+    (output,) = export_hdf5.outputs([volume, other], tmp_path)
+    with pytest.raises(CathoscopeError, match="edge_jump of rod has another z"), output.opened(tmp_path / "f.h5"):
+        pass
 
 
 def test_files_sort_as_measured(study: Study) -> None:

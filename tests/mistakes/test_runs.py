@@ -27,16 +27,16 @@ from cathoscope.flow.run import MeasurementOutcome, run
 ResultBytes = Callable[[Path], dict[str, bytes]]
 RecipeWriter = Callable[..., Path]
 
+BEFORE_VOLUMES = ["bad pixels", "stripes", "survey", "series geometry", "spectral survey"]
 ALL_STEPS = [
-    "bad pixels",
-    "stripes",
-    "geometry",
-    "reconstruction",
-    "noise",
+    *BEFORE_VOLUMES,
+    "spectral coefficients",
     "edge jump",
     "particle mask",
     "white line",
     "white-line statistics",
+    "mean spectrum",
+    "audit",
 ]
 ONE_THREAD = Resources(threads=1)
 SCANS = (0, 2, 5, 8, 12, 14, 15, 16, 18, 20, 25, 27, 29)
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_within_a_step_costs_only_the_slab_it_hit(
     recipe, study = write_recipe(), tmp_path / "study.zarr"
     two = Resources(threads=2)  # three slabs
     with monkeypatch.context() as patch:
-        disk = FailingDisk(errno.ENOSPC, array="attenuation", chunks=2)
+        disk = FailingDisk(errno.ENOSPC, array="half_difference", chunks=2)
         disk.install(patch)
         with pytest.raises(StudyError, match="the disk is full") as caught:
             run_recipe(recipe, study, data=spheres, resources=two)
@@ -109,9 +109,9 @@ def test_a_disk_that_fills_up_within_a_step_costs_only_the_slab_it_hit(
     assert "run again" in str(caught.value.cure)
     done = list(study.glob("log/work/*/done/*"))
     assert 1 <= len(done) < 3
-    assert not (study / "result" / "spheres" / "attenuation").exists()
+    assert not (study / "result" / "spheres" / "spectral_coefficient").exists()
     outcome = run_recipe(recipe, study, data=spheres, resources=two)
-    assert outcome.cached == ALL_STEPS[:3]
+    assert outcome.cached == BEFORE_VOLUMES
     assert result_bytes(study) == result_bytes(undisturbed)
     assert not list((study / "log").glob("work/*"))
 
@@ -177,7 +177,7 @@ def test_ctrl_c_keeps_finished_slabs_and_the_next_run_ends_the_same(
     assert list(study.glob("log/work/*/done/*"))
     assert Study.open(study).log()[-1]["measurements"] == []
     outcome = run_recipe(recipe, study, data=spheres, resources=resources)
-    assert outcome.cached == ALL_STEPS[:3]
+    assert outcome.cached == BEFORE_VOLUMES
     assert result_bytes(study) == result_bytes(undisturbed)
 
 
@@ -201,7 +201,7 @@ def wait_for_another_slab(process: subprocess.Popen[str], study: Path) -> None:
 
     def finished() -> int:
         try:
-            return len(list(study.glob("log/work/*/done/*"))) + len(list(study.glob("result/*/attenuation")))
+            return len(list(study.glob("log/work/*/done/*"))) + len(list(study.glob("result/*/spectral_coefficient")))
         except FileNotFoundError:  # a finished step's folder went while it was looked into
             return 0
 
@@ -241,7 +241,7 @@ def test_a_process_that_is_stopped_and_then_killed_ends_the_same(
     exit_code, _ = run_with_signal(recipe, study, spheres, signal.SIGKILL)
     assert exit_code == -signal.SIGKILL
     outcome = run_recipe(recipe, study, data=spheres, resources=Resources(threads=2))
-    assert outcome.cached[:3] == ALL_STEPS[:3]
+    assert outcome.cached[: len(BEFORE_VOLUMES)] == BEFORE_VOLUMES
     assert outcome.computed
     assert outcome.cached + outcome.computed == ALL_STEPS
     assert result_bytes(study) == result_bytes(undisturbed)
@@ -339,19 +339,19 @@ def test_nothing_is_computed_twice(
 
 
 @pytest.mark.parametrize(
-    ("choices", "kept"),
+    ("choices", "computed"),
     [
-        ("white_line = { edge_width = '2.5 eV' }", 7),
-        ("edge = { minimum_sigma = 6.0 }", 5),
-        ("note = 'rod on its side'", 9),
+        ("white_line = { edge_width = '2.5 eV' }", {"white line", "white-line statistics", "audit"}),
+        ("edge = { minimum_sigma = 6.0 }", {*ALL_STEPS[6:]}),
+        ("note = 'rod on its side'", set()),
     ],
 )
 def test_a_choice_recomputes_what_depends_on_it(
-    spheres: Path, copy: Path, write_recipe: RecipeWriter, choices: str, kept: int
+    spheres: Path, copy: Path, write_recipe: RecipeWriter, choices: str, computed: set[str]
 ) -> None:
     outcome = run_recipe(write_recipe(choices=choices), copy, data=spheres)
-    assert outcome.cached == ALL_STEPS[:kept]
-    assert outcome.computed == ALL_STEPS[kept:]
+    assert outcome.cached == [step for step in ALL_STEPS if step not in computed]
+    assert outcome.computed == [step for step in ALL_STEPS if step in computed]
     assert run_recipe(write_recipe(choices=choices), copy, data=spheres).cached == ALL_STEPS
 
 
@@ -382,7 +382,7 @@ def test_a_comment_in_the_code_recomputes_nothing_but_code_does(
     for cache in caches:
         cache.cache_clear()
     # All that imports the edited module is computed again, and nothing before it.
-    assert outcome.computed == [step for step in computed if step.startswith("white")]
+    assert outcome.computed == [step for step in computed if step.startswith("white") or step == "audit"]
 
 
 def test_moved_data_recompute_nothing(spheres: Path, copy: Path, write_recipe: RecipeWriter, tmp_path: Path) -> None:
@@ -441,6 +441,6 @@ def test_a_failing_measurement_keeps_no_numbers_of_another_recipe(
     window = "edge = { pre_edge = ['7000 eV', '7100 eV'], post_edge = ['8375 eV', '8405 eV'] }"
     outcome = run_recipe(write_recipe(choices=window), copy, data=spheres)
     assert outcome.failure is not None
-    assert "attenuation" in Study.open(copy).arrays("result", "spheres")
+    assert "spectral_coefficient" in Study.open(copy).arrays("result", "spheres")
     assert "edge_jump" not in Study.open(copy).arrays("result", "spheres")
     assert "white_line_mean" not in Study.open(copy).arrays("result", "spheres")

@@ -104,6 +104,13 @@ _SPECS = (
         "f",
         "Spectral coefficients of odd minus even projections: as noisy as those of all",
     ),
+    ArraySpec(
+        "noise_factor",
+        ("temperature", *_VOXEL),
+        "1",
+        "f",
+        "Noise of a voxel over the rms noise of the particle's middle, from counted photons",
+    ),
     # spectra
     ArraySpec("optical_depth", ("energy", "y", "x"), "1", "f", "Natural logarithm of incident over transmitted"),
     ArraySpec("edge_jump", ("temperature", *_VOXEL), "1/um", "f", "Attenuation above minus below the absorption edge"),

@@ -348,6 +348,8 @@ class Work:
             for group in (self._target.parent, self._target):
                 zarr.open_group(group, mode="a")
             shutil.rmtree(self._folder / "done", ignore_errors=True)
+            for partial in self._folder.rglob("*.partial"):  # of a write that was killed
+                partial.unlink(missing_ok=True)
             entries = [entry for entry in sorted(self._folder.iterdir()) if not entry.name.startswith("old-")]
             arrays = [entry for entry in entries if (entry / "zarr.json").is_file()]
             # An array's address says that it is finished, so its coordinates must be there before it.

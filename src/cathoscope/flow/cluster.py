@@ -8,6 +8,7 @@ the slabs in flight.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -53,7 +54,7 @@ class Cluster:
         def run(do: Callable[[Any], None], slabs: Sequence[Any], *, threads: int) -> None:
             nonlocal shared
             if shared or not work.is_prepared:
-                run_on_threads(do, slabs, threads=max(threads, self.threads_here))
+                run_on_threads(do, slabs, threads=self.threads_here)
                 return
             shared = True
             for slab, on_disk in self._results(slabs, errand):
@@ -157,9 +158,9 @@ def _local(processes: int, threads: int, memory: float | None) -> Iterator[Clust
             processes=True,
             memory_limit=0,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any port: two clusters of one machine do not meet
             silence_logs=logging.ERROR,  # of workers that end with the run
-            worker_dashboard_address=None,
+            worker_dashboard_address="127.0.0.1:0",
             local_directory=scratch,
         ) as workers,
         distributed.Client(workers) as client,
@@ -181,7 +182,12 @@ def _running(address: str, memory: float | None) -> Iterator[Cluster]:
         except TimeoutError:
             raise CathoscopeError("the scheduler has no workers", where=address, cure=cure) from None
         threads = max(client.nthreads().values())
-        yield Cluster(client, resources_of_worker(threads, memory), threads_here=threads)
+        yield Cluster(client, resources_of_worker(threads, memory), threads_here=_threads_here(threads))
+
+
+def _threads_here(threads: int) -> int:
+    """As many as a worker has, if this machine has them: then slabs in memory fit the same budget."""
+    return min(threads, os.cpu_count() or 1)
 
 
 class SlurmJobs(BaseModel):
@@ -229,11 +235,11 @@ def _slurm(file: Path, memory: float | None, progress: Progress) -> Iterator[Clu
     distributed = _package("distributed")
     # The other half is for the program, its libraries and the raw files that are being read.
     memory = memory or 0.5 * parse(jobs.memory, "memory")
-    with _slurm_cluster(jobs) as workers, distributed.Client(workers) as client:
+    with _slurm_cluster(jobs) as workers, distributed.Client(workers.scheduler_address) as client:
         workers.scale(jobs=jobs.jobs)
         progress.remark(f"waiting for the first of {jobs.jobs} jobs in the queue {jobs.queue}")
         client.wait_for_workers(1)
-        yield Cluster(client, resources_of_worker(jobs.cores, memory), threads_here=1)
+        yield Cluster(client, resources_of_worker(jobs.cores, memory), threads_here=_threads_here(jobs.cores))
 
 
 def _slurm_cluster(jobs: SlurmJobs) -> AbstractContextManager[Any]:

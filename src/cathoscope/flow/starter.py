@@ -28,11 +28,12 @@ files = "gravel_025C/*.h5"      # one name, a pattern, or a list of them
 [[measurement.gravel.series]]
 temperature = "150 C"
 files = "gravel_150C/*.h5"
+# foil = "gravel_150C/foil.xdi"  # spectrum of a foil measured beside: the energy scale of this temperature
 
 # Every value the program estimates can be fixed instead:
 # [measurement.gravel.fix]
 # rotation_axis = 639.5         # detector column; one number, or one per energy
-# projection_shift = 0.0        # no jitter correction
+# projection_shift = 0.0        # no jitter correction; also vertical_shift, magnification, angle_offset
 
 # Choices, with their defaults:
 # [measurement.gravel.tomography]
@@ -40,12 +41,22 @@ files = "gravel_150C/*.h5"
 # zinger_sigma = 8.0            # 0 leaves zingers alone
 # normalise_beam = true         # beam intensity from the open columns of each projection
 # jitter = "auto"               # or "none", "centre of mass"
+# series = true                 # geometry of all energies of a temperature together
+# magnification = "files"       # or "estimated", "constant"
+# angle_offset = false          # true: look for turns of the sample between energies
+# reconstruct = "coefficients"  # or "energies": attenuation at every energy, and no difference maps
+# method = "fbp"                # or "cgls", "tv" (tv_strength, iterations, non_negative)
 # [measurement.gravel.edge]
 # edge_energy = "8333 eV"
 # pre_edge = ["8250 eV", "8320 eV"]
 # post_edge = ["8380 eV", "8420 eV"]
 # [measurement.gravel.white_line]
-# window = ["8320 eV", "8390 eV"]
+# method = "auto"               # or "model", "polynomial", "polynomial around maximum", "trigonometric", ...
+# order = 4                     # of the polynomial
+# self_calibration = true       # of the compressed model, on the shapes of the data
+# window = ["8320 eV", "8390 eV"]  # of all methods but the compressed model
+# [measurement.gravel.registration]
+# model = "auto"                # or "rigid", "similarity", "deformation"
 
 # A single scan, or a TIFF sequence of line integrals without angles:
 # [measurement.pillar]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import zarr
+
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, run_slabs, shortage
 from cathoscope.core.study import Study
@@ -13,6 +15,7 @@ from cathoscope.io import export_hdf5, export_sandbox, export_tiff, export_zarr
 from cathoscope.io.export_target import Output, refuse_existing, whole
 from cathoscope.io.export_volume import Block, Volume, blocks_of, bytes_per_row, volumes_of
 
+_CHUNKS_AT_ONCE = 2
 FORMS = {
     "ome-zarr": "OME-Zarr 0.5, one image per array: napari, Fiji, neuroglancer, web viewers",
     "tiff": "ImageJ hyperstacks, one per array and temperature: Fiji, Dragonfly, Avizo",
@@ -54,8 +57,10 @@ def export_study(
     made = outputs_of(study, folder, choice, resources)
     if not overwrite:
         refuse_existing([output.target for output in made])
-    for output in made:
-        _write(output, resources, progress)
+    # zarr decodes several chunks at once, and the ones of this study hold 20 energies each.
+    with zarr.config.set({"async.concurrency": _CHUNKS_AT_ONCE}):
+        for output in made:
+            _write(output, resources, progress)
     return [output.target for output in made]
 
 

@@ -24,7 +24,7 @@ from cathoscope.core.study import Study
 DEFAULT_ARRAYS = ("white_line_energy", "white_line_energy_std", "edge_jump", "particle_mask", "attenuation")
 VOXEL = ("z", "y", "x")
 # Read, converted, halved and compressed, a value is in memory about this often at the same time.
-_COPIES = 6
+_COPIES = 7
 _ENERGIES_OF_A_CHUNK = 20
 _OF_COEFFICIENTS = ("spectral_coefficient", "spectral_vector", "attenuation_std")
 
@@ -256,7 +256,12 @@ def _summed(study: Study, measurement: str) -> Volume:
         at = block.temperature
         weights = np.where(measured(at), np.nan_to_num(_at(vectors, at)) * np.nan_to_num(_at(std, at)), np.nan)
         found = source.read(Block(at, slice(None), block.rows))
-        return np.tensordot(weights[:, block.channels].astype(np.float32).T, found, axes=1)
+        total = np.empty((block.channels.stop - block.channels.start, *found.shape[1:]), dtype=np.float32)
+        # One product of one size for each row: the last bit must not depend on how rows and energies are cut.
+        for row in range(found.shape[1]):
+            every = weights.astype(np.float32).T @ found[:, row].reshape(len(found), -1)
+            total[:, row] = every.reshape(-1, *found.shape[2:])[block.channels]
+        return total
 
     spec = spec_of("attenuation")
     words = label("attenuation", np.zeros((0, 0, 0), dtype=np.float32), VOXEL).attrs
@@ -269,7 +274,7 @@ def _summed(study: Study, measurement: str) -> Volume:
         attrs={**words, "summed_from": "spectral_coefficient"},
         read=read,
         measured=measured,
-        besides=source.n_channels,
+        besides=source.n_channels + -(-vectors.sizes["energy"] // SLAB_ROWS),
     )
 
 

@@ -93,10 +93,13 @@ def coarsened(values: NDArray[Any], levels: Sequence[Level], kind: str) -> list[
 
 
 def _block_sums(values: NDArray[Any], steps: Sequence[int]) -> NDArray[np.float64]:
+    """Sums of pairs along z, y and x where the step is 2; what has no partner at the end stays alone."""
     for axis, step in enumerate(steps, start=1):
-        starts = np.arange(0, values.shape[axis], step)
-        values = np.add.reduceat(values, starts, axis=axis, dtype=np.float64)
-    return np.asarray(values)
+        if step == 2:
+            first, second = (values[(slice(None),) * axis + (slice(start, None, 2),)] for start in (0, 1))
+            values = first.astype(np.float64)
+            values[(slice(None),) * axis + (slice(second.shape[axis]),)] += second
+    return values.astype(np.float64, copy=False)
 
 
 def outputs(volumes: Sequence[Volume], folder: Path) -> list[Output]:

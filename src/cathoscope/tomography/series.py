@@ -49,6 +49,7 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _SURVEY_PASSES = 2
+_TINY = 1e-12  # optical depth; simulated data may have no noise at all
 _LEAST_USABLE = 0.5  # of the projections of a scan
 _LARGEST_MISFIT = 4.0  # of a scan over its own noise, relative to the median of the series
 _LARGEST_LEVERAGE = 0.9  # of a scan on the components that it is compared with
@@ -315,7 +316,7 @@ def _log_variance(found: list[Registration | None]) -> Float64Array:
 
 def _weeded(scans: Scans, passed: Passed) -> Passed:
     """Without the scans that cannot be registered, which are named."""
-    misfit = np.array([np.nan if one is None else one.noise for one in passed.found]) / scans.noise
+    misfit = np.array([np.nan if one is None else one.noise for one in passed.found]) / np.maximum(scans.noise, _TINY)
     motions = list(passed.motions)
     kept = [one for one in passed.found if one is not None]
     scale = np.median([one.motion.magnification for one in kept]) if kept else 1.0
@@ -408,7 +409,7 @@ def _geometry(
         std = [np.sqrt(one.column_variance + common.column_variance), np.sqrt(one.row_variance + common.row_variance)]
         motion[:, energy, angles.order] = [part.jitter, part.vertical, *std]
         offset[energy], offset_std[energy] = one.motion.angle_offset, np.sqrt(one.shared_covariance[1, 1])
-        residual[energy] = one.noise / scans.noise[energy]
+        residual[energy] = one.noise / max(float(scans.noise[energy]), _TINY)
     if solved.sharp is not None:
         modes = modes + solved.sharp.correction
         modes_std = np.hypot(modes_std, solved.sharp.std)

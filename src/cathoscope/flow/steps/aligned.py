@@ -32,7 +32,7 @@ from cathoscope.tomography.resample import ScanMotion, aligned_sinogram, rows_ne
 
 # What every step needs that works on projections, and what only the scans of a series have.
 NEEDS = (RAW, "bad_pixel_mask", "stripe_offset", "beam_intensity", "projection_shift", "rotation_axis")
-OF_SERIES = ("magnification", "specimen_shift", "vertical_shift")
+OF_SERIES = ("magnification", "specimen_shift", "vertical_shift", "angle_offset")
 
 # Rows that phase retrieval reads around a block, in blur lengths and more. Its kernel falls as exp(-r / length), so
 # what lies farther away adds at most exp(-7) / 2, 5e-4 of the contrast of the transmission.
@@ -85,7 +85,7 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
         return np.array(np.broadcast_to(values, (count,)) if values.ndim == 0 else values[:count], dtype=np.float64)
 
     size, motion = pixel_size_of(raw), None
-    if "magnification" in data:
+    if {"magnification", "specimen_shift", "vertical_shift"} <= set(data):
         x, y, z = (np.asarray(data["specimen_shift"][index].values, dtype=np.float64) / size).tolist()
         motion = ScanMotion(
             rotation_axis=axis,

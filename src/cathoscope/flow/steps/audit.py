@@ -15,10 +15,11 @@ from cathoscope.flow.steps.estimators import AROUND_LINE, WINDOW_ABOVE_EDGE, bin
 from cathoscope.flow.steps.mask import edge_energy
 from cathoscope.flow.steps.voxels import SPECTRA, Voxels
 from cathoscope.xanes.audit import AuditOptions, AuditResult, audit
-from cathoscope.xanes.line_calibration import apply_calibration, calibrate
+from cathoscope.xanes.line_calibration import calibrate
 from cathoscope.xanes.line_methods import METHODS, estimate
+from cathoscope.xanes.line_response import calibrated_fit
 from cathoscope.xanes.line_steps import compress, fit_compressed
-from cathoscope.xanes.line_tables import LineGrid, plan_fit
+from cathoscope.xanes.line_tables import LineGrid, basis_with_data, plan_fit
 from cathoscope.xanes.whiteline import WhiteLineFit, fit_white_line
 
 Floats = NDArray[np.float64]
@@ -126,17 +127,19 @@ def _methods(voxels: Voxels, samples: Samples) -> dict[str, Method]:
 
 def _compressed(voxels: Voxels, samples: Samples, edge: float) -> Method:
     grid = LineGrid(edge_energy=edge, edge_width=voxels.context.section.white_line.edge_width)
-    plan = plan_fit(energy=samples.energy, noise_std=samples.noise, grid=grid)
+    basis = basis_with_data(energy=samples.energy, noise_std=samples.noise, spectra=samples.spectra, grid=grid)
+    plan = plan_fit(energy=samples.energy, noise_std=samples.noise, basis=basis, grid=grid)
     calibration = None
     if voxels.context.section.white_line.self_calibration:
         calibration = calibrate(plan, compress(plan, samples.spectra), noise_scale=samples.noise_of_bins)
 
     def fit(spectra: NDArray[np.float32]) -> WhiteLineFit:
-        raw = fit_compressed(plan, compress(plan, spectra))
+        z = compress(plan, spectra)
+        raw = fit_compressed(plan, z)
         if calibration is None:
             return raw
-        lines = apply_calibration(calibration, raw)
-        return WhiteLineFit(lines.energy, lines.std, raw.flag, raw.reduced_chi2, raw.parameters, raw.parameter_names)
+        lines, flag = calibrated_fit(plan, calibration, z)
+        return WhiteLineFit(lines.energy, lines.std, flag, raw.reduced_chi2, raw.parameters, raw.parameter_names)
 
     return fit
 

@@ -65,7 +65,7 @@ def spectral_survey(context: Context) -> xr.Dataset:
     """Noise of every energy, and the spectra that rise above it, from some rows of every scan."""
     raw = context.raw
     _check_choices(context)
-    rows = _survey_rows(n_rows_of(raw.first))
+    rows = survey_rows(n_rows_of(raw.first))
     method = reconstruction_of(context)
     found: dict[ScanIndex, Survey] = {}
     context.progress.start(f"{context.name}: noise", len(raw.scans), "scans")
@@ -92,7 +92,7 @@ def _check_choices(context: Context) -> None:
         )
 
 
-def _survey_rows(n_rows: int) -> list[slice]:
+def survey_rows(n_rows: int) -> list[slice]:
     """Blocks of rows around the middle, where the particle is."""
     middle = n_rows // 2 // SLAB_ROWS * SLAB_ROWS
     start = max(middle - _SURVEY_BLOCKS // 2 * SLAB_ROWS, 0)
@@ -106,10 +106,7 @@ def _survey_of(context: Context, inputs: ScanInputs, blocks: list[slice], method
         full.append(odd + even)
         difference.append(odd - even)
     volume, noise = np.concatenate(full), np.concatenate(difference)
-    # Noise is larger behind matter, and it is the noise of the matter that counts.
-    inside = volume > 0.5 * np.percentile(volume, 99.5)
-    if inside.sum() < _FEWEST_VOXELS:
-        inside = np.ones_like(inside)
+    inside = matter_in(volume)
     middle, start = len(blocks) // 2, sum(block.stop - block.start for block in blocks[: len(blocks) // 2])
     seen = inside[start : start + len(full[middle])]
     plan = method.plan_of(inputs.angle.tobytes())
@@ -120,6 +117,12 @@ def _survey_of(context: Context, inputs: ScanInputs, blocks: list[slice], method
         noise_ratio=noise_over_photon_noise(plan, inputs, blocks[middle], difference[middle], seen),
         unseen_share=unseen_share_of(inputs),
     )
+
+
+def matter_in(volume: Floats) -> NDArray[np.bool_]:
+    """Voxels of matter: noise is larger behind it, and it is the noise of the matter that counts."""
+    inside = np.asarray(volume > 0.5 * np.percentile(volume, 99.5))
+    return inside if inside.sum() >= _FEWEST_VOXELS else np.ones_like(inside)
 
 
 def _binned(volume: Floats) -> Floats:
@@ -164,10 +167,8 @@ def _survey_dataset(
     context: Context, found: dict[ScanIndex, Survey], bases: dict[ScanIndex, SpectralBasis]
 ) -> xr.Dataset:
     raw = context.raw
-    if not bases:
-        raise MeasurementError("no temperature has enough energies for a spectrum", where=context.name)
     n_energies = raw.coords["energy"].size
-    largest = max(basis.vectors.shape[1] for basis in bases.values())
+    largest = max((basis.vectors.shape[1] for basis in bases.values()), default=1)
     vectors = np.full((*raw.shape[:-1], largest, n_energies), np.nan)
     rank = np.zeros(raw.shape[:-1], dtype=np.int16)
     for condition, basis in bases.items():

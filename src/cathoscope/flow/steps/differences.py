@@ -13,7 +13,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.steps.registration import REVERSED, placement_of, voxel_size
 from cathoscope.flow.steps.statistics import systematic_errors
-from cathoscope.numerics.warp import warp
+from cathoscope.numerics.warp import PointMap, warp
 from cathoscope.xanes.difference import DifferenceMap, changed_voxels, difference_map, distribution_of_difference
 from cathoscope.xanes.distribution import Distribution
 from cathoscope.xanes.heterogeneity import MeasuredMap, measured_map
@@ -70,11 +70,28 @@ def _in_material(context: Context, at: int) -> MeasuredMap | None:
         return None
     moved = at != data["placement_shift"].attrs.get("reference", 0)
     good = data["white_line_flag"][at].values == WhiteLineFlag.GOOD
+    values = [data[name][at].values for name in ("white_line_energy", "white_line_energy_std")]
+    values += [data["white_line_half"][half, at].values for half in (0, 1)]
+    laid = _laid_over(values, good, placed) if moved else [np.where(good, value, np.nan) for value in values]
+    try:
+        return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=(laid[2], laid[3]))
+    except MeasurementError:  # hardly any voxel can be trusted
+        return None
+
+
+def _laid_over(values: list[Floats], good: NDArray[np.bool_], through: PointMap) -> list[Floats]:
+    """Maps as linear means of their trusted voxels; nan where these have less than half of the weight."""
     rows = slice(0, good.shape[0])
-    values = [np.where(good, data[name][at].values, np.nan) for name in ("white_line_energy", "white_line_energy_std")]
-    values += [np.where(good, data["white_line_half"][half, at].values, np.nan) for half in (0, 1)]
-    laid = [warp(value, placed, rows, order="linear") for value in values] if moved else values
-    return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=(laid[2], laid[3]))
+    weight = np.nan_to_num(warp(good.astype(np.float32), through, rows, order="linear"))
+    laid = []
+    for value in values:
+        # counted from the middle: single precision keeps its digits
+        known = good & np.isfinite(value)
+        middle = float(np.median(value[known])) if known.any() else 0.0
+        filled = np.where(known, value - middle, 0.0).astype(np.float32)
+        total = warp(filled, through, rows, order="linear")
+        laid.append(np.where(weight > 0.5, middle + total / np.maximum(weight, 0.5), np.nan))
+    return laid
 
 
 def _change(data: xr.Dataset, at: int, before: MeasuredMap | None, after: MeasuredMap | None) -> Change:

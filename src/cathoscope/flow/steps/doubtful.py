@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
+from cathoscope.tomography.series import SeriesGeometry
 
 Floats = NDArray[np.float64]
 
@@ -21,9 +22,10 @@ _FLAT_FACTOR = 1.2  # flats and open beam of one scan differ by a few per cent w
 _SIGMAS = 6.0
 _DARKEST_OPEN_BEAM = -0.2  # optical depth
 # Of the edge jump. Compared with other temperatures the shape of the edge drops out, and what is left is its shift:
-# some 0.1 for 0.5 eV. A temperature by itself has the white line between two energies.
-_JUMP_SHARE, _JUMP_SHARE_ALONE = 0.25, 0.6
+# 0.15 for 1 eV on a coarse grid. A temperature by itself has its white line between two energies: 0.25.
+_JUMP_SHARE, _JUMP_SHARE_ALONE = 0.25, 0.5
 _MOST_OUT_OF_PLACE = 3  # more say that it is the check that fails
+_LARGEST_MISFIT = 4.0  # over that of the other scans
 _NAMED = 3
 
 
@@ -76,7 +78,9 @@ def flats_of_another_day(raw: RawMeasurement, beam: xr.DataArray) -> list[str]:
     allowed = max(np.log(_FLAT_FACTOR), _SIGMAS * 1.4826 * float(np.median(np.abs(off))))
     remarks = []
     for condition in np.ndindex(raw.shape[:-1]):
-        far = {index: one for index, one in zip(known, off, strict=True) if abs(one) > allowed and index[:-1] == condition}
+        far = {
+            index: one for index, one in zip(known, off, strict=True) if abs(one) > allowed and index[:-1] == condition
+        }
         if far:
             factor = float(np.exp(np.median(np.abs(list(far.values())))))
             files = [file_of(raw, index) for index in far]
@@ -96,7 +100,8 @@ def require_open_beam(depth: NDArray[np.floating]) -> None:
     MeasurementError
         If somewhere it is far below zero in most projections: what was divided by is not the beam.
     """
-    lowest = float(np.median(depth[:: max(len(depth) // 16, 1)], axis=(0, 1)).min())
+    some = depth[:: max(len(depth) // 8, 1), :: max(depth.shape[1] // 32, 1)]
+    lowest = float(np.median(some, axis=(0, 1)).min())
     if lowest < _DARKEST_OPEN_BEAM:
         raise MeasurementError(
             f"the optical depth beside the specimen is {lowest:.2f}: flats of another day",
@@ -105,14 +110,22 @@ def require_open_beam(depth: NDArray[np.floating]) -> None:
         )
 
 
+def unlike_the_others(geometry: SeriesGeometry) -> dict[int, str]:
+    """Scans of a solved series that were suspected of something and turn out not to fit, with the suspicion."""
+    misfit = geometry.residual / np.nanmedian(geometry.residual)
+    return {
+        scan: reason
+        for scan, reason in enumerate(geometry.reason)
+        if reason is not None and np.isfinite(misfit[scan]) and misfit[scan] > _LARGEST_MISFIT
+    }
+
+
 def absorption_of(depth: NDArray[np.floating]) -> float:
     """Optical depth [projection, row, column] summed over a projection, mean of the projections."""
     return float(depth.sum(axis=(1, 2), dtype=np.float64).mean())
 
 
-def energies_out_of_place(
-    raw: RawMeasurement, absorption: Mapping[ScanIndex, float], energy: Floats
-) -> list[str]:
+def energies_out_of_place(raw: RawMeasurement, absorption: Mapping[ScanIndex, float], energy: Floats) -> list[str]:
     """Remarks on scans that absorb as no scan between their neighbours in energy should.
 
     Every scan is compared with a straight line between its neighbours of the same temperature, and this with what
@@ -122,8 +135,9 @@ def energies_out_of_place(
     table = np.full((len(conditions), energy.size), np.nan)
     for row, condition in enumerate(conditions):
         for e in range(energy.size):
-            table[row, e] = absorption.get((*condition, e), np.nan)
-    found = []
+            if (*condition, e) in raw.scans:
+                table[row, e] = absorption.get((*condition, e), np.nan)
+    found: list[tuple[tuple[int, int], float]] = []
     for _ in range(_MOST_OUT_OF_PLACE + 1):
         worst = _worst(table, energy)
         if worst is None:
@@ -134,22 +148,44 @@ def energies_out_of_place(
 
 
 def _worst(table: Floats, energy: Floats) -> tuple[tuple[int, int], float] | None:
-    """Row and column of the scan that is farthest off what its neighbours and the other temperatures say, if any is."""
+    """Row and column of a scan that does not fit, and by how many edge jumps; None if all fit.
+
+    A wrong value makes its neighbours look wrong too: it is the one without which the others fit best.
+    """
+    score, bent = _scores(table, energy)
+    suspects = [(int(row), int(column)) for row, column in np.argwhere(score > 1.0)]
+    if not suspects:
+        return None
+
+    def left_over(place: tuple[int, int]) -> tuple[float, float]:
+        without = table.copy()
+        without[place] = np.nan
+        return float(np.nanmax(_scores(without, energy)[0], initial=0.0)), -float(score[place])
+
+    worst = min(suspects, key=left_over)
+    return worst, float(bent[worst])
+
+
+def _scores(table: Floats, energy: Floats) -> tuple[Floats, Floats]:
+    """How far every scan is off, 1 being too far, and off its neighbours alone in edge jumps."""
     bent = np.stack([_off_neighbours(row, energy) for row in table])
     score = np.full(bent.shape, np.nan)
     for at, row in enumerate(table):
-        others = [_off_neighbours(np.where(np.isfinite(row), other, np.nan), energy) for other in np.delete(table, at, 0)]
-        known = np.isfinite(others).any(axis=0) if others else np.zeros(energy.size, dtype=bool)
-        elsewhere = np.zeros(energy.size)
+        apart = [_off_together(row, other, energy) for other in np.delete(table, at, axis=0)]
+        known = np.isfinite(apart).any(axis=0) if apart else np.zeros(energy.size, dtype=bool)
+        off = np.abs(bent[at]) / _JUMP_SHARE_ALONE
         if known.any():
-            elsewhere[known] = np.nanmedian(np.stack(others)[:, known], axis=0)
-        off = np.abs(bent[at] - elsewhere) / np.where(known, _JUMP_SHARE, _JUMP_SHARE_ALONE)
+            off[known] = np.abs(np.nanmedian(np.stack(apart)[:, known], axis=0)) / _JUMP_SHARE
         # of two temperatures that differ, that one is wrong whose scan is farther off its own neighbours
-        score[at] = np.where(off > 1.0, off + np.abs(bent[at]), np.nan)
-    if not np.isfinite(score).any():
-        return None
-    worst = np.unravel_index(int(np.nanargmax(score)), score.shape)
-    return (int(worst[0]), int(worst[1])), float(bent[worst])
+        score[at] = np.where(off > 1.0, off + np.abs(bent[at]), off)
+    return score, bent
+
+
+def _off_together(row: Floats, other: Floats, energy: Floats) -> Floats:
+    """How much farther off its neighbours a temperature is than another, at the energies that both have."""
+    both = np.isfinite(row) & np.isfinite(other)
+    one, two = (_off_neighbours(np.where(both, values, np.nan), energy) for values in (row, other))
+    return one - two
 
 
 def _off_neighbours(values: Floats, energy: Floats) -> Floats:

@@ -45,7 +45,7 @@ def energy_scale(context: Context) -> xr.Dataset:
             continue
         offset[at], std[at] = found.shift, found.shift_std
         remarks += [f"{entry.foil}: {remark}" for remark in found.remarks]
-    remarks += _out_of_place(offset)
+    remarks += _out_of_place(offset, raw.coords["temperature"].values if conditions else np.zeros(1))
     remarks += _shared(offset, std)
     arrays = [
         label("energy_offset", offset, conditions, coords=raw.coords),
@@ -77,13 +77,13 @@ def _calibrated(context: Context, file: str) -> FoilCalibration:
     )
 
 
-def _out_of_place(offset: Floats) -> list[str]:
+def _out_of_place(offset: Floats, temperature: Floats) -> list[str]:
     """Foils that say that the energies of their temperature are off by another amount than those of the others."""
     middle = float(np.nanmedian(offset)) if np.isfinite(offset).any() else np.nan
     far = np.flatnonzero(np.abs(offset.ravel() - middle) > _OUT_OF_PLACE)
     return [
-        f"the foil at temperature number {position + 1} says that its energies are off by "
-        f"{offset.flat[position]:+.2f} eV, the others by {middle:+.2f} eV: an energy out of place"
+        f"the foil at {temperature[position]:g} C says that the energies there are off by "
+        f"{offset.flat[position]:+.2f} eV, the middle of all foils by {middle:+.2f} eV: an energy out of place"
         for position in far
     ]
 

@@ -13,13 +13,14 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.parallel import SLAB_ROWS
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.mask import edge_energy
+from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import Voxels
-from cathoscope.xanes.line_calibration import LineCalibration, apply_calibration, calibrate, maximum_of_spectra
+from cathoscope.xanes.line_calibration import LineCalibration, calibrate
 from cathoscope.xanes.line_methods import METHODS, estimate
-from cathoscope.xanes.line_response import LineResponse, response_of_fit
+from cathoscope.xanes.line_response import LineResponse, calibrated_fit, response_of_fit
 from cathoscope.xanes.line_steps import fit_compressed
 from cathoscope.xanes.line_tables import FitPlan, LineGrid, plan_fit
-from cathoscope.xanes.whiteline import WhiteLineFit, WhiteLineFlag, WhiteLineOptions, fit_white_line
+from cathoscope.xanes.whiteline import WhiteLineFit, WhiteLineOptions, fit_white_line
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -31,7 +32,6 @@ _FEWEST_ENERGIES = 12
 AROUND_LINE = (11.0, 21.0)  # eV above the edge: the usual window of polynomials
 _BIN = 4  # voxels along each edge of a bin on which the fit is calibrated
 _FEWEST_IN_BIN = 40  # of 64 voxels in the particle
-_MIXED = 3.0  # standard uncertainties
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Compressed:
     calibration: LineCalibration | None
     response: LineResponse | None
     resolution_std: float = 0.0
+    calibration_std: float = 0.0
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -100,7 +101,11 @@ class Compressed:
     @property
     def systematic_std(self) -> float:
         """Uncertainty of the calibration, eV."""
-        return 0.0 if self.response is None else float(np.mean(self.response.bias_std))
+        return (
+            self.calibration_std
+            if self.response is None
+            else float(np.hypot(self.calibration_std, np.mean(self.response.bias_std)))
+        )
 
     def all_projections(self, rows: slice, mask: Bools) -> Lines:
         """White lines of the voxels of ``mask``; mixed states are flagged."""
@@ -115,17 +120,14 @@ class Compressed:
         return np.stack([self._lines(one, 2.0).energy for one in (z + half, z - half)])
 
     def _lines(self, z: NDArray[np.float32], noise: float) -> Lines:
-        fit = fit_compressed(self.plan, z, noise_scale=noise * self.noise_scale)
+        scale = noise * self.noise_scale
         if self.calibration is None:
+            fit = fit_compressed(self.plan, z, noise_scale=scale)
             return Lines(fit.white_line_energy, fit.white_line_energy_std, fit.flag)
-        lines = apply_calibration(self.calibration, fit)
+        lines, flag = calibrated_fit(self.plan, self.calibration, z, noise_scale=scale)
         energy, std = np.asarray(lines.energy), np.asarray(lines.std)
         if self.response is not None:
             energy, std = self.response.corrected(energy, std)
-        flag = fit.flag.copy()
-        seen = maximum_of_spectra(self.calibration.maximum, z, noise_scale=noise * self.noise_scale)
-        apart = np.abs(seen.energy - energy) > _MIXED * np.hypot(seen.std, std)
-        flag[(flag == WhiteLineFlag.GOOD) & apart] = WhiteLineFlag.MIXED
         return Lines(energy, std, flag)
 
 
@@ -149,7 +151,10 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
         return Compressed(voxels, condition, plan, keep, noise_scale, None, None)
     calibration = calibrate(plan, bins.z, noise_scale=bins.noise)
     response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
+    common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
+    known = common[np.isfinite(common)]
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
+    fitted = replace(fitted, calibration_std=float(np.median(known)) if known.size else 0.0)
     return replace(fitted, resolution_std=_resolution_std(fitted)) if voxels.has_halves else fitted
 
 
@@ -191,15 +196,16 @@ def bins_of(voxels: Voxels, condition: ScanIndex, keep: Bools) -> Bins:
     """Binned coefficients of one temperature, read in slabs of whole bins."""
     mask = voxels.context.data["particle_mask"][condition]
     rank = int(voxels.context.data["spectral_rank"][condition])
-    sums, noises, beyond = [], [], []
-    for unit, rows in voxels.slabs():
-        if unit != condition:
-            continue
+    sums, noises = [], []
+    squares, count = 0.0, 0
+    # blocks of fixed size: what the fit is calibrated on must not depend on the memory allowed
+    for rows in blocks_of(slice(0, mask.sizes["z"]), SLAB_ROWS):
         inside = np.asarray(mask.isel(z=rows).values)
         if not inside.any():
             continue
         z = voxels.coefficients(condition, rows)[:, keep]
-        beyond.append(np.mean(z[inside.ravel()][:, rank:].astype(np.float64) ** 2, axis=0))
+        squares += float(np.sum(z[inside.ravel()][:, rank:].astype(np.float64) ** 2))
+        count += int(inside.sum()) * max(z.shape[1] - rank, 0)
         full, mean = _binned(z, inside)
         sums.append(mean[full])
         if voxels.has_halves:
@@ -208,8 +214,8 @@ def bins_of(voxels: Voxels, condition: ScanIndex, keep: Bools) -> Bins:
     z = np.concatenate(sums) if sums else np.empty((0, int(keep.sum())), np.float32)
     of_bins = float(np.mean(np.concatenate(noises) ** 2)) if noises and len(z) else 1.0 / _BIN**3
     # what lies beyond the spectra that rise above the noise should be noise of unit variance
-    excess = np.mean(beyond) if beyond and beyond[0].size >= 4 else 1.0
-    return Bins(z, of_bins, float(max(excess, 1.0)))
+    excess = squares / count if count and int(keep.sum()) - rank >= 4 else 1.0
+    return Bins(z, of_bins, max(excess, 1.0))
 
 
 def _binned(z: NDArray[np.float32], inside: Bools) -> tuple[Bools, NDArray[np.float32]]:

@@ -6,8 +6,11 @@ import numpy as np
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.parallel import SLAB_ROWS
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
+from cathoscope.flow.raw import ScanIndex
+from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import SPECTRA, Unit, Voxels
 from cathoscope.physics.edges import k_edge_within
 from cathoscope.xanes.absorbance import default_windows, edge_jump_from_spectra, particle_mask_from_edge_jump
@@ -19,10 +22,16 @@ def edge_jump(context: Context) -> None:
     """Attenuation above minus below the edge, voxel by voxel."""
     voxels = Voxels(context)
     pre_edge, post_edge = edge_windows(context, voxels.energy)
+    sparse = _too_sparse(context, voxels, (pre_edge, post_edge))
     definition = f"mean {post_edge[0]:g}-{post_edge[1]:g} eV minus mean {pre_edge[0]:g}-{pre_edge[1]:g} eV"
     context.work.prepare(
         [
-            voxels.new("edge_jump", definition=definition, ancillary_variables="edge_jump_std"),
+            voxels.new(
+                "edge_jump",
+                definition=definition,
+                ancillary_variables="edge_jump_std",
+                remarks=[_named(context, condition, f"no edge jump: {why}") for condition, why in sparse.items()],
+            ),
             voxels.new("edge_jump_std", std_source="half-set" if "attenuation_std" in context.data else "scatter"),
         ],
         voxels.source.coords,
@@ -30,8 +39,10 @@ def edge_jump(context: Context) -> None:
 
     def fill(unit: Unit) -> None:
         condition, rows = unit
+        if condition in sparse:
+            return
         spectra, measured = voxels.spectra(condition, rows)
-        if not measured.any():  # every scan of this temperature was set aside
+        if not measured.any():  # nothing of this slab was reconstructed
             return
         noise = voxels.noise(condition)
         jump, std = edge_jump_from_spectra(
@@ -47,6 +58,37 @@ def edge_jump(context: Context) -> None:
         context.work.store("edge_jump_std", (*condition, rows), wide.astype(np.float32))
 
     voxels.fill("edge jump", fill)
+
+
+def _too_sparse(context: Context, voxels: Voxels, windows: tuple[Window, Window]) -> dict[ScanIndex, str]:
+    """Temperatures of which too few energies were measured below or above the edge, and what is missing."""
+    fewest = 2 if voxels.noise(voxels.conditions[0]) is not None else 3
+    sparse: dict[ScanIndex, str] = {}
+    for condition in voxels.conditions:
+        noise = voxels.noise(condition)
+        energy = voxels.energy if noise is None else voxels.energy[np.isfinite(noise)]
+        found = [int(((energy >= low) & (energy <= high)).sum()) for low, high in windows]
+        if not energy.size:
+            sparse[condition] = "no scan of this temperature can be used"
+        elif min(found) < fewest:
+            sparse[condition] = (
+                f"{found[0]} energies below the edge and {found[1]} above it, {fewest} of each are needed"
+            )
+    if len(sparse) == len(voxels.conditions):
+        raise MeasurementError(
+            "no temperature has energies on both sides of the edge",
+            where=context.name,
+            found="; ".join(dict.fromkeys(sparse.values())),
+            cure="state edge.pre_edge and edge.post_edge, or measure more energies",
+        )
+    return sparse
+
+
+def _named(context: Context, condition: ScanIndex, text: str) -> str:
+    """A remark with the temperature that it is on."""
+    if not condition:
+        return text
+    return f"{float(context.data['temperature'][condition[0]]):g} C: {text}"
 
 
 def edge_windows(context: Context, energy: np.ndarray) -> tuple[Window, Window]:
@@ -81,6 +123,7 @@ def particle_mask(context: Context) -> xr.Dataset:
     """Voxels whose edge jump is above Otsu's threshold and above the noise."""
     jump, std = context.data["edge_jump"], context.data["edge_jump_std"]
     mask = np.zeros(jump.shape, dtype=bool)
+    remarks = []
     for condition in np.ndindex(jump.shape[:-3]):
         mask[condition] = particle_mask_from_edge_jump(
             edge_jump=jump[condition].values,
@@ -88,7 +131,13 @@ def particle_mask(context: Context) -> xr.Dataset:
             minimum_sigma=context.section.edge.minimum_sigma,
             threshold=context.section.edge.threshold,
         )
-    return dataset([label("particle_mask", mask, tuple(map(str, jump.dims)), coords=jump.coords)])
+        if not mask[condition].any() and np.isfinite(jump[condition].values).any():
+            remarks.append(
+                _named(context, condition, "no voxel has an edge above the noise: there is no particle to map")
+            )
+    array = label("particle_mask", mask, tuple(map(str, jump.dims)), coords=jump.coords)
+    array.attrs["remarks"] = remarks
+    return dataset([array])
 
 
 def particle_spectrum(context: Context) -> xr.Dataset:
@@ -97,7 +146,9 @@ def particle_spectrum(context: Context) -> xr.Dataset:
     conditions = voxels.shape[:-3]
     sums, counts = np.zeros((*conditions, voxels.energy.size)), np.zeros(conditions)
     measured = np.zeros((*conditions, voxels.energy.size), dtype=bool)
-    units = list(voxels.slabs())
+    # blocks of fixed size: the order of summation must not depend on the memory allowed
+    blocks = list(blocks_of(slice(0, voxels.shape[-3]), SLAB_ROWS))
+    units = [(condition, rows) for condition in voxels.conditions for rows in blocks]
     context.progress.start(f"{context.name}: mean spectrum", len(units), "slabs")
     for condition, rows in units:
         inside = np.asarray(context.data["particle_mask"][condition].isel(z=rows).values).ravel()

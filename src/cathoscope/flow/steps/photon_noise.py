@@ -31,12 +31,17 @@ def noise_over_photon_noise(
     """Noise of the voxels ``inside`` over that of counted photons, nan where that is not known.
 
     ``difference`` ``[row, y, x]`` is odd minus even projections of the filtered back-projection of ``rows``. One
-    count is taken as one photon. With stripes sorted or the phase retrieved noise is filtered, and not compared.
+    count is taken as one photon. With the phase retrieved noise is filtered, and not compared.
     """
-    if "counts" not in inputs.scan.variables or inputs.propagation is not None or not inside.any():
+    if not noise_is_of_photons(inputs) or not inside.any():
         return float("nan")
     photons = photon_noise_of_rows(plan, inputs, rows).full(difference.shape)[inside]
     return float(1.4826 * np.median(np.abs(difference[inside])) / np.median(photons))
+
+
+def noise_is_of_photons(inputs: ScanInputs) -> bool:
+    """Whether counts are known, and the noise of their logarithm is not filtered by phase retrieval."""
+    return "counts" in inputs.scan.variables and inputs.propagation is None
 
 
 def photon_noise_of_rows(plan: Plan, inputs: ScanInputs, rows: slice) -> NoiseMap:
@@ -90,16 +95,17 @@ def _share(motion: ScanMotion, inputs: ScanInputs) -> float:
 def unseen_remarks(context: Context, unseen: NDArray[np.float64]) -> list[str]:
     """Names of the files whose specimen drifted so far that a part of the volume's projections was not seen.
 
-    A higher magnification alone brings the rim of the field of view beyond the detector, and is no drift.
+    A higher magnification, or an axis that is off the middle at all scans, also brings the rim of the field of view
+    beyond the detector, and is no drift.
     """
     drifted: dict[str, float] = {}
+    axis = float(np.nanmedian(context.data["rotation_axis"].values))
     for index in sorted(context.raw.scans):
         inputs = scan_inputs(context, index) if unseen[index] > _LARGEST_UNSEEN else None
         if inputs is None or inputs.motion is None:
             continue
         still = np.zeros(inputs.angle.size)
-        middle = 0.5 * (n_columns_of(inputs.scan) - 1)
-        magnified = ScanMotion(middle, inputs.motion.magnification, (0.0, 0.0, 0.0), still, still)
+        magnified = ScanMotion(axis, inputs.motion.magnification, (0.0, 0.0, 0.0), still, still)
         share = float(unseen[index]) - _share(magnified, inputs)
         if share > _LARGEST_UNSEEN:
             drifted[Path(inputs.scan.attrs["source"]).name] = share

@@ -29,7 +29,7 @@ _NAMES = {"fbp": "filtered back-projection", "cgls": "conjugate gradients", "tv"
 
 # Arrays of the size of one scan's rows that are alive at once between reading and the aligned sinogram.
 _COPIES = 6
-# The interpreter, the libraries, compiled code and buffers of the study, bytes: measured 0.37 to 0.40 GB.
+# The interpreter, the libraries, compiled code and buffers of the study, bytes: measured 0.37 GB.
 _PROGRAM = 4e8
 
 
@@ -131,7 +131,7 @@ def slabs_within_memory(context: Context, method: Reconstruction, *, bytes_per_r
     if warning:
         context.progress.remark(f"{context.name}: {warning}")
     # what is left for slabs, as if a row took more: `row_slabs` knows no fixed part
-    left = max(resources.memory - _PROGRAM, 0.25 * resources.memory) - resources.threads * fixed
+    left = max(resources.memory - _PROGRAM, 0.1 * resources.memory) - resources.threads * fixed
     share = resources.memory / left if left > 0 else np.inf
     return row_slabs(n_rows_of(context.raw.first), bytes_per_row=each * share, resources=resources)
 

@@ -41,38 +41,40 @@ class Placement:
 
 
 def registration(context: Context) -> xr.Dataset:
-    """Displacement, turn and size of the particle against the first temperature that shows it."""
-    jump, mask = context.data["edge_jump"], context.data["particle_mask"]
-    first = first_with_particle(mask)
-    noise = [float(np.nanmedian(context.data["edge_jump_std"][at].values)) for at in range(jump.sizes["temperature"])]
-    fixed = np.nan_to_num(np.asarray(jump[first].values))
+    """Displacement, turn and size of the particle against the first temperature that shows it.
+
+    A temperature that shows none, or where it cannot be found, has no placement (nan) and so no difference maps.
+    """
+    mask = context.data["particle_mask"]
+    first, count = first_with_particle(mask), mask.sizes["temperature"]
     found: dict[int, Placement] = {}
-    context.progress.start(f"{context.name}: registration", len(noise), "temperatures")
-    for at in range(len(noise)):
-        if at != first and bool(mask[at].any()):
-            moving = np.nan_to_num(np.asarray(jump[at].values))
-            found[at] = _registered(context, fixed, moving, (noise[first], noise[at]))
+    failed: dict[int, str] = {}
+    context.progress.start(f"{context.name}: registration", count, "temperatures")
+    for at in range(count):
+        if not bool(mask[at].any()):
+            failed[at] = "it shows no particle"
+        elif first is not None and at != first:
+            try:
+                found[at] = _registered(context, first, at)
+            except MeasurementError as error:
+                failed[at] = error.problem
         context.progress.advance()
     context.progress.finish()
-    return _dataset(context, first, found)
+    failed |= {at: placed.registration.reason for at, placed in found.items() if placed.registration.reason is not None}
+    return _dataset(context, first, {at: placed for at, placed in found.items() if at not in failed}, failed)
 
 
-def first_with_particle(mask: xr.DataArray) -> int:
-    """Number of the first temperature with a particle.
-
-    Raises
-    ------
-    MeasurementError
-        If none has one.
-    """
-    for at in range(mask.sizes["temperature"]):
-        if bool(mask[at].any()):
-            return at
-    raise MeasurementError("no temperature shows a particle", cure="look at the edge jump, or set edge.threshold")
+def first_with_particle(mask: xr.DataArray) -> int | None:
+    """Number of the first temperature with a particle, None if none has one."""
+    return next((at for at in range(mask.sizes["temperature"]) if bool(mask[at].any())), None)
 
 
-def _registered(context: Context, fixed: Floats, moving: Floats, noise: tuple[float, float]) -> Placement:
+def _registered(context: Context, first: int, at: int) -> Placement:
     """Rigid; a similarity where the size changed; and, a particle that shrinks being deformed, a deformation then."""
+    data = context.data
+    fixed, moving = (np.nan_to_num(np.asarray(data["edge_jump"][one].values)) for one in (first, at))
+    of_first, of_this = (float(np.nanmedian(data["edge_jump_std"][one].values)) for one in (first, at))
+    noise = (of_first, of_this)
     model = context.section.registration.model
     found = register(fixed, moving, noise=noise, model="rigid")
     if model != "rigid":
@@ -85,22 +87,22 @@ def _registered(context: Context, fixed: Floats, moving: Floats, noise: tuple[fl
     return Placement(found, deformation if deformation.reason is None else None)
 
 
-def _dataset(context: Context, first: int, found: dict[int, Placement]) -> xr.Dataset:
+def _dataset(context: Context, first: int | None, found: dict[int, Placement], failed: dict[int, str]) -> xr.Dataset:
     mask = context.data["particle_mask"]
     coords = {"temperature": mask["temperature"], "axis": AXES}
     count, size = mask.sizes["temperature"], voxel_size(context.data)
     vectors = {name: np.full((count, 3), np.nan) for name in ("shift", "shift_std", "turn", "turn_std", "error")}
     numbers = {name: np.full(count, np.nan) for name in ("scale", "scale_std", "correlation")}
-    for values in vectors.values():
-        values[first] = 0.0
-    numbers["scale"][first], numbers["scale_std"][first], numbers["correlation"][first] = 1.0, 0.0, 1.0
-    remarks = []
+    if first is not None:
+        for values in vectors.values():
+            values[first] = 0.0
+        numbers["scale"][first], numbers["scale_std"][first], numbers["correlation"][first] = 1.0, 0.0, 1.0
+    remarks = [
+        f"{float(mask['temperature'][at]):g} C could not be registered and has no difference maps: {reason}"
+        for at, reason in sorted(failed.items())
+    ]
     for at, placed in found.items():
         one, similarity = placed.registration, placed.similarity
-        if one.reason is not None:
-            temperature = float(mask["temperature"][at])
-            remarks.append(f"{temperature:g} C could not be registered and has no difference maps: {one.reason}")
-            continue
         std = np.sqrt(np.diagonal(one.covariance))
         vectors["shift"][at], vectors["shift_std"][at] = size * similarity.shift[REVERSED], size * std[:3][REVERSED]
         vectors["turn"][at], vectors["turn_std"][at] = similarity.rotation_vector[REVERSED], std[3:6][REVERSED]
@@ -117,7 +119,7 @@ def _dataset(context: Context, first: int, found: dict[int, Placement]) -> xr.Da
         _label("registration_scale_std", numbers["scale_std"], coords),
         _label("registration_correlation", numbers["correlation"], coords),
     ]
-    arrays[0].attrs |= {"remarks": remarks, "reference": first}
+    arrays[0].attrs |= {"remarks": remarks, "reference": first or 0}
     arrays.append(_deformations(count, found, coords))
     return dataset(arrays)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,8 @@ from cathoscope.core.parallel import SLAB_ROWS, run_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
+from cathoscope.flow.steps import doubtful
+from cathoscope.flow.steps.angle_grid import grid_of
 from cathoscope.flow.steps.pixels import pixel_size_of
 from cathoscope.flow.steps.projections import (
     Floats,
@@ -33,41 +34,75 @@ _LARGEST_COLUMNS = 256
 _READ_AT_ONCE = 2e8
 
 
+Solved = tuple[list[int], SeriesGeometry]
+
+
 def solve(context: Context) -> xr.Dataset:
-    """Axis, magnification, drift and jitter of every scan, from all energies of its temperature together."""
+    """Axis, magnification, drift and jitter of every scan, from all energies of its temperature together.
+
+    A temperature that cannot be solved is set aside with its reason, the others go on.
+    """
     raw = context.raw
-    solved: dict[ScanIndex, tuple[list[int], SeriesGeometry]] = {}
-    set_aside: list[list[str]] = []
+    too_short, remarks = doubtful.cut_short(raw)
+    set_aside = [raw.put_aside(index, reason) for index, reason in too_short.items()]
+    solved: dict[ScanIndex, Solved] = {}
+    failed: dict[ScanIndex, str] = {}
+    unfit: dict[ScanIndex, str] = {}
+    absorption: dict[ScanIndex, float] = {}
     context.progress.start(f"{context.name}: series geometry", len(raw.scans), "scans")
 
     def one(condition: ScanIndex) -> None:
         energies = [index[-1] for index in sorted(raw.scans) if index[:-1] == condition]
-        if len(energies) >= 2:
-            solved[condition] = (energies, _solve_temperature(context, condition, energies))
+        if len(energies) < 2:
+            failed[condition] = "it is the only usable scan of its temperature"
+            return
+        try:
+            geometry = _solve_temperature(context, condition, energies, absorption)
+            unlike = doubtful.unlike_the_others(geometry)
+            if unlike:  # they have pulled the others: once more without them
+                unfit.update({(*condition, energies[at]): reason for at, reason in unlike.items()})
+                energies = [e for at, e in enumerate(energies) if at not in unlike]
+                geometry = _solve_temperature(context, condition, energies, absorption)
+            solved[condition] = (energies, geometry)
+        except MeasurementError as error:
+            failed[condition] = error.problem
 
     run_slabs(one, list(np.ndindex(raw.shape[:-1])), threads=context.resources.threads)
     context.progress.finish()
-    remarks: list[str] = []
+    remarks += doubtful.flats_of_another_day(raw, context.data["beam_intensity"])
+    unfit |= {index: failed[index[:-1]] for index in raw.scans if index[:-1] in failed}
+    set_aside += [raw.put_aside(index, reason) for index, reason in sorted(unfit.items())]
+    set_aside += _unfit(raw, solved, remarks)
+    energy = np.asarray(raw.coords["energy"].values, dtype=np.float64)
+    remarks += doubtful.energies_out_of_place(raw, absorption, energy)
+    if not raw.scans:
+        raise MeasurementError(
+            "no scan fits into a series", where=context.name, found="; ".join({r: r for _, r, _ in set_aside})
+        )
+    return _dataset(raw, solved, set_aside, remarks)
+
+
+def _unfit(raw: RawMeasurement, solved: dict[ScanIndex, Solved], remarks: list[str]) -> list[list[str]]:
+    """Set aside the scans that a series was solved without; what is said of the others is added to the remarks."""
+    set_aside = []
     for condition, (energies, geometry) in sorted(solved.items()):
         remarks += geometry.remarks
         for e, axis, reason in zip(energies, geometry.rotation_axis, geometry.reason, strict=True):
             if not np.isfinite(axis):
                 set_aside.append(raw.put_aside((*condition, e), reason or "it does not fit into the series"))
             elif reason is not None:
-                remarks.append(f"{Path(raw.scans[(*condition, e)].attrs['source']).name}: {reason}")
-    if not raw.scans:
-        raise MeasurementError(
-            "no scan fits into a series", where=context.name, found="; ".join(r for _, r, _ in set_aside)
-        )
-    return _dataset(raw, solved, set_aside, remarks)
+                remarks.append(f"{doubtful.file_of(raw, (*condition, e))}: {reason}")
+    return set_aside
 
 
-def _solve_temperature(context: Context, condition: ScanIndex, energies: list[int]) -> SeriesGeometry:
+def _solve_temperature(
+    context: Context, condition: ScanIndex, energies: list[int], absorption: dict[ScanIndex, float]
+) -> SeriesGeometry:
+    """Geometry of the scans of one temperature; how much each absorbs is noted in passing."""
     raw, data = context.raw, context.data
     binning = 1
     while n_columns_of(raw.first) / binning > _LARGEST_COLUMNS:
         binning *= 2
-    angles = [np.asarray(raw.scans[(*condition, e)]["angle"].values, dtype=np.float64) for e in energies]
     axis = np.array([float(data["survey_axis"][(*condition, e)]) for e in energies])
     if not np.isfinite(axis).any():
         raise MeasurementError(
@@ -76,18 +111,24 @@ def _solve_temperature(context: Context, condition: ScanIndex, energies: list[in
             cure="fix rotation_axis in the recipe",
         )
     axis = np.where(np.isfinite(axis), axis, np.nanmedian(axis))
-    magnification = _stated_magnification(context, condition, energies)
+    grid = grid_of([np.asarray(raw.scans[(*condition, e)]["angle"].values, dtype=np.float64) for e in energies])
+
+    def depth(at: int) -> Floats:
+        values = _binned_depth(context, (*condition, energies[at]), binning)
+        doubtful.require_open_beam(values)
+        absorption[(*condition, energies[at])] = doubtful.absorption_of(values)
+        return grid.laid_on(at, values)
 
     binned = solve_series(
-        _kept(context, lambda at: _binned_depth(context, (*condition, energies[at]), binning), len(energies)),
-        angle_deg=_one_grid(angles),
+        _kept(context, depth, len(energies)),
+        angle_deg=grid.angle,
         n_energies=len(energies),
         axis=_to_binned(axis, binning),
-        magnification=magnification,
+        magnification=_stated_magnification(context, condition, energies),
         options=_options(context, energies),
     )
     context.progress.advance(len(energies))
-    return _to_pixels(binned, binning)
+    return _to_pixels(grid.taken_off(binned), binning)
 
 
 def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Callable[[int], Floats]:
@@ -115,15 +156,6 @@ def _options(context: Context, energies: list[int]) -> SeriesOptions:
         jitter=section.jitter != "none",
         energy=tuple(float(values[e]) for e in energies),
     )
-
-
-def _one_grid(angles: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Angles [energy, projection]; scans with fewer projections end in nan."""
-    longest = max(angle.size for angle in angles)
-    grid = np.full((len(angles), longest), np.nan)
-    for row, angle in zip(grid, angles, strict=True):
-        row[: angle.size] = angle
-    return grid
 
 
 def _stated_magnification(context: Context, condition: ScanIndex, energies: list[int]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -59,14 +59,33 @@ def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
 
     halves = (cut("white_line_half", 0), cut("white_line_half", 1)) if "white_line_half" in data else None
     std = cut("white_line_energy_std")
-    unresolved = data["white_line_energy_std"].attrs.get("resolution_std")
-    if unresolved is not None:  # no noise: it does not average out, nor does it differ between the halves
-        std = np.sqrt(std**2 - np.reshape(unresolved, data["white_line_energy"].shape[:-3])[condition] ** 2)
+    # no noise: it does not average out, nor does it differ between the halves
+    std = np.sqrt(std**2 - unresolved_std(data, condition) ** 2)
     return measured_map(
         value=cut("white_line_energy"),
         std=std,
         good=flag[box] == WhiteLineFlag.GOOD,
         halves=halves,
+    )
+
+
+def unresolved_std(data: xr.Dataset, condition: ScanIndex) -> float:
+    """Part of the uncertainty of every voxel that comes from states that differ within it, eV."""
+    stated = data["white_line_energy_std"].attrs.get("resolution_std")
+    return 0.0 if stated is None else float(np.reshape(stated, data["white_line_energy"].shape[:-3])[condition])
+
+
+def _resolved(found: Distribution, unresolved: float) -> Distribution:
+    """The spread without what comes from states that differ within a voxel, which is known to about half of it."""
+    added, uncertain = unresolved**2, 0.5 * unresolved**2
+    return replace(
+        found,
+        variance=found.variance - added,
+        variance_std=float(np.hypot(found.variance_std, uncertain)),
+        variance_from_noise=found.variance_from_noise - added,
+        variance_from_noise_std=float(np.hypot(found.variance_from_noise_std, uncertain)),
+        variance_material=found.variance_material - added,
+        variance_material_std=float(np.hypot(found.variance_material_std, uncertain)),
     )
 
 
@@ -106,7 +125,8 @@ def statistics(context: Context) -> xr.Dataset:
         try:
             found[condition] = _temperature(data, condition)
         except MeasurementError as error:
-            remarks.append(f"temperature number {sum(condition) + 1} has no statistics: {error.problem}")
+            name = f"{float(data['temperature'][condition[0]]):g} C" if condition else "the map"
+            remarks.append(f"{name} has no statistics: {error.problem}")
         context.progress.advance()
     context.progress.finish()
     return _dataset(data, found, remarks)
@@ -120,6 +140,7 @@ def _temperature(data: xr.Dataset, condition: ScanIndex) -> Temperature:
     # voxels without a trusted value may differ from the others by as much as those do among themselves
     rest = Systematic("untrusted voxels", untrusted * float(np.std(measured.value[measured.good])), shared=False)
     distribution = distribution_of_map(measured, systematic=(*systematic_errors(data, condition), rest))
+    distribution = _resolved(distribution, unresolved_std(data, condition))
     size = float(np.mean(np.diff(data["x"].values)))
     depth = depth_below_surface(inside[box_of(inside)], voxel_size=size)
     edges = np.linspace(0.0, float(depth.max()) * (1 + 1e-9), _SHELLS + 1)

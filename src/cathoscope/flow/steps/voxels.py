@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cathoscope.core.parallel import row_slabs, run_slabs
+from cathoscope.core.parallel import SLAB_ROWS, row_slabs, run_slabs
 from cathoscope.core.study import NewArray
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
+from cathoscope.flow.steps.projections import blocks_of
 
 Unit = tuple[ScanIndex, slice]
 
@@ -133,7 +134,10 @@ class Voxels:
         """Attenuation [voxel, energy] of a slab, and which energies were measured there."""
         if self.compressed:
             expansion, measured = self.expansion(condition)
-            return self.coefficients(condition, rows) @ expansion, measured
+            # products of one size: the bits of a library's product may depend on how many rows it gets
+            blocks = blocks_of(rows, SLAB_ROWS)
+            parts = [self.coefficients(condition, block) @ expansion for block in blocks]
+            return np.concatenate(parts), measured
         slab = np.asarray(self.source[condition].isel(z=rows).values)
         measured = np.isfinite(slab).any(axis=(1, 2, 3))
         return np.ascontiguousarray(slab.reshape(slab.shape[0], -1).T), measured

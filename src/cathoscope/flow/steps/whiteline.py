@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cathoscope.core.errors import MeasurementError
 from cathoscope.core.study import NewArray
 from cathoscope.flow.graph import Context, Step
+from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.energy_scale import offset_at
 from cathoscope.flow.steps.estimators import Estimator, estimator_of
 from cathoscope.flow.steps.voxels import OUTSIDE, SPECTRA, Unit, Voxels
@@ -17,8 +19,8 @@ _MAPS = ("white_line_energy", "white_line_energy_std")
 def white_line(context: Context) -> None:
     """White-line energy of every voxel of the particle, its uncertainty, and why there is none."""
     voxels = Voxels(context)
-    estimators = {condition: estimator_of(voxels, condition) for condition in voxels.conditions}
-    _prepare(voxels, list(estimators.values()))
+    estimators, remarks = _estimators(voxels)
+    _prepare(voxels, list(estimators.values()), remarks)
 
     def fill(unit: Unit) -> None:
         condition, rows = unit
@@ -42,8 +44,35 @@ def white_line(context: Context) -> None:
     voxels.fill("white line", fill)
 
 
-def _prepare(voxels: Voxels, estimators: list[Estimator | None]) -> None:
-    remarks = list(dict.fromkeys(remark for one in estimators if one is not None for remark in one.remarks))
+def _estimators(voxels: Voxels) -> tuple[dict[ScanIndex, Estimator | None], list[str]]:
+    """The estimator of every temperature, None where there is nothing to estimate; and which have none against hope.
+
+    Raises
+    ------
+    MeasurementError
+        If no temperature has one, with the reason of the first.
+    """
+    found: dict[ScanIndex, Estimator | None] = {}
+    failed: dict[ScanIndex, MeasurementError] = {}
+    for condition in voxels.conditions:
+        found[condition] = None
+        if bool(voxels.context.data["particle_mask"][condition].any()):
+            try:
+                found[condition] = estimator_of(voxels, condition)
+            except MeasurementError as error:
+                failed[condition] = error
+    if failed and all(one is None for one in found.values()):
+        raise next(iter(failed.values()))
+    remarks = []
+    for condition, reason in failed.items():
+        temperature = float(voxels.context.data["temperature"][condition[0]])
+        remarks.append(f"{temperature:g} C has no white line: {reason.problem}")
+    return found, remarks
+
+
+def _prepare(voxels: Voxels, estimators: list[Estimator | None], remarks: list[str]) -> None:
+    said = (remark for one in estimators if one is not None for remark in one.remarks)
+    remarks = list(dict.fromkeys([*remarks, *said]))
     arrays = [
         voxels.new(
             "white_line_energy",

@@ -35,7 +35,7 @@ IF_POSSIBLE = ("attenuation_std",)
 
 def every_energy(section: MeasurementSection) -> bool:
     """Whether volumes of every energy are made, or there from the start."""
-    return bool(section.start) or section.tomography.reconstruct == "energies"
+    return "attenuation" in section.start or section.tomography.reconstruct == "energies"
 
 
 def steps(section: MeasurementSection) -> tuple[Step, ...]:
@@ -62,5 +62,5 @@ def asked_for(section: MeasurementSection) -> tuple[str, ...]:
     """Volumes of every energy where they are made, and differences where there are several temperatures."""
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
     changes = ("white_line_difference",) if len(section.series) > 1 and not every_energy(section) else ()
-    noise_is_known = () if section.start else ("audit_bias",)
+    noise_is_known = () if "attenuation" in section.start else ("audit_bias",)
     return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes)
