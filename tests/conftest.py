@@ -44,6 +44,10 @@ def scan_file(number: int) -> str:
     return f"raw/spheres_025C/fly_scan_id_{_FIRST_SCAN_ID + number}.h5"
 
 
+# The audit simulates thousands of spectra, and few tests are about it.
+_NO_AUDIT = "[measurement.spheres.white_line]\naudit = false\n"
+
+
 def xanes_recipe(scans: Sequence[int] = SCANS, choices: str = "", entry: str = "") -> str:
     """A recipe of some scans at 25 C; ``choices`` and ``entry`` are further lines of measurement and series."""
     files = ", ".join(f'"{scan_file(number)}"' for number in scans)
@@ -59,7 +63,7 @@ technique = "xanes-tomography"
 temperature = "25 C"
 files = [{files}]
 {entry}
-"""
+{_NO_AUDIT if "white_line" not in choices else ""}"""
 
 
 @pytest.fixture

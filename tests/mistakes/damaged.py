@@ -29,9 +29,9 @@ def file_of(temperature: int, scan: int) -> str:
     return f"{folder}/fly_scan_id_{first + scan}.h5"
 
 
-def copied(spheres: Path, folder: Path, scans: Mapping[int, Iterable[int]]) -> Path:
-    """A folder with copies of some scans of each temperature, and a recipe of them."""
-    lines = [f'[sample.{NAME}]\n[measurement.{NAME}]\nsample = "{NAME}"\ntechnique = "xanes-tomography"']
+def copied(spheres: Path, folder: Path, scans: Mapping[int, Iterable[int]], choices: str = "") -> Path:
+    """A folder with copies of some scans of each temperature, and a recipe of them with some ``choices``."""
+    lines = [f'[sample.{NAME}]\n[measurement.{NAME}]\nsample = "{NAME}"\ntechnique = "xanes-tomography"', choices]
     for temperature, numbers in scans.items():
         files = [file_of(temperature, number) for number in numbers]
         for file in files:

@@ -16,6 +16,8 @@ from tests.conftest import SCANS
 from tests.mistakes.damaged import NAME, Done, again, copied, remarks_of, run_steps
 
 MISSING = 18  # 8351 eV, on the white line
+# What costs time and is not looked at here.
+CHOICES = 'rows = [2, 18]\ntomography.stripes = "none"\nregistration.model = "rigid"'
 _CHAIN = ("edge jump", "particle mask", "white line", "white-line statistics", "registration", "differences")
 
 
@@ -23,7 +25,7 @@ _CHAIN = ("edge jump", "particle mask", "white line", "white-line statistics", "
 def with_a_gap(spheres: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Two temperatures, the second without one of the energies."""
     scans = {25: SCANS, 150: [scan for scan in SCANS if scan != MISSING]}
-    folder = copied(spheres, tmp_path_factory.mktemp("gap"), scans)
+    folder = copied(spheres, tmp_path_factory.mktemp("gap"), scans, CHOICES)
     return run_steps(folder, until="differences", without={"audit"})
 
 
@@ -61,7 +63,7 @@ def test_an_energy_missing_at_one_temperature_is_named_and_the_others_carry_its_
     assert with_a_gap.set_aside == {}
     data, truth = result(with_a_gap), Study.open(spheres / "study.zarr").truth(NAME)
     assert np.isnan(data["attenuation_std"].values[1]).sum() == 1
-    assert (data["white_line_flag"] == WhiteLineFlag.GOOD).sum(("z", "y", "x")).min() > 300
+    assert (data["white_line_flag"] == WhiteLineFlag.GOOD).sum(("z", "y", "x")).min() > 200
     off = data["white_line_mean"] - truth["white_line_mean"].values
     assert (np.abs(off) < 4 * data["white_line_mean_std"]).all()
     assert np.isfinite(data["difference_mean"]).all()
@@ -99,7 +101,7 @@ def test_voxels_without_nickel_in_the_mask_are_flagged(with_a_gap: Done, tmp_pat
     flag = again(with_a_gap, "white line", tmp_path, xr.Dataset({"particle_mask": everything}))["white_line_flag"]
     jump, std = before["edge_jump"], before["edge_jump_std"]
     none = np.abs(jump) < 2 * std
-    assert none.sum() > 50_000
+    assert none.sum() > 40_000
     assert ((flag == WhiteLineFlag.GOOD) & none).sum() < 1e-3 * none.sum()
     assert ((flag == WhiteLineFlag.NO_EDGE) & none).sum() > 0.95 * none.sum()
 
@@ -110,8 +112,9 @@ def test_a_temperature_that_cannot_be_registered_keeps_its_map(with_a_gap: Done,
     rng = np.random.default_rng(3)
     other[1] = np.where(before["particle_mask"].values[0], 0.0, 1.0) * rng.random(other[1].shape)
     found = chain(with_a_gap, tmp_path, xr.Dataset({"edge_jump": other}), ("registration", "differences"))
-    (remark,) = [remark for remark in remarks_of(found) if "registered" in remark and remark.startswith("150 C")]
-    assert "do not resemble each other" in remark
+    named = "150 C could not be registered and has no difference maps: "
+    (remark,) = [remark for remark in remarks_of(found) if remark.startswith(named)]
+    assert len(remark) > len(named)  # and why
     assert np.isnan(found["placement_shift"][1]).all()
     assert np.isnan(found["white_line_difference"]).all()
     assert any("no difference map of 25 to 150 C" in one for one in remarks_of(found))

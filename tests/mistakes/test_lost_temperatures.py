@@ -21,7 +21,10 @@ def without_specimen(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scans", "reason"),
-    [((12,), "it is the only usable scan of its temperature"), ((0, 12, 29), "no scan of the series can be used")],
+    [
+        ((12,), "it is the only usable scan of its temperature"),
+        ((0, 12, 29), "no scan of this temperature has a rotation axis"),
+    ],
 )
 def test_a_temperature_without_a_usable_series_does_not_stop_the_others(
     spheres: Path, tmp_path: Path, scans: tuple[int, ...], reason: str

@@ -36,7 +36,6 @@ ALL_STEPS = [
     "white line",
     "white-line statistics",
     "mean spectrum",
-    "audit",
 ]
 ONE_THREAD = Resources(threads=1)
 SCANS = (0, 2, 5, 8, 12, 14, 15, 16, 18, 20, 25, 27, 29)
@@ -341,7 +340,7 @@ def test_nothing_is_computed_twice(
 @pytest.mark.parametrize(
     ("choices", "computed"),
     [
-        ("white_line = { edge_width = '2.5 eV' }", {"white line", "white-line statistics", "audit"}),
+        ("white_line = { edge_width = '2.5 eV', audit = false }", {"white line", "white-line statistics"}),
         ("edge = { minimum_sigma = 6.0 }", {*ALL_STEPS[6:]}),
         ("note = 'rod on its side'", set()),
     ],
@@ -382,7 +381,7 @@ def test_a_comment_in_the_code_recomputes_nothing_but_code_does(
     for cache in caches:
         cache.cache_clear()
     # All that imports the edited module is computed again, and nothing before it.
-    assert outcome.computed == [step for step in computed if step.startswith("white") or step == "audit"]
+    assert outcome.computed == [step for step in computed if step.startswith("white")]
 
 
 def test_moved_data_recompute_nothing(spheres: Path, copy: Path, write_recipe: RecipeWriter, tmp_path: Path) -> None:

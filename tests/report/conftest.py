@@ -99,12 +99,16 @@ def xanes_result(seed: int = 2, n: int = 32, sigma: float = 0.12) -> xr.Dataset:
     flags = label("white_line_flag", flag.astype(np.int8), dims, coords=coords)
     flags.attrs |= FLAGS
     jump = np.where(mask, 0.6, 0.0) + 0.03 * rng.standard_normal(mask.shape)
+    spectra = np.stack([volume[t][:, mask[t]].mean(axis=1) for t in range(2)])
+    spectrum = label("particle_spectrum", spectra, ("temperature", "energy"), coords=coords)
+    spectrum.attrs["voxels"] = mask.sum(axis=(1, 2, 3)).tolist()
     return dataset(
         [
             *geometry_arrays(rng, {**condition, "energy": energies}, 60),
             label("attenuation", volume.astype(np.float32), ("temperature", "energy", *VOXEL), coords=coords),
             label("edge_jump", jump.astype(np.float32), dims, coords=coords),
             label("particle_mask", mask, dims, coords=coords),
+            spectrum,
             label("white_line_energy", found.astype(np.float32), dims, coords=coords),
             label("white_line_energy_std", std.astype(np.float32), dims, coords=coords, std_source="fit covariance"),
             flags,

@@ -24,7 +24,7 @@ from cathoscope.report.style import FILE_FORMATS, figure_bytes, journal_style, r
 TOMOGRAPHY = {"attenuation-slices", "rotation-axis", "jitter", "beam-intensity"}
 WHITE_LINE = {
     "white-line-maps", "white-line-histogram", "white-line-difference", "white-line-mean", "mean-spectrum",
-    "edge-jump", "white-line-sigma", "white-line-flags",
+    "edge-jump", "white-line-sigma", "white-line-flags", "state-views", "particle-views",
 }  # fmt: skip
 STACK = {"component-maps", "component-spectra", "singular-values", "optical-depth", "mixture-residual"}
 UNITLESS = re.compile(

@@ -148,6 +148,7 @@ class WhiteLineSection(Section):
         "centroid",
     ] = "auto"
     order: int = Field(default=4, ge=2, le=4, description="of the polynomial")
+    audit: bool = Field(default=True, description="simulate every method on spectra like the measured ones")
     self_calibration: bool = Field(default=True, description="of the compressed model, on the shapes of the data")
     window: EnergyWindow | None = None
     edge_width: Energy = 2.0

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.steps.estimators import AROUND_LINE, WINDOW_ABOVE_EDGE, bins_of
@@ -27,6 +28,7 @@ Method = Callable[[NDArray[np.float32]], WhiteLineFit]
 
 _GROUPS = 10
 _FEWEST_BINS = 30
+_LARGEST_BASIS = 20
 _NUMBERS: Mapping[str, Callable[[AuditResult], float]] = {
     "audit_bias": lambda result: result.bias,
     "audit_slope": lambda result: result.slope,
@@ -55,8 +57,10 @@ def audit_methods(context: Context) -> xr.Dataset:
     names: list[str] = []
     found: list[AuditResult] = []
     if samples is not None:
-        methods = _methods(voxels, samples)
-        shapes = _shapes(samples)
+        try:
+            methods, shapes = _methods(voxels, samples), _shapes(samples)
+        except MeasurementError as error:  # too few energies to simulate anything with
+            return _dataset(context, [], [], [f"the methods are not audited: {error.problem}"])
         context.progress.start(f"{context.name}: audit", len(methods), "methods")
         for name, method in methods.items():
             at_maximum = name not in METHODS or METHODS[name].measures == "maximum"
@@ -74,7 +78,7 @@ def audit_methods(context: Context) -> xr.Dataset:
             names.append(name)
             context.progress.advance()
         context.progress.finish()
-    return _dataset(context, names, found)
+    return _dataset(context, names, found, [])
 
 
 def _samples(voxels: Voxels) -> Samples | None:
@@ -127,7 +131,13 @@ def _methods(voxels: Voxels, samples: Samples) -> dict[str, Method]:
 
 def _compressed(voxels: Voxels, samples: Samples, edge: float) -> Method:
     grid = LineGrid(edge_energy=edge, edge_width=voxels.context.section.white_line.edge_width)
-    basis = basis_with_data(energy=samples.energy, noise_std=samples.noise, spectra=samples.spectra, grid=grid)
+    basis = basis_with_data(
+        energy=samples.energy,
+        noise_std=samples.noise,
+        spectra=samples.spectra,
+        n_components=min(_LARGEST_BASIS, samples.energy.size),
+        grid=grid,
+    )
     plan = plan_fit(energy=samples.energy, noise_std=samples.noise, basis=basis, grid=grid)
     calibration = None
     if voxels.context.section.white_line.self_calibration:
@@ -144,7 +154,7 @@ def _compressed(voxels: Voxels, samples: Samples, edge: float) -> Method:
     return fit
 
 
-def _dataset(context: Context, names: list[str], found: list[AuditResult]) -> xr.Dataset:
+def _dataset(context: Context, names: list[str], found: list[AuditResult], remarks: list[str]) -> xr.Dataset:
     method = label("method", np.arange(1, len(names) + 1), ("method",))
     method.attrs["names"] = names
     chosen = {"auto": "compressed model"}.get(context.section.white_line.method, context.section.white_line.method)
@@ -155,7 +165,7 @@ def _dataset(context: Context, names: list[str], found: list[AuditResult]) -> xr
     used = [result for name, result in zip(names, found, strict=True) if name == chosen]
     arrays[0].attrs |= {
         "chosen": chosen,
-        "remarks": [warning for result in used for warning in result.warnings],
+        "remarks": remarks + [warning for result in used for warning in result.warnings],
         "warnings": [list(result.warnings) for result in found],
     }
     return dataset(arrays)

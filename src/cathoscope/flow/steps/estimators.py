@@ -96,7 +96,9 @@ class Compressed:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the calibration says."""
-        return () if self.calibration is None else tuple(self.calibration.remarks)
+        if self.calibration is None:
+            return ("the fit of the white line is not calibrated on the shapes of the data",)
+        return tuple(self.calibration.remarks)
 
     @property
     def systematic_std(self) -> float:
@@ -147,9 +149,13 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
     )
     bins = bins_of(voxels, condition, keep)
     noise_scale = bins.voxel_noise
+    bare = Compressed(voxels, condition, plan, keep, noise_scale, None, None)
     if not section.self_calibration or len(bins.z) == 0:
-        return Compressed(voxels, condition, plan, keep, noise_scale, None, None)
-    calibration = calibrate(plan, bins.z, noise_scale=bins.noise)
+        return bare
+    try:
+        calibration = calibrate(plan, bins.z, noise_scale=bins.noise)
+    except MeasurementError:  # too few energies around the line to look for the highest
+        return bare
     response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
     common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
     known = common[np.isfinite(common)]
@@ -222,6 +228,8 @@ def _binned(z: NDArray[np.float32], inside: Bools) -> tuple[Bools, NDArray[np.fl
     """Which bins lie in the particle, and the means of all, ``[bin, coefficient]``, over their voxels in it."""
     shape = tuple(size // _BIN for size in inside.shape)
     cut = tuple(slice(0, size * _BIN) for size in shape)
+    if 0 in shape:  # fewer rows than a bin has
+        return np.zeros(0, dtype=bool), np.empty((0, z.shape[1]), dtype=np.float32)
     split = tuple(n for size in shape for n in (size, _BIN))
     weight = inside[cut].reshape(split)
     volume = z.reshape(*inside.shape, -1)[cut].reshape(*split, -1)

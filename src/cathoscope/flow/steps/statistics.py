@@ -36,6 +36,7 @@ _BINS = 120
 class Temperature:
     """What is known of the white line at one temperature."""
 
+    values: Floats
     distribution: Distribution
     shape: Shape
     length: CorrelationLength | None
@@ -146,6 +147,7 @@ def _temperature(data: xr.Dataset, condition: ScanIndex) -> Temperature:
     edges = np.linspace(0.0, float(depth.max()) * (1 + 1e-9), _SHELLS + 1)
     length = correlation_length(measured, voxel_size=size) if measured.halves is not None else None
     return Temperature(
+        values=measured.value[measured.good],
         distribution=distribution,
         shape=shape_of_map(measured, distribution),
         length=length,
@@ -190,6 +192,14 @@ def _numbers(
     return arrays
 
 
+def _histogram(values: Floats, middle: Floats) -> Floats:
+    """Density of ``values`` in bins with these middles; those beyond count, and are left out."""
+    half = 0.5 * (middle[1] - middle[0])
+    edges = np.append(middle - half, middle[-1] + half)
+    counts, _ = np.histogram(values, edges)
+    return np.asarray(counts / (2 * half * values.size), dtype=np.float64)
+
+
 def _curves(
     found: Mapping[ScanIndex, Temperature], dims: tuple[str, ...], shape: tuple[int, ...], line: xr.DataArray
 ) -> list[xr.DataArray]:
@@ -199,7 +209,7 @@ def _curves(
     bins = np.linspace(min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=1.0), _BINS)
     depth = (np.arange(_SHELLS) + 0.5) * deepest / _SHELLS
     curves: tuple[tuple[str, Floats, Callable[[Temperature], tuple[Floats, Floats]]], ...] = (
-        ("white_line_density", bins, lambda t: (t.shape.value, t.shape.measured)),
+        ("white_line_density", bins, lambda t: (bins, _histogram(t.values, bins))),
         ("white_line_true_density", bins, lambda t: (t.shape.value, t.shape.density)),
         ("white_line_true_density_std", bins, lambda t: (t.shape.value, t.shape.density_std)),
         ("white_line_profile", depth, lambda t: (t.profile.distance, t.profile.mean)),

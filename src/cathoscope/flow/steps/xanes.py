@@ -62,5 +62,5 @@ def asked_for(section: MeasurementSection) -> tuple[str, ...]:
     """Volumes of every energy where they are made, and differences where there are several temperatures."""
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
     changes = ("white_line_difference",) if len(section.series) > 1 and not every_energy(section) else ()
-    noise_is_known = () if "attenuation" in section.start else ("audit_bias",)
+    noise_is_known = ("audit_bias",) if section.white_line.audit and "attenuation" not in section.start else ()
     return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes)
