@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import fbp, reading, virtual
+from benchmarks import coefficients, fbp, iterative, polynomial, reading, virtual, whiteline
 
 
 def main() -> int:
     """Run them one after the other."""
-    return max(fbp.main(), reading.main(), virtual.main())
+    return max(each.main() for each in (fbp, coefficients, iterative, whiteline, polynomial, reading, virtual))
 
 
 if __name__ == "__main__":

@@ -272,6 +272,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.tomography.phase]": sections.PhaseSection,
     "[measurement.NAME.edge]": sections.EdgeSection,
     "[measurement.NAME.white_line]": sections.WhiteLineSection,
+    "[measurement.NAME.state]": sections.StateSection,
     "[measurement.NAME.registration]": sections.RegistrationSection,
     "[measurement.NAME.mixture]": sections.MixtureSection,
     "[measurement.NAME.columns]": sections.ColumnsSection,

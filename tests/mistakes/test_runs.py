@@ -35,6 +35,7 @@ ALL_STEPS = [
     "particle mask",
     "white line",
     "white-line statistics",
+    "clusters",
     "mean spectrum",
 ]
 ONE_THREAD = Resources(threads=1)
@@ -340,7 +341,7 @@ def test_nothing_is_computed_twice(
 @pytest.mark.parametrize(
     ("choices", "computed"),
     [
-        ("white_line = { edge_width = '2.5 eV', audit = false }", {"white line", "white-line statistics"}),
+        ("white_line = { edge_width = '2.5 eV', audit = false }", {"white line", "white-line statistics", "clusters"}),
         ("edge = { minimum_sigma = 6.0 }", {*ALL_STEPS[6:]}),
         ("note = 'rod on its side'", set()),
     ],
@@ -381,7 +382,7 @@ def test_a_comment_in_the_code_recomputes_nothing_but_code_does(
     for cache in caches:
         cache.cache_clear()
     # All that imports the edited module is computed again, and nothing before it.
-    assert outcome.computed == [step for step in computed if step.startswith("white")]
+    assert outcome.computed == [step for step in computed if step.startswith("white") or step == "clusters"]
 
 
 def test_moved_data_recompute_nothing(spheres: Path, copy: Path, write_recipe: RecipeWriter, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics import deform as module
-from cathoscope.numerics.deform import Deformation, DeformOptions, deform
+from cathoscope.numerics.deform import Bent, Deformation, DeformOptions, deform
 from cathoscope.numerics.pyramid import smoothed_level
 from cathoscope.numerics.register import RegisterOptions, register
 from cathoscope.numerics.transform import Similarity
@@ -111,7 +111,7 @@ def test_displacement_is_a_spline_of_the_control_points() -> None:
     control = np.zeros((3, 10, 10, 10))
     lattice = np.stack(np.meshgrid(*[np.arange(10.0) - 1] * 3, indexing="ij")) * 6.0
     control[:] = 0.1 * lattice[::-1] + 0.5  # control points on a plane make a plane
-    found = Deformation(PLACED, PLACED, control, 6.0, (EDGE, EDGE, EDGE), np.zeros(3), 0, 0, 0, 0, 1.0, 1.0, None)
+    found = Bent(PLACED, control, 6.0, (EDGE, EDGE, EDGE))
     points = np.random.default_rng(0).uniform(0, EDGE - 1, (20, 3))
     np.testing.assert_allclose(found.displacement(points), 0.1 * points[:, ::-1] + 0.5, atol=1e-5)
     np.testing.assert_allclose(found.to_moving(points), PLACED.to_moving(points) + found.displacement(points))

@@ -447,3 +447,9 @@ def comparison() -> tuple[dict[str, object], ...]:
 @pytest.fixture
 def stack() -> xr.Dataset:
     return stack_result()
+
+
+@pytest.fixture(autouse=True)
+def _small_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut-away views of a hundred pixels: what is tested here does not depend on their number."""
+    monkeypatch.setattr("cathoscope.report.figures.states._PIXELS", 100)

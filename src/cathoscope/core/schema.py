@@ -52,6 +52,7 @@ _SPECS = (
     ArraySpec("energy_bin", ("energy_bin",), "eV", "f", "Middle of a bin of a histogram of energies"),
     ArraySpec("difference_bin", ("difference_bin",), "eV", "f", "Middle of a bin of a histogram of differences"),
     ArraySpec("step", ("step",), "1", "i", "Step from one temperature to the next; the attribute names says which"),
+    ArraySpec("cluster", ("cluster",), "1", "i", "Number of a group of voxels of like white line, by rising energy"),
     ArraySpec("depth", ("depth",), "um", "f", "Depth below the surface of the particle"),
     ArraySpec("method", ("method",), "1", "i", "Number of a method; the attribute names holds their names"),
     # what files hold
@@ -104,13 +105,6 @@ _SPECS = (
         "f",
         "Spectral coefficients of odd minus even projections: as noisy as those of all",
     ),
-    ArraySpec(
-        "noise_factor",
-        ("temperature", *_VOXEL),
-        "1",
-        "f",
-        "Noise of a voxel over the rms noise of the particle's middle, from counted photons",
-    ),
     # spectra
     ArraySpec("optical_depth", ("energy", "y", "x"), "1", "f", "Natural logarithm of incident over transmitted"),
     ArraySpec("edge_jump", ("temperature", *_VOXEL), "1/um", "f", "Attenuation above minus below the absorption edge"),
@@ -160,6 +154,18 @@ _SPECS = (
     ),
     ArraySpec("white_line_profile", ("temperature", "depth"), "eV", "f", "Mean white line of shells below the surface"),
     ArraySpec("correlation_length", ("temperature",), "um", "f", "Size of domains of like white line: 1/e distance"),
+    ArraySpec("cluster_energy", ("temperature", "cluster"), "eV", "f", "Mean white line of a group of voxels"),
+    ArraySpec("cluster_width", ("temperature", "cluster"), "eV", "f", "Spread within a group of voxels, noise removed"),
+    ArraySpec("cluster_share", ("temperature", "cluster"), "1", "f", "Share of the good voxels that are of a group"),
+    ArraySpec(
+        "state_of_charge",
+        ("temperature", *_VOXEL),
+        "1",
+        "f",
+        "State of charge from the white line: 0 discharged, 1 charged",
+    ),
+    ArraySpec("state_of_charge_mean", ("temperature",), "1", "f", "Mean state of charge of the good voxels"),
+    ArraySpec("state_of_charge_width", ("temperature",), "1", "f", "Spread of the state of charge, noise removed"),
     ArraySpec(
         "white_line_shift", ("step",), "eV", "f", "Change of the mean white line from one temperature to the next"
     ),
@@ -234,6 +240,8 @@ _SPECS = (
         "f",
         "Mean valence of the absorbing element, from its edge",
     ),
+    ArraySpec("valence_mean", ("temperature",), "1", "f", "Mean valence of the good voxels"),
+    ArraySpec("valence_width", ("temperature",), "1", "f", "Spread of the valence over voxels, noise removed"),
     ArraySpec("group_edge", ("group",), "eV", "f", "Mean edge energy of the spectra of a group"),
     ArraySpec("group_edge_rise", ("group",), "eV", "f", "Mean edge energy of a group minus that of its reference"),
     ArraySpec("component_fraction", ("spectrum", "component"), "1", "f", "Weight of each component in a spectrum"),

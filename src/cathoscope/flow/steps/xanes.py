@@ -6,6 +6,7 @@ from cathoscope.flow.graph import Step
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import (
     audit,
+    clusters,
     coefficients,
     differences,
     energy_scale,
@@ -14,6 +15,7 @@ from cathoscope.flow.steps import (
     projections,
     registration,
     series,
+    state_maps,
     statistics,
     volumes,
     whiteline,
@@ -27,7 +29,7 @@ _CHANGES = (registration.STEP, differences.STEP)
 
 # Volumes of every energy, aligned, with the mask of the particle.
 VOLUME_STEPS = (*_SERIES, *volumes.STEPS, *on(OF_ENERGIES, *mask.STEPS))
-TARGETS = statistics.TARGETS
+TARGETS = (*statistics.TARGETS, *clusters.TARGETS)
 FIXABLE = (*geometry.FIXABLE, "magnification", "vertical_shift", "angle_offset")
 # A volume that another program reconstructed comes without projections from which its noise could be found.
 IF_POSSIBLE = ("attenuation_std",)
@@ -43,6 +45,7 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
     chosen: tuple[Step, ...] = _SERIES if section.tomography.series else _ALONE
     if energy_scale.has_foil(section):
         chosen += (energy_scale.STEP,)
+    chosen += state_maps.steps(section)
     if every_energy(section):
         return (*chosen, coefficients.SURVEY_STEP, volumes.STEPS[-1], *on(OF_ENERGIES, *_maps(with_halves=False)))
     return (*chosen, coefficients.SURVEY_STEP, coefficients.STEP, *on(OF_COEFFICIENTS, *_maps(with_halves=True)))
@@ -53,14 +56,16 @@ def _maps(*, with_halves: bool) -> tuple[Step, ...]:
         *mask.STEPS,
         *whiteline.steps(with_halves=with_halves),
         *statistics.steps(with_halves=with_halves),
+        *clusters.steps(with_halves=with_halves),
         audit.STEP,
         *_CHANGES,
     )
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:
-    """Volumes of every energy where they are made, and differences where there are several temperatures."""
+    """Volumes of every energy where they are made, differences where there are several temperatures, and the state
+    where the recipe gives its scale."""
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
     changes = ("white_line_difference",) if len(section.series) > 1 and not every_energy(section) else ()
     noise_is_known = ("audit_bias",) if section.white_line.audit and "attenuation" not in section.start else ()
-    return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes)
+    return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes, *state_maps.asked_for(section))
