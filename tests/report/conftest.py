@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -449,7 +449,9 @@ def stack() -> xr.Dataset:
     return stack_result()
 
 
-@pytest.fixture(autouse=True)
-def _small_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _small_renderings() -> Iterator[None]:
     """Cut-away views of a hundred pixels: what is tested here does not depend on their number."""
-    monkeypatch.setattr("cathoscope.report.figures.states._PIXELS", 100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cathoscope.report.figures.states._PIXELS", 100)
+        yield

@@ -46,6 +46,7 @@ def pulls(oxides: list[tuple[BulkSpectrum, BulkTruth]], seeds: range) -> dict[st
     return {name: (getattr(found, name) - truth[name]) / getattr(found, f"{name}_std") for name in NAMES}
 
 
+@pytest.mark.long
 def test_edges_and_white_line_are_unbiased_with_honest_sigma(oxides: list[tuple[BulkSpectrum, BulkTruth]]) -> None:
     """The noise is found from each scan, as it is for measured ones."""
     for name, pull in pulls(oxides, SEEDS).items():

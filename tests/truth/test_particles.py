@@ -21,7 +21,7 @@ from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.txm import TxmOptions
 
-SIZE = Size(columns=44, rows=44, projections=80, energies=30, cells=24)
+SIZE = Size(columns=40, rows=40, projections=64, energies=24, cells=24)
 DESIGNS = {
     "rod": replace(ROD, diameter=5.0, core_radius=1.0, grain_size=0.7),
     "gravel": replace(GRAVEL, diameter=5.0, core_radius=1.0, grain_size=0.7),

@@ -31,7 +31,7 @@ WINDOW_ABOVE_EDGE = 30.0  # eV
 _FEWEST_ENERGIES = 12
 AROUND_LINE = (11.0, 21.0)  # eV above the edge: the usual window of polynomials
 _BIN = 4  # voxels along each edge of a bin on which the fit is calibrated
-_FEWEST_IN_BIN = 40  # of 64 voxels in the particle
+_FEWEST_IN_BIN = 0.6  # share of the voxels of a bin in the particle
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ class Compressed:
         """White lines of the voxels of ``mask``; mixed states are flagged."""
         z = self.voxels.coefficients(self.condition, rows)[mask.ravel()][:, self.keep]
         lines = self._lines(z, 1.0)
-        return replace(lines, std=np.hypot(lines.std, self.resolution_std))
+        common = np.hypot(self.resolution_std, self.calibration_std)
+        return replace(lines, std=np.hypot(lines.std, common))
 
     def halves(self, rows: slice, mask: Bools) -> Floats:
         """Energies from odd and from even projections."""
@@ -191,7 +192,7 @@ def _resolution_std(fitted: Compressed) -> float:
 
 @dataclass(frozen=True)
 class Bins:
-    """Means of ``_BIN``^3 voxels inside the particle: coefficients, their noise, and that of voxels (variances)."""
+    """Means of cubes of voxels inside the particle: coefficients, their noise, and that of voxels (variances)."""
 
     z: NDArray[np.float32]
     noise: float
@@ -236,7 +237,7 @@ def _binned(z: NDArray[np.float32], inside: Bools) -> tuple[Bools, NDArray[np.fl
     count = weight.sum(axis=(1, 3, 5))
     total = np.einsum("aibjckn,aibjck->abcn", volume, weight.astype(np.float32))
     mean = total / np.maximum(count, 1)[..., None].astype(np.float32)
-    return (count >= _FEWEST_IN_BIN).ravel(), mean.reshape(-1, mean.shape[-1])
+    return (count >= _FEWEST_IN_BIN * _BIN**3).ravel(), mean.reshape(-1, mean.shape[-1])
 
 
 @dataclass(frozen=True)
