@@ -21,6 +21,8 @@ from cathoscope.xanes.edge import calibration_shift_from_foil, noise_std_from_di
 
 Array = NDArray[np.float64]
 
+pytestmark = pytest.mark.long  # many seeds
+
 SEEDS = range(1600)
 INCIDENT = 1e6
 NAMES = ("edge_step", "half_height_edge", "derivative_edge", "integral_edge", "white_line")
@@ -46,7 +48,6 @@ def pulls(oxides: list[tuple[BulkSpectrum, BulkTruth]], seeds: range) -> dict[st
     return {name: (getattr(found, name) - truth[name]) / getattr(found, f"{name}_std") for name in NAMES}
 
 
-@pytest.mark.long
 def test_edges_and_white_line_are_unbiased_with_honest_sigma(oxides: list[tuple[BulkSpectrum, BulkTruth]]) -> None:
     """The noise is found from each scan, as it is for measured ones."""
     for name, pull in pulls(oxides, SEEDS).items():
