@@ -136,9 +136,14 @@ def hashes() -> dict[str, str]:
     ("module", "steps"),
     [
         ("cathoscope.xanes.line_steps", {"white line", "audit"}),
+        ("cathoscope.xanes.distribution", {"white-line statistics", "differences", "clusters"}),
+        ("cathoscope.tomography.reconstruct", {"series geometry", "spectral survey", "spectral coefficients"}),
         ("cathoscope.tomography.series", {"series geometry"}),
         ("cathoscope.numerics.register", {"registration"}),
+        ("cathoscope.core.units", set()),
         ("cathoscope.flow.run", set()),
+        ("cathoscope.virtual.presets", set()),
+        ("cathoscope.report.style", set()),
     ],
 )
 def test_a_module_counts_for_the_steps_that_reach_it(

@@ -21,7 +21,7 @@ from tests.io.specimens import SPECIMENS
 pytest.importorskip("resource", reason="memory is limited with the module resource of Unix")
 
 SEED = 1
-CASES = 500
+CASES = 2000
 MOST_RESTARTS = 20
 MOST_MEMORY = 150e6  # bytes
 ROOT = Path(__file__).parents[2]

@@ -230,7 +230,6 @@ def run_with_signal(recipe: Path, study: Path, data: Path, number: signal.Signal
     return process.returncode, text
 
 
-@pytest.mark.long
 def test_a_process_that_is_stopped_and_then_killed_ends_the_same(
     spheres: Path, undisturbed: Path, result_bytes: ResultBytes, write_recipe: RecipeWriter, tmp_path: Path
 ) -> None:

@@ -184,7 +184,6 @@ def test_the_master_file_is_read_and_its_missing_links_are_named(result: Results
 # -- report ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_the_report_holds_every_measurement(outcome: RunOutcome, recipe: Recipe) -> None:
     files = write_report(Study.open(outcome.study), outcome.study.with_suffix(".html"))
     page = files.page.read_text(encoding="utf-8")

@@ -21,8 +21,6 @@ from cathoscope.xanes.edge import calibration_shift_from_foil, noise_std_from_di
 
 Array = NDArray[np.float64]
 
-pytestmark = pytest.mark.long  # many seeds
-
 SEEDS = range(1600)
 INCIDENT = 1e6
 NAMES = ("edge_step", "half_height_edge", "derivative_edge", "integral_edge", "white_line")

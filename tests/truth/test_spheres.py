@@ -31,10 +31,10 @@ def rows(study: Study) -> dict[str, Comparison]:
 
 def test_white_line_of_voxels_is_unbiased_with_an_honest_sigma(rows: dict[str, Comparison]) -> None:
     row = rows["white_line_energy"]
-    assert row.n > 19_000
+    assert row.n > 20_000
     assert abs(row.bias) < 0.01
     assert row.pull_mean == pytest.approx(0.0, abs=0.1)
-    assert row.pull_width == pytest.approx(1.0, abs=0.2)  # calibrated on sixty bins only
+    assert row.pull_width == pytest.approx(1.0, abs=0.15)
 
 
 def test_edge_jump_is_unbiased_with_an_honest_sigma(rows: dict[str, Comparison]) -> None:
@@ -82,7 +82,7 @@ def test_heating_lowers_the_white_line_as_it_was_made_to(study: Study) -> None:
     mean, std = result["white_line_mean"].values, result["white_line_mean_std"].values
     true = truth["white_line_mean"].values
     assert (np.abs(mean - true) < 3 * std).all()
-    assert np.diff(mean) == pytest.approx(np.diff(true), abs=0.05)  # eV, the target of the method
+    assert np.diff(mean) == pytest.approx(np.diff(true), abs=0.03)
     width, width_true = result["white_line_width"].values, truth["white_line_width"].values
     np.testing.assert_allclose(width, width_true, rtol=0.05)
 
@@ -94,11 +94,9 @@ def test_every_sphere_moves_by_its_own_amount(study: Study) -> None:
     good = (result["white_line_flag"] == 0).all("temperature").values & np.isfinite(true)
     steps = np.unique(np.round(true[good], 2))
     assert len(steps) == 5
-    # one calibration for all voxels of a temperature, on sixty bins: what it is uncertain by is stated
-    common = float(np.hypot(*result["white_line_energy"].attrs["systematic_std"]))
     for step in steps:
         one = good & (np.round(true, 2) == step)
-        assert np.mean(moved[one]) == pytest.approx(step, abs=3 * common)
+        assert np.mean(moved[one]) == pytest.approx(step, abs=0.03)
 
 
 def test_outside_of_particles_nothing_is_claimed(study: Study) -> None:

@@ -14,8 +14,6 @@ from cathoscope.xanes.state import valence_from_edge, valence_line_from_standard
 
 Array = NDArray[np.float64]
 
-pytestmark = pytest.mark.long  # many seeds
-
 SEEDS = range(1600)
 FEWER_SEEDS = range(600)
 REFERENCE_ENERGY = np.arange(8300.0, 8420.01, 0.25)

@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from cathoscope.xanes.line_calibration import calibrate
+from cathoscope.xanes.line_steps import compress
+from cathoscope.xanes.line_tables import basis_with_data, plan_fit
+from tests.xanes.shoulder import NOISE, shoulder_spectra
+
 EDGE_WIDTH, LINE_WIDTH, LINE_HEIGHT, EDGE_DISTANCE = 2.0, 2.6, 0.9, 6.5
 OFFSET, SLOPE, MIDDLE = 0.1, -5e-4, 8330.0
 
@@ -122,3 +127,29 @@ def truth() -> SimpleNamespace:
         edge_width=EDGE_WIDTH,
         middle=MIDDLE,
     )
+
+
+@pytest.fixture(scope="module")
+def bins(truth):
+    """Plan, coefficients of bins of 64 voxels over 3 eV, and their true maxima."""
+    rng = np.random.default_rng(41)
+    clean, maxima = shoulder_spectra(truth, rng.uniform(8347.3, 8350.3, 800))
+    noisy = clean + rng.normal(0.0, NOISE / 8, clean.shape)
+    energy = truth.energies()
+    noise = np.full(energy.size, NOISE)
+    basis = basis_with_data(energy=energy, noise_std=noise, spectra=noisy)
+    plan = plan_fit(energy=energy, noise_std=noise, basis=basis)
+    return plan, compress(plan, noisy), maxima
+
+
+@pytest.fixture(scope="module")
+def calibration(bins):
+    return calibrate(bins[0], bins[1], noise_scale=1 / 64)
+
+
+@pytest.fixture(scope="module")
+def voxels(truth, bins):
+    """Coefficients of single voxels of the same sample, and their true maxima."""
+    rng = np.random.default_rng(42)
+    clean, maxima = shoulder_spectra(truth, rng.uniform(8347.4, 8350.2, 3000))
+    return compress(bins[0], clean + rng.normal(0.0, NOISE, clean.shape)), maxima

@@ -20,58 +20,8 @@ from cathoscope.xanes.line_calibration import (
     plan_maximum,
 )
 from cathoscope.xanes.line_steps import compress, fit_compressed
-from cathoscope.xanes.line_tables import basis_with_data, plan_fit
 from cathoscope.xanes.whiteline import WhiteLineFit
-
-NOISE = 0.01
-
-
-def shoulder_spectra(truth, centre, height=0.25):
-    """Spectra whose line has a shoulder that grows with energy, and the energies of their maxima."""
-    centre = np.atleast_1d(np.asarray(centre, dtype=float))
-
-    def at(axis):
-        plain = truth.curve(axis, np.stack([truth.parameters_of(8349.0, 0.7)] * centre.size) + _moved(centre))
-        growing = height * (0.8 + 0.4 * (centre - 8349.0))[:, None]
-        return plain + 0.63 * growing * np.exp(-0.5 * ((axis - centre[:, None] - 3.2) / 2.2) ** 2)
-
-    fine = np.arange(8343.0, 8356.0, 0.01)
-    curve = at(fine)
-    k = np.argmax(curve, axis=1)
-    low, top, high = (curve[np.arange(centre.size), k + j] for j in (-1, 0, 1))
-    return at(truth.energies()), fine[k] + 0.005 * (low - high) / (low - 2 * top + high)
-
-
-def _moved(centre):
-    move = np.zeros((centre.size, 7))
-    move[:, 4] = move[:, 5] = centre - 8349.0
-    return move
-
-
-@pytest.fixture(scope="module")
-def bins(truth):
-    """Plan, coefficients of bins of 64 voxels over 3 eV, and their true maxima."""
-    rng = np.random.default_rng(41)
-    clean, maxima = shoulder_spectra(truth, rng.uniform(8347.3, 8350.3, 800))
-    noisy = clean + rng.normal(0.0, NOISE / 8, clean.shape)
-    energy = truth.energies()
-    noise = np.full(energy.size, NOISE)
-    basis = basis_with_data(energy=energy, noise_std=noise, spectra=noisy)
-    plan = plan_fit(energy=energy, noise_std=noise, basis=basis)
-    return plan, compress(plan, noisy), maxima
-
-
-@pytest.fixture(scope="module")
-def calibration(bins):
-    return calibrate(bins[0], bins[1], noise_scale=1 / 64)
-
-
-@pytest.fixture(scope="module")
-def voxels(truth, bins):
-    """Coefficients of single voxels of the same sample, and their true maxima."""
-    rng = np.random.default_rng(42)
-    clean, maxima = shoulder_spectra(truth, rng.uniform(8347.4, 8350.2, 3000))
-    return compress(bins[0], clean + rng.normal(0.0, NOISE, clean.shape)), maxima
+from tests.xanes.shoulder import NOISE, shoulder_spectra
 
 
 def pairs(x, difference, std=0.01, search=None):

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import symtable
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -86,15 +86,20 @@ def _imports(name: str) -> frozenset[str]:
         module = waiting.pop()
         if module not in reached:
             reached.add(module)
-            waiting.extend(other for other in _imported_by(module) if _counts(other))
+            waiting.extend(other for other in _imported_in(_source(module)) if _counts(other))
     return frozenset(reached)
 
 
-def _imported_by(name: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(_source(name))):
+# Texts are remembered, not names: many modules are reached from many steps, and reading them is what costs.
+@cache
+def _imported_in(source: str) -> tuple[str, ...]:
+    """Modules of the package that a text imports."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_PACKAGE):
-            yield node.module
-            yield from (full for alias in node.names if _is_module(full := f"{node.module}.{alias.name}"))
+            found.append(node.module)
+            found += [full for alias in node.names if _is_module(full := f"{node.module}.{alias.name}")]
+    return tuple(found)
 
 
 def _is_module(name: str) -> bool:
@@ -106,7 +111,12 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _digest_of_module(name: str) -> str:
-    return hashlib.sha256(_dump(ast.parse(_source(name))).encode()).hexdigest()
+    return _digest_of_text(_source(name))
+
+
+@cache
+def _digest_of_text(source: str) -> str:
+    return hashlib.sha256(_dump(ast.parse(source)).encode()).hexdigest()
 
 
 def _source(name: str) -> str:

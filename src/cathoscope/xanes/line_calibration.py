@@ -236,6 +236,8 @@ class LineCalibration:
         What limits the calibration, for the report.
     maximum
         The search for the highest point of the bins.
+    artefact_std
+        Scatter of the highest points of voxels that is neither noise nor scatter of shapes, eV: `with_artefacts`.
     """
 
     order: str
@@ -248,6 +250,7 @@ class LineCalibration:
     n_bins: int
     remarks: tuple[str, ...]
     maximum: MaximumPlan = field(repr=False)
+    artefact_std: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import Voxels
 from cathoscope.xanes.line_calibration import LineCalibration, calibrate
 from cathoscope.xanes.line_methods import METHODS, estimate
-from cathoscope.xanes.line_response import LineResponse, calibrated_fit, response_of_fit
+from cathoscope.xanes.line_response import LineResponse, calibrated_fit, response_of_fit, with_artefacts
 from cathoscope.xanes.line_steps import fit_compressed
 from cathoscope.xanes.line_tables import FitPlan, LineGrid, plan_fit
 from cathoscope.xanes.whiteline import WhiteLineFit, WhiteLineOptions, fit_white_line
@@ -118,9 +118,13 @@ class Compressed:
 
     def halves(self, rows: slice, mask: Bools) -> Floats:
         """Energies from odd and from even projections."""
+        return np.stack([self._lines(one, 2.0).energy for one in self.half_coefficients(rows, mask)])
+
+    def half_coefficients(self, rows: slice, mask: Bools) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Coefficients ``[voxel, coefficient]`` from odd and from even projections."""
         z = self.voxels.coefficients(self.condition, rows)[mask.ravel()][:, self.keep]
         half = self.voxels.half_difference(self.condition, rows)[mask.ravel()][:, self.keep]
-        return np.stack([self._lines(one, 2.0).energy for one in (z + half, z - half)])
+        return z + half, z - half
 
     def _lines(self, z: NDArray[np.float32], noise: float) -> Lines:
         scale = noise * self.noise_scale
@@ -158,6 +162,8 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
     except MeasurementError:  # too few energies around the line to look for the highest
         return bare
     response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
+    if voxels.has_halves:
+        calibration = _with_artefacts(bare, calibration)
     common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
     known = common[np.isfinite(common)]
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
@@ -171,12 +177,24 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
 _UNRESOLVED = 0.13
 
 
-def _resolution_std(fitted: Compressed) -> float:
-    """Uncertainty of a voxel from states that differ within it, from how much neighbours differ beyond noise."""
+def _middle_of(fitted: Compressed) -> tuple[slice, Bools]:
+    """A slab of rows in the middle of the field of view, and which of its voxels are in the particle."""
     mask = fitted.voxels.context.data["particle_mask"][fitted.condition]
     middle = mask.sizes["z"] // 2 // SLAB_ROWS * SLAB_ROWS
     rows = slice(middle, min(middle + SLAB_ROWS, mask.sizes["z"]))
-    inside = np.asarray(mask.isel(z=rows).values)
+    return rows, np.asarray(mask.isel(z=rows).values)
+
+
+def _with_artefacts(bare: Compressed, calibration: LineCalibration) -> LineCalibration:
+    rows, inside = _middle_of(bare)
+    return with_artefacts(
+        bare.plan, calibration, bare.half_coefficients(rows, inside), noise_scale=2 * bare.noise_scale
+    )
+
+
+def _resolution_std(fitted: Compressed) -> float:
+    """Uncertainty of a voxel from states that differ within it, from how much neighbours differ beyond noise."""
+    rows, inside = _middle_of(fitted)
     if not inside.any():
         return 0.0
     maps = np.full((2, *inside.shape), np.nan)

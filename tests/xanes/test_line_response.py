@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cathoscope.xanes.line_calibration import apply_calibration, maximum_of_spectra
+from cathoscope.xanes.line_response import calibrated_fit, response_of_fit, with_artefacts
+from cathoscope.xanes.line_steps import compress, fit_compressed
+from cathoscope.xanes.whiteline import WhiteLineFlag
+from tests.xanes.shoulder import NOISE, shoulder_spectra
+
+
+def test_corrected_fits_err_by_as_much_as_they_say_in_every_state(bins, calibration, voxels):
+    plan, z, _ = bins
+    single, true = voxels
+    # a calibration that is off: what noise and shape do to its fits has to come back from the response
+    off = replace(calibration, coefficients=calibration.coefficients + np.eye(calibration.coefficients.size)[0] * 0.04)
+    response = response_of_fit(plan, off, z)
+    lines, flag = calibrated_fit(plan, off, single)
+    energy, std = response.corrected(lines.energy, lines.std)
+    good = flag == WhiteLineFlag.GOOD
+    assert good.mean() > 0.97
+    for part in np.array_split(np.argsort(true), 3):
+        pull = ((energy - true) / std)[part][good[part]]
+        assert abs(pull.mean()) < 0.2
+        assert pull.std() == pytest.approx(1.0, abs=0.1)
+    assert response.slope == pytest.approx(1.0, abs=0.03)
+    assert np.all(np.abs(response.bias - 0.04 * response.width) < 0.05)
+
+
+def test_the_order_of_groups_is_no_source_of_bias(truth, bins, calibration):
+    """Bins of one state whose highest points scatter: groups of high and low ones are no different states."""
+    plan = bins[0]
+    rng = np.random.default_rng(51)
+    clean, maxima = shoulder_spectra(truth, [8348.5])
+    artefact = rng.normal(0.0, 0.5 * NOISE, (240, clean.shape[1]))
+    response = response_of_fit(plan, calibration, compress(plan, clean + artefact))
+    spectra = compress(plan, clean + rng.normal(0.0, NOISE, (1500, clean.shape[1])))
+    lines, _ = calibrated_fit(plan, calibration, spectra)
+    energy, _ = response.corrected(lines.energy, lines.std)
+    assert np.median(energy) == pytest.approx(maxima[0], abs=0.02)
+
+
+def test_what_halves_agree_on_is_an_artefact_and_noise_is_none(truth, bins, calibration):
+    plan = bins[0]
+    rng = np.random.default_rng(52)
+    clean, _ = shoulder_spectra(truth, rng.uniform(8347.6, 8350.0, 4000))
+    noise = rng.normal(0.0, np.sqrt(2.0) * NOISE, (2, *clean.shape))
+    quiet = with_artefacts(plan, calibration, tuple(compress(plan, clean + n) for n in noise), noise_scale=2.0)
+    erring = clean + rng.normal(0.0, 5.0 * NOISE, clean.shape)
+    halves = tuple(compress(plan, erring + n) for n in noise)
+    loud = with_artefacts(plan, calibration, halves, noise_scale=2.0)
+    # without noise the artefact is what fit and highest point differ by
+    z = compress(plan, erring)
+    fit = apply_calibration(calibration, fit_compressed(plan, z)).energy
+    difference = maximum_of_spectra(calibration.maximum, z).energy - fit
+    low, high = np.nanpercentile(difference, [15.87, 84.13])
+    assert quiet.artefact_std < 0.1 * loud.artefact_std
+    assert loud.artefact_std == pytest.approx((high - low) / 2, rel=0.1)
+    flagged = [
+        np.mean(calibrated_fit(plan, one, (halves[0] + halves[1]) / 2)[1] == WhiteLineFlag.MIXED)
+        for one in (calibration, loud)
+    ]
+    assert flagged[1] < 0.1 * flagged[0]
+
+
+def test_too_few_bins_say_nothing(bins, calibration):
+    plan, z, _ = bins
+    assert response_of_fit(plan, calibration, z[:8]) is None
+    few = with_artefacts(plan, calibration, (z[:4], z[:4]))
+    assert few == calibration
