@@ -122,7 +122,7 @@ def main() -> None:
     study, true_study = Study.open(arguments.study), Study.open(arguments.truth or arguments.study)
     for name in study.measurements("result"):
         result = study.read("result", name)
-        if "white_line_energy" not in result or name not in true_study.measurements("truth"):
+        if "specimen_shift" not in result or name not in true_study.measurements("truth"):
             continue
         truth = true_study.truth(name)
         print(name)

@@ -214,7 +214,8 @@ def maximum_rows(z, energy, knots, cubic, out):  # type: ignore[no-untyped-def]
 class LineCalibration:
     """Energy scale of the fit: energy of the maximum = phi(fitted energy).
 
-    ``phi(x) = x + sum_k coefficients[k] (x - origin)^k`` inside ``valid_range``, continued along its tangents outside.
+    ``phi(x) = x + sum_k coefficients[k] (x - origin)^k`` inside ``valid_range``, continued outside with the mean slope
+    inside: the slope at the ends of a cubic is what the data know least.
 
     Attributes
     ----------
@@ -321,7 +322,7 @@ def calibration_from_pairs(
     low, origin, high = (float(q) for q in np.percentile(x, (2, 50, 98)))
     # bins beyond the range would steer the ends of a cubic
     u = np.clip(x - origin, low - origin, high - origin)
-    best, best_score, chosen = None, np.inf, -1
+    candidates: dict[int, _Polynomial] = {}
     remarks: list[str] = []
     for order, spread in _LEAST_SPREAD.items():
         if high - low < spread or x.size < _BINS_PER_COEFFICIENT * (order + 1):
@@ -330,15 +331,16 @@ def calibration_from_pairs(
             )
             continue
         found = _robust_polynomial(u, difference, noise, order)
-        if not _rises(found[0], np.linspace(low - origin, high - origin, 101)):
+        if not _rises(found.solution, np.linspace(low - origin, high - origin, 101)):
             remarks.append(f"a {_ORDER_NAMES[order]} does not rise everywhere")
             continue
-        score = x.size * np.log(max(found[2], 1e-6) ** 2) + (order + 1) * np.log(x.size)
-        if score < best_score:
-            best, best_score, chosen = found, score, order
-    if best is None:
+        candidates[order] = found
+    if not candidates:
         return _uncalibrated(x.size, search)
-    solution, covariance, scatter = best
+    chosen = _preferred(candidates, u, difference)
+    solution, covariance, scatter = (
+        getattr(candidates[chosen], name) for name in ("solution", "covariance", "scatter")
+    )
     residual = difference - u[:, None] ** np.arange(solution.size) @ solution
     spread = float(np.sqrt(np.mean(np.clip(residual, -_FARTHEST * scatter, _FARTHEST * scatter) ** 2)))
     tau = np.sqrt(max(spread**2 - float(np.median(noise)), 0.0))
@@ -367,10 +369,30 @@ def _uncalibrated(n_bins: int, search: MaximumPlan) -> LineCalibration:
     )
 
 
-def _robust_polynomial(
-    u: Float64Array, difference: Float64Array, noise: Float64Array, order: int
-) -> tuple[Float64Array, Float64Array, float]:
-    """Huber's M-estimate of the polynomial, its covariance and the robust scatter of the residuals."""
+@dataclass(frozen=True)
+class _Polynomial:
+    """Huber's M-estimate of a polynomial, its covariance, the robust scatter about it and what that is for each bin."""
+
+    solution: Float64Array
+    covariance: Float64Array
+    scatter: float
+    std: Float64Array
+
+
+def _preferred(candidates: dict[int, _Polynomial], u: Float64Array, difference: Float64Array) -> int:
+    """Order of the least Bayesian information criterion, Huber's loss in units of the scatter about the last one."""
+    std = candidates[max(candidates)].std
+
+    def score(order: int) -> float:
+        residual = difference - np.polynomial.polynomial.polyval(u, candidates[order].solution)
+        pull = np.abs(residual) / std
+        loss = np.where(pull < _HUBER_WIDTH, pull**2, 2.0 * _HUBER_WIDTH * pull - _HUBER_WIDTH**2)
+        return float(loss.sum() + (order + 1) * np.log(u.size))
+
+    return min(candidates, key=score)
+
+
+def _robust_polynomial(u: Float64Array, difference: Float64Array, noise: Float64Array, order: int) -> _Polynomial:
     powers = u[:, None] ** np.arange(order + 1)
     solution = np.linalg.lstsq(powers, difference, rcond=None)[0]
     for _ in range(50):
@@ -388,7 +410,7 @@ def _robust_polynomial(
     # sandwich: also right where the scatter is not the same at all energies
     scored = powers * (weight**2 * np.clip(residual, -3 * _HUBER_WIDTH * std, 3 * _HUBER_WIDTH * std))[:, None]
     covariance = inverse @ (scored.T @ scored) @ inverse * u.size / (u.size - order - 1)
-    return np.asarray(solution, dtype=np.float64), np.asarray(covariance, dtype=np.float64), scatter
+    return _Polynomial(np.asarray(solution, np.float64), np.asarray(covariance, np.float64), scatter, std)
 
 
 def _rises(solution: Float64Array, u: Float64Array) -> bool:
@@ -416,10 +438,12 @@ def apply_calibration(calibration: LineCalibration, fit: WhiteLineFit) -> Calibr
     u = x - calibration.origin
     inside = np.clip(u, low, high)
     beyond = u - inside
-    slope = 1.0 + _derivative(calibration.coefficients, inside)
     powers = np.arange(calibration.coefficients.size)
-    gradient = inside[:, None] ** powers
-    gradient += beyond[:, None] * powers * inside[:, None] ** np.maximum(powers - 1, 0)
+    mean_slope = (high**powers - low**powers) / (high - low) if high > low else 1.0 * (powers == 1)
+    gradient = inside[:, None] ** powers + beyond[:, None] * mean_slope
+    slope = 1.0 + np.where(
+        beyond == 0.0, _derivative(calibration.coefficients, inside), mean_slope @ calibration.coefficients
+    )
     energy = x + gradient @ calibration.coefficients
     undetermined = _SLOPE_ERROR * (u if calibration.order == "shift" else beyond)
     systematic = np.einsum("np,pq,nq->n", gradient, calibration.covariance, gradient) + undetermined**2

@@ -66,7 +66,7 @@ def with_artefacts(
 
     A reconstruction errs by more than its noise: rims ring, and energies are not quite in register. The few energies
     around the maximum feel that most. Where odd and even projections find the same difference between highest point
-    and fit, it is no noise; what of its variance is beyond the scatter of shapes is counted against the highest point.
+    and fit, it is no noise; its variance beyond the scatter of shapes is shared by the two.
     The middle of the distribution decides, so voxels of truly mixed states, being fewer, stay conspicuous.
 
     Parameters
@@ -81,7 +81,9 @@ def with_artefacts(
     if calibration.order == "none" or both.sum() < _FEWEST_IN_GROUP:
         return calibration
     common = (_robust_std((odd + even)[both]) ** 2 - _robust_std((odd - even)[both]) ** 2) / 4.0
-    return replace(calibration, artefact_std=float(np.sqrt(max(common - calibration.tau**2, 0.0))))
+    # which of the two errs cannot be told: half of it each
+    each = max(common - calibration.tau**2, 0.0) / 2.0
+    return replace(calibration, tau=float(np.sqrt(calibration.tau**2 + each)), artefact_std=float(np.sqrt(each)))
 
 
 def _discrepancy(plan: FitPlan, calibration: LineCalibration, z: ArrayLike, noise_scale: float) -> Float64Array:
