@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, remove_zingers
+from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, fill_stack, remove_zingers
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -177,15 +177,12 @@ def fill_bad_pixels(image_stack: FloatArray, mask: BoolArray) -> Float32Array:
             "the mask does not fit the images", expected=f"mask of shape {image_stack.shape[1:]}", found=f"{mask.shape}"
         )
     filled = image_stack.astype(np.float32)
-    for image in filled:
-        bad = mask | ~np.isfinite(image)
-        if bad.all():
-            raise MeasurementError("an image has no good pixel", cure="set this projection aside")
-        if bad.any():
-            alone = np.zeros(bad.shape, dtype=bool)
-            fill_from_neighbours(image, bad, alone)
-            if alone.any():
-                _fill_from_nearest(image, bad, alone)
+    lost = np.zeros(len(filled), dtype=np.int8)
+    fill_stack(filled, mask, lost)
+    if (lost == 2).any():
+        raise MeasurementError("an image has no good pixel", cure="set this projection aside")
+    for index in np.flatnonzero(lost == 1):
+        _fill_islands(filled[index], mask | ~np.isfinite(filled[index]))
     return filled
 
 
@@ -365,6 +362,9 @@ def _local_median(image: Float64Array) -> Float64Array:
     return np.asarray(median_filter(finite, size=5, mode="mirror"), dtype=np.float64)
 
 
-def _fill_from_nearest(image: Float32Array, bad: BoolArray, alone: BoolArray) -> None:
+def _fill_islands(image: Float32Array, bad: BoolArray) -> None:
+    """Fill bad pixels from their neighbours, and those without a good one from the nearest good pixel."""
+    alone = np.zeros(bad.shape, dtype=bool)
+    fill_from_neighbours(image, bad, alone)
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
     image[alone] = image[nearest[0][alone], nearest[1][alone]]
