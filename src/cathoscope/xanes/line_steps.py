@@ -12,6 +12,18 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.xanes.line_newton import (
+    AMPLITUDE,
+    CENTRE,
+    EDGE,
+    JUMP,
+    POSITION,
+    SLOPE,
+    WIDTH,
+    find_maxima,
+    maximum_of,
+    new_curves,
+)
 from cathoscope.xanes.line_tables import N_COLUMNS, SLOPE_SCALE, FitPlan
 from cathoscope.xanes.line_tiles import LANES, padded, tile_product, tiled
 from cathoscope.xanes.whiteline import PARAMETERS, WhiteLineFit
@@ -24,7 +36,6 @@ GOOD, NO_EDGE, NO_MAXIMUM, NO_CONVERGENCE, AT_LIMIT, NON_FINITE = range(6)  # of
 _ITERATIONS = 8
 _LONGEST = (1.0, 2.0, 0.6)  # eV: steps of centre, edge energy and width are cut to these
 _AGREEMENT = 0.1  # eV: two nodes that point at each other may differ by this and three standard uncertainties
-_CLOSE = 0.04  # eV: a Newton step this short leaves an error of at most 2e-4 eV
 _USUAL_OFFSET = 0.12  # eV from the line's centre to the maximum, where the search begins
 _NARROWEST = 0.3  # eV
 _BATCH = 1024  # spectra that pass through all kernels at a time
@@ -150,12 +161,11 @@ def project_rows(spectra, projector, z):  # type: ignore[no-untyped-def]
     row = np.zeros(n, dtype=np.float32)
     out = np.zeros(LANES, dtype=np.float32)
     for i in range(spectra.shape[0]):
-        for e in range(spectra.shape[1]):
-            row[e] = spectra[i, e]
+        row[: spectra.shape[1]] = spectra[i]
         for first in range(0, z.shape[1], LANES):
             tile_product(projector, first * n, row, 0, n, out)
-            for k in range(first, min(first + LANES, z.shape[1])):
-                z[i, k] = out[k - first]
+            last = min(LANES, z.shape[1] - first)
+            z[i, first : first + last] = out[:last]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -179,9 +189,9 @@ def offsets(p):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def nearest(value, step, count):  # type: ignore[no-untyped-def]
-    """Index of the node nearest to ``value``, eV from the first, along one axis."""
-    index = int(value / step + 0.5)  # rounds towards zero, so what lies below the first node ends at it
+def nearest(value, count):  # type: ignore[no-untyped-def]
+    """Index of the node nearest to ``value``, steps from the first, along one axis."""
+    index = int(value + 0.5)  # rounds towards zero, so what lies below the first node ends at it
     index = index if index > 0 else 0
     return index if index < count else count - 1
 
@@ -232,15 +242,16 @@ def settle(z, place, n, steps, axes, start, p):  # type: ignore[no-untyped-def]
     parameters of the last node in ``p``.
     """
     _, step, count, _ = axes
+    per_centre, per_edge, per_width = 1.0 / step[0], 1.0 / step[1], 1.0 / step[2]
     node, before = (start, count[1] // 2, count[2] // 2), (-1, -1, -1)
     for _ in range(_ITERATIONS):
         index = (node[0] * count[1] + node[1]) * count[2] + node[2]
         tile_product(steps, LANES * n * index, z, place, n, p)
         to_centre, to_edge, to_width = offsets(p)
         following = (
-            nearest(node[0] * step[0] + to_centre, step[0], count[0]),
-            nearest(node[1] * step[1] + to_centre - to_edge, step[1], count[1]),
-            nearest(node[2] * step[2] + to_width, step[2], count[2]),
+            nearest(node[0] + to_centre * per_centre, count[0]),
+            nearest(node[1] + (to_centre - to_edge) * per_edge, count[1]),
+            nearest(node[2] + to_width * per_width, count[2]),
         )
         if following == node:
             return node, before, 1
@@ -266,34 +277,61 @@ def settle_rows(z, n, start, steps, axes, p, walk):  # type: ignore[no-untyped-d
             p[i, j] = work[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def new_work():  # type: ignore[no-untyped-def]
-    """Parameters of one spectrum and work space of `correct`."""
-    return np.empty(LANES, dtype=np.float32), np.empty(4, dtype=np.float32), np.empty(LANES, dtype=np.float32)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def move_all(p, moves):  # type: ignore[no-untyped-def]
+    """`offsets` of all spectra, centre, edge energy and width, [3, spectrum], from ``p`` [parameter, spectrum]."""
+    zero, one = np.float32(0.0), np.float32(1.0)
+    jump, amplitude, along_edge, along_centre, along_width = p[2], p[3], p[4], p[5], p[6]
+    centre, edge, width = moves[0], moves[1], moves[2]
+    # a loop for each: what writes one array the compiler does for several spectra at a time
+    for i in range(centre.size):
+        by = one / amplitude[i] if amplitude[i] > zero else zero
+        centre[i] = min(max(along_centre[i] * by, np.float32(-_LONGEST[0])), np.float32(_LONGEST[0]))
+    for i in range(centre.size):
+        by = one / amplitude[i] if amplitude[i] > zero else zero
+        width[i] = min(max(along_width[i] * by, np.float32(-_LONGEST[2])), np.float32(_LONGEST[2]))
+    for i in range(centre.size):
+        by = one / jump[i] if jump[i] > zero else zero
+        edge[i] = min(max(along_edge[i] * by, np.float32(-_LONGEST[1])), np.float32(_LONGEST[1]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def correct(p, second_order, node, terms, change):  # type: ignore[no-untyped-def]
-    """Removes the second order of the model from the parameters, p -= M h(p); the others are work space."""
-    centre, edge, width = offsets(p)
-    half_amplitude = np.float32(0.5) * p[3]
-    terms[0] = np.float32(0.5) * p[2] * edge * edge
-    terms[1] = half_amplitude * centre * centre
-    terms[2] = p[3] * centre * width
-    terms[3] = half_amplitude * width * width
-    tile_product(second_order, 4 * LANES * node, terms, 0, 4, change)
-    for j in range(LANES):
-        p[j] -= change[j]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def correct_all(p, node, second_order, axes, curves):  # type: ignore[no-untyped-def]
+    """Removes the second order of the model from the parameters, p -= M h(p), and tells ``curves`` their shapes.
+
+    ``p`` is [parameter, spectrum], ``node`` [axis, spectrum]; spectra whose node is -1 are left out.
+    """
+    count, n = axes.count, p.shape[1]
+    moves, terms, change = np.empty((3, n), np.float32), np.empty(4, np.float32), np.empty(LANES, np.float32)
+    move_all(p, moves)
+    for i in range(n):
+        if node[0, i] < 0:
+            continue
+        centre, edge, width = moves[0, i], moves[1, i], moves[2, i]
+        half_amplitude = np.float32(0.5) * p[3, i]
+        terms[0] = np.float32(0.5) * p[2, i] * edge * edge
+        terms[1] = half_amplitude * centre * centre
+        terms[2] = p[3, i] * centre * width
+        terms[3] = half_amplitude * width * width
+        index = (node[0, i] * count[1] + node[1, i]) * count[2] + node[2, i]
+        tile_product(second_order, 4 * LANES * index, terms, 0, 4, change)
+        for j in range(N_COLUMNS):
+            p[j, i] -= change[j]
+    move_all(p, moves)
+    shape_all(p, node, moves, axes, curves)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def shape_of(node, p, axes):  # type: ignore[no-untyped-def]
-    """Centre, edge energy and width of the model at a node, moved as ``p`` says."""
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def shape_all(p, node, moves, axes, curves):  # type: ignore[no-untyped-def]
+    """Numbers of the models at their nodes, moved by ``moves``, into ``curves``; their position is left as it is."""
     first, step, _, _ = axes
-    to_centre, to_edge, to_width = offsets(p)
-    centre = first[0] + node[0] * step[0]
-    edge = centre - first[1] - node[1] * step[1] + to_edge
-    return centre + to_centre, edge, max(first[2] + node[2] * step[2] + to_width, _NARROWEST)
+    for i in range(p.shape[1]):
+        centre = first[0] + node[0, i] * step[0]
+        curves[CENTRE, i] = centre + moves[0, i]
+        curves[EDGE, i] = centre - first[1] - node[1, i] * step[1] + moves[1, i]
+        curves[WIDTH, i] = max(first[2] + node[2, i] * step[2] + moves[2, i], _NARROWEST)
+        curves[SLOPE, i] = p[1, i] / SLOPE_SCALE
+        curves[JUMP, i], curves[AMPLITUDE, i] = p[2, i], p[3, i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -305,45 +343,27 @@ def bell(u):  # type: ignore[no-untyped-def]
     return math.exp(-y)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def maximum_position(shape, p, edge_width, start):  # type: ignore[no-untyped-def]
-    """Energy and curvature of the maximum by Newton steps from ``start``; NaN if there is none near the line."""
-    centre, edge, width = shape
-    slope, jump, amplitude = p[1] / SLOPE_SCALE, float(p[2]), float(p[3])
-    by_edge_width, by_width = 1.0 / edge_width, 1.0 / width
-    position, curvature = start, -1.0
-    for _ in range(6):
-        x = (position - edge) * by_edge_width
-        u = (position - centre) * by_width
-        line = amplitude * bell(u) * by_width
-        by = 1.0 / (1.0 + x * x)
-        rise = jump * by * by_edge_width * (1.0 / math.pi)
-        curvature = -2.0 * rise * x * by * by_edge_width - line * (1.0 - u * u) * by_width
-        move = (slope + rise - line * u) / curvature
-        position -= move
-        if abs(move) < _CLOSE:
-            break
-    if not (curvature < 0.0 and abs(position - centre) < 1.5 * width):
-        return math.nan, math.nan
-    return position, curvature
-
-
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def maximum_rows(p, walk, second_order, axes, place):  # type: ignore[no-untyped-def]
     """Corrects the parameters ``p``; (energy, curvature, centre, edge energy, width) of each spectrum's maximum."""
-    one, terms, change = new_work()
-    for i in range(p.shape[0]):
+    n = p.shape[0]
+    columns, node, curves = np.zeros((N_COLUMNS, n), np.float32), np.empty((3, n), np.int64), new_curves(n)
+    for i in range(n):
+        for axis in range(3):
+            node[axis, i] = walk[i, axis]
+        if walk[i, 0] >= 0:
+            for j in range(N_COLUMNS):
+                columns[j, i] = p[i, j]
+    correct_all(columns, node, second_order, axes, curves)
+    curves[POSITION] = curves[CENTRE] + np.float32(_USUAL_OFFSET)
+    find_maxima(curves, axes.edge_width)
+    for i in range(n):
         if walk[i, 0] < 0:
             continue
-        node = (walk[i, 0], walk[i, 1], walk[i, 2])
-        for j in range(LANES):
-            one[j] = p[i, j]
-        correct(one, second_order, (node[0] * axes.count[1] + node[1]) * axes.count[2] + node[2], terms, change)
-        shape = shape_of(node, one, axes)
-        place[i, 0], place[i, 1] = maximum_position(shape, one, axes.edge_width, shape[0] + _USUAL_OFFSET)
-        place[i, 2], place[i, 3], place[i, 4] = shape
-        for j in range(LANES):
-            p[i, j] = one[j]
+        place[i, 0], place[i, 1] = maximum_of(curves, i)
+        place[i, 2], place[i, 3], place[i, 4] = curves[CENTRE, i], curves[EDGE, i], curves[WIDTH, i]
+        for j in range(N_COLUMNS):
+            p[i, j] = columns[j, i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -358,24 +378,32 @@ def other_node(walk, i, offset, count):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def join_rows(z, n, walk, place, tables, joined):  # type: ignore[no-untyped-def]
     """Energy as the other node sees it, and that node's share (0 to 1/2), of each spectrum, [spectrum, 2]."""
-    steps, second_order, axes = tables.steps, tables.second_order, tables.axes
-    first, step, count, edge_width = axes
-    p, terms, change = new_work()
-    for i in range(walk.shape[0]):
+    first, step, count, edge_width = tables.axes
+    rows = walk.shape[0]
+    columns, node, curves = np.zeros((N_COLUMNS, rows), np.float32), np.full((3, rows), -1), new_curves(rows)
+    p = np.empty(LANES, dtype=np.float32)
+    for i in range(rows):
         joined[i, 0] = joined[i, 1] = 0.0
         if walk[i, 0] < 0 or not math.isfinite(place[i, 0]):
             continue
         offset = place[i, 2] - first[0] - walk[i, 0] * step[0]
-        node = other_node(walk, i, offset, count)
-        if node[0] < 0:
+        node[0, i], node[1, i], node[2, i] = other_node(walk, i, offset, count)
+        if node[0, i] < 0:
             continue
-        index = (node[0] * count[1] + node[1]) * count[2] + node[2]
-        tile_product(steps, LANES * n * index, z, i * n, n, p)
-        correct(p, second_order, index, terms, change)
-        energy, _ = maximum_position(shape_of(node, p, axes), p, edge_width, place[i, 0])
-        if math.isfinite(energy):
+        index = (node[0, i] * count[1] + node[1, i]) * count[2] + node[2, i]
+        tile_product(tables.steps, LANES * n * index, z, i * n, n, p)
+        for j in range(N_COLUMNS):
+            columns[j, i] = p[j]
+        curves[POSITION, i] = place[i, 0]
+        joined[i, 1] = 0.5 if walk[i, 6] == 2 else min(abs(offset) / step[0], 0.5)
+    correct_all(columns, node, tables.second_order, tables.axes, curves)
+    find_maxima(curves, edge_width)
+    for i in range(rows):
+        energy, _ = maximum_of(curves, i)
+        if joined[i, 1] > 0.0 and math.isfinite(energy):
             joined[i, 0] = energy
-            joined[i, 1] = 0.5 if walk[i, 6] == 2 else min(abs(offset) / step[0], 0.5)
+        else:
+            joined[i, 1] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
