@@ -15,12 +15,12 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.noise_floor import noise_scale_of, separable_noise, singular_value_floor
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
-_TRACY_WIDOM_999 = 3.2724  # 99.9 % point of the Tracy-Widom distribution of order 1 (Johnstone 2001)
 _NEW_DIRECTION = 1e-6  # share of a wanted spectrum that must lie outside the basis to be worth a coefficient
 
 
@@ -98,13 +98,13 @@ def basis_from_samples(
     .. [1] I. M. Johnstone, Ann. Stat. 29 (2001) 295.
     """
     data, std, noise = _checked(samples, energy, noise_std, sample_noise)
-    pixel_factor, energy_factor = _separable(noise)
+    pixel_factor, energy_factor = separable_noise(noise)
     # the triangular factor has the singular values and right vectors of the whole, to full precision
     triangle = np.linalg.qr(data / pixel_factor / energy_factor, mode="r")
     _, values, rows = np.linalg.svd(triangle, full_matrices=False)
     n, p = data.shape
-    floor = _noise_floor(n, p, values.size)
-    scale = _noise_scale(values, floor, n, p)
+    floor = singular_value_floor(n, p, values.size)
+    scale = noise_scale_of(values, floor, n, p)
     above = values > floor * max(scale, 1.0)
     rank = int(above.size if above.all() else np.argmin(above))
     wanted = np.empty((std.size, 0)) if always is None else np.asarray(always, dtype=np.float64).reshape(std.size, -1)
@@ -211,48 +211,6 @@ def _checked(
     if not (np.all(np.isfinite(std) & (std > 0)) and np.all(np.isfinite(noise) & (noise > 0))):
         raise MeasurementError("the noise is not positive", expected="finite standard deviations above zero")
     return data[usable], std, noise
-
-
-def _separable(noise: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Pixel factor [pixel, 1] and energy factor [energy] whose product is closest to the noise in the logarithm."""
-    logarithm = np.log(noise)
-    energy_factor = logarithm.mean(axis=0)
-    return np.exp(np.mean(logarithm - energy_factor, axis=1, keepdims=True)), np.exp(energy_factor)
-
-
-def _noise_floor(n: int, p: int, length: int) -> Float64Array:
-    """99.9 % point of the largest singular value of unit noise for the rank left by those before, [component]."""
-    taken = np.arange(length)
-    rows, columns = np.sqrt(np.maximum(n - taken - 1, 1)), np.sqrt(np.maximum(p - taken, 1))
-    spread = (rows + columns) * (1.0 / rows + 1.0 / columns) ** (1.0 / 3.0)
-    return np.asarray(np.sqrt((rows + columns) ** 2 + _TRACY_WIDOM_999 * spread), dtype=np.float64)
-
-
-def _noise_scale(values: Float64Array, floor: Float64Array, n: int, p: int) -> float:
-    """Noise relative to the stated, from the median singular value below the floor, until their number settles."""
-    count, scale = 0, 1.0
-    for _ in range(20):
-        rest = values[count:]
-        scale = float(np.median(rest) / np.sqrt(_marchenko_pastur_median(n - count, p - count)))
-        above = values > floor * scale
-        found = min(int(np.argmin(above)) if not above.all() else 0, values.size // 2)
-        if found == count:
-            break
-        count = found
-    return scale
-
-
-def _marchenko_pastur_median(n: int, p: int) -> float:
-    """Median of the nonzero eigenvalues of N'N for unit noise N of n x p."""
-    small, large = min(n, p), max(n, p)
-    ratio = small / large
-    low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
-    # x = low + (high - low) sin^2(a) takes the square-root ends out of the density
-    angle = np.linspace(0.0, np.pi / 2, 2001)
-    x = low + (high - low) * np.sin(angle) ** 2
-    density = np.sin(2 * angle) ** 2 / np.maximum(x, 1e-12)
-    cumulative = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return float(large * np.interp(0.5 * cumulative[-1], cumulative, x))
 
 
 def _orthonormal(singular: Float64Array, wanted: Float64Array, largest: int) -> Float64Array:

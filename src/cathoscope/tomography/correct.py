@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.tomography.pixel_kernels import deviation_from_neighbours, fill_from_neighbours, fill_stack, remove_zingers
+from cathoscope.tomography.pixel_kernels import (
+    deviation_from_neighbours,
+    fill_from_neighbours,
+    fill_stack,
+    remove_zingers,
+)
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]

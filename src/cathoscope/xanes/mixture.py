@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.noise_floor import noise_scale_of, separable_noise, singular_value_floor
 
 Array = NDArray[np.float64]
 Background = Literal["none", "constant", "linear"]
-
-_TRACY_WIDOM_999 = 3.2724
-"""99.9 % point of the Tracy-Widom distribution of order 1 (Johnstone 2001, Ann. Stat. 29, 295)."""
 
 _MOST_COMPONENTS = 8
 _ILL_CONDITIONED = 30.0
@@ -85,14 +83,16 @@ def singular_spectrum(*, optical_depth: ArrayLike, noise_std: ArrayLike | None =
             expected="3 pixels without NaN and 3 energies",
             found=f"{usable.sum()} pixels and {data.shape[1]} energies",
         )
-    pixel_noise, energy_noise = _separable_noise(None if noise is None else noise[usable if len(noise) > 1 else [0]])
+    pixel_noise, energy_noise = np.ones((1, 1)), np.ones(1)
+    if noise is not None:
+        pixel_noise, energy_noise = separable_noise(noise[usable if len(noise) > 1 else [0]])
     whitened = data[usable] / pixel_noise / energy_noise
     # the triangular factor has the singular values and right vectors of the whole, to full precision
     _, values, vectors = np.linalg.svd(np.linalg.qr(whitened, mode="r"), full_matrices=False)
     n, p = whitened.shape
-    floor = _noise_floor(n, p, values.size)
+    floor = singular_value_floor(n, p, values.size)
     if noise is None:
-        scale = _noise_scale(values, floor, n, p)
+        scale = noise_scale_of(values, floor, n, p)
         values, energy_noise = values / scale, energy_noise * scale
     above = values > floor
     count = int(above.size if above.all() else np.argmin(above))
@@ -209,51 +209,6 @@ def _checked(optical_depth: ArrayLike, noise_std: ArrayLike | None) -> tuple[Arr
     if not np.all(np.isfinite(needed) & (needed > 0)):
         raise MeasurementError("the noise is not positive", expected="finite standard deviations above zero")
     return data, np.where(noise > 0, noise, np.nan)
-
-
-def _separable_noise(noise: Array | None) -> tuple[Array, Array]:
-    """Pixel factor [pixel, 1] and energy factor [energy] whose product is closest to the noise in the logarithm."""
-    if noise is None:
-        return np.ones((1, 1)), np.ones(1)
-    logarithm = np.log(noise)
-    energy_factor = logarithm.mean(axis=0)
-    pixel_factor = np.mean(logarithm - energy_factor, axis=1, keepdims=True)
-    return np.exp(pixel_factor), np.exp(energy_factor)
-
-
-def _noise_floor(n: int, p: int, length: int) -> Array:
-    """99.9 % point of the largest singular value of unit noise, [component], for the rank left by those before."""
-    taken = np.arange(length)
-    rows, columns = np.sqrt(np.maximum(n - taken - 1, 1)), np.sqrt(np.maximum(p - taken, 1))
-    spread = (rows + columns) * (1.0 / rows + 1.0 / columns) ** (1.0 / 3.0)
-    floor: Array = np.sqrt((rows + columns) ** 2 + _TRACY_WIDOM_999 * spread)
-    return floor
-
-
-def _noise_scale(values: Array, floor: Array, n: int, p: int) -> float:
-    """Noise from the median singular value below the floor, repeated until the number above it settles."""
-    count, scale = 0, 1.0
-    for _ in range(20):
-        scale = float(np.median(values[count:])) / np.sqrt(_marchenko_pastur_median(n - count, p - count))
-        above = values > floor * scale
-        found = min(int(np.argmin(above)) if not above.all() else 0, values.size // 2)
-        if found == count:
-            break
-        count = found
-    return scale
-
-
-def _marchenko_pastur_median(n: int, p: int) -> float:
-    """Median eigenvalue of N'N for unit noise N of n x p (the nonzero ones, should p exceed n)."""
-    small, large = min(n, p), max(n, p)
-    ratio = small / large
-    low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
-    # x = low + (high - low) sin^2(a) takes the square-root ends out of the density
-    angle = np.linspace(0.0, np.pi / 2, 2001)
-    x = low + (high - low) * np.sin(angle) ** 2
-    density = np.sin(2 * angle) ** 2 / np.maximum(x, 1e-12)
-    cumulative = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return float(large * np.interp(0.5 * cumulative[-1], cumulative, x))
 
 
 def _design(references: ArrayLike, energy: ArrayLike | None, background: Background, energy_count: int) -> Array:
