@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cathoscope.core.study import Study
 from cathoscope.report.figures import PANELS, comparison_panels, panels_of
+from cathoscope.report.figures.motion import motion_panel
 from cathoscope.report.figures.reading import bins_of_width, busiest_slice, histogram
 from cathoscope.report.figures.spectra import flag_panel
 from cathoscope.report.figures.spectromicroscopy import components_above_noise
@@ -227,3 +228,34 @@ def test_an_axis_that_the_other_method_did_not_find_says_so(result_of: Callable[
     panel = next(panel for panel in panels_of(data) if panel.key == "rotation-axis")
     assert [text.get_text() for text in panel.figure.axes[0].texts] == ["no value"]
     assert "gave none" in panel.caption
+
+
+def test_the_motion_of_a_series_is_drawn_with_its_uncertainty() -> None:
+    rng = np.random.default_rng(9)
+    energy, shape = np.linspace(8300.0, 8400.0, 12), (2, 12)
+    dims = ("temperature", "energy")
+    drift = rng.normal(0.0, 0.05, (*shape, 3))
+    data = xr.Dataset(
+        {
+            "specimen_shift": ((*dims, "axis"), drift),
+            "specimen_shift_std": ((*dims, "axis"), np.full((*shape, 3), 2e-3)),
+            "magnification": (dims, 1.0 + 1e-5 * (energy - 8350.0) + 3e-6 * rng.normal(size=shape)),
+            "magnification_std": (dims, np.full(shape, 1e-6)),
+            "vertical_shift": ((*dims, "projection"), rng.normal(0.0, 0.02, (*shape, 40))),
+            "geometry_residual": (dims, np.full(shape, 0.9)),
+        },
+        coords={"temperature": [25.0, 150.0], "energy": energy},
+    )
+    with journal_style():
+        panel = motion_panel(data)
+    assert panel is not None
+    axes = panel.figure.axes
+    assert len(axes) == 6
+    for index in range(3):
+        for temperature, container in enumerate(axes[index].containers):
+            np.testing.assert_allclose(container.lines[0].get_ydata(), drift[temperature, :, index])
+    left = axes[3].containers[0].lines[0].get_ydata()
+    assert np.abs(left).max() < 20.0  # the straight line of 1e-3 is gone
+    assert np.polyfit(energy, left, 1)[0] == pytest.approx(0.0, abs=1e-9)
+    assert f"{np.abs(drift).max():.2g} µm" in panel.caption
+    assert motion_panel(data.drop_vars("specimen_shift_std")) is None

@@ -192,6 +192,15 @@ def add_legend_above(axes: Axes) -> None:
     add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, columnspacing=1.2)
 
 
+def add_figure_legend(figure: Figure, axes: Axes) -> None:
+    """A legend in rows of three above everything, where it hides nothing and fits a column of text."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        columns = min(len(labels), 4 if max(map(len, labels)) < 8 else 3)
+        options = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.0, "borderaxespad": 0.2}
+        figure.legend(handles, labels, loc="outside upper center", **options)
+
+
 def mean_line(axes: Axes, value: float, colour: Any) -> Line2D:
     """A dashed vertical line."""
     return axes.axvline(value, color=colour, linestyle=(0, (4, 2)), linewidth=0.9)

@@ -128,6 +128,10 @@ def _agreement(data: xr.Dataset) -> str:
     return f"; other minus used {np.nanmean(difference):+.2g} ± {np.nanstd(difference):.2g} px (mean ± spread)"
 
 
+# Whether the geometry is that of a series.
+_JITTER_AGAINST = {True: "the common model of its series", False: "the fitted motion of the centre of mass"}
+
+
 def jitter_panel(data: xr.Dataset) -> Panel | None:
     """Horizontal shift of every projection; nothing where none was corrected."""
     if not draws(data, "projection_shift", "projection") or not np.nan_to_num(data["projection_shift"].values).any():
@@ -135,7 +139,7 @@ def jitter_panel(data: xr.Dataset) -> Panel | None:
     shift = data["projection_shift"]
     root_mean_square = float(np.sqrt(np.nanmean(shift.values**2))) if np.isfinite(shift.values).any() else np.nan
     caption = (
-        f"Horizontal shift of each projection against the fitted motion of the centre of mass; "
+        f"Horizontal shift of each projection against {_JITTER_AGAINST['specimen_shift' in data]}; "
         f"root mean square {root_mean_square:.2g} px, largest {_largest(shift.values):.2g} px."
     )
     return _against_projection(shift, "jitter", "Jitter of the projections", "horizontal shift (px)", caption)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.reading import (
@@ -30,6 +29,7 @@ from cathoscope.report.style import (
     MARKERS,
     SINGLE_COLUMN,
     Panel,
+    add_figure_legend,
     add_legend_above,
     mean_line,
     new_figure,
@@ -83,19 +83,10 @@ def state_histogram_panel(data: xr.Dataset) -> Panel | None:
     axes.set_ylim(0, 1.14 * top)
     axes.set_xlabel("white-line energy (eV)")
     axes.set_ylabel("voxels (% per eV)")
-    _legend_above(figure, axes)
+    add_figure_legend(figure, axes)
     kinds = [_KINDS[name] for name in names]
     caption = f"White-line energies of the trusted voxels: {' and '.join(kinds)}.{_means(data)}"
     return Panel("state-histogram", "Distribution of the white-line energy, noise removed", caption, figure)
-
-
-def _legend_above(figure: Figure, axes: Axes) -> None:
-    """A legend in rows of three above everything, where it hides nothing and fits a column of text."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
-        columns = min(len(labels), 4 if max(map(len, labels)) < 8 else 3)
-        options = {"ncols": columns, "handlelength": 1.2, "columnspacing": 1.0, "borderaxespad": 0.2}
-        figure.legend(handles, labels, loc="outside upper center", **options)
 
 
 def _is_curve(data: xr.Dataset, name: str, dim: str) -> bool:
@@ -163,7 +154,7 @@ def difference_histogram_panel(data: xr.Dataset) -> Panel | None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("change of white-line energy (eV)")
     axes.set_ylabel("voxels (% per eV)")
-    _legend_above(figure, axes)
+    add_figure_legend(figure, axes)
     caption = (
         "Change of the white-line energy voxel by voxel, from each temperature to the next, both volumes moved onto "
         f"each other; dashed lines are the means of the voxels. {'; '.join(words)}."
