@@ -145,6 +145,15 @@ def test_missing_scans_are_named_by_temperature_and_energy(make_scan: MakeScan) 
     ]
 
 
+def test_a_condition_of_which_nothing_is_there_takes_one_line(make_scan: MakeScan) -> None:
+    raw = measurement()
+    scans = [(t, make_scan(f"{t:g}-{e:g}", e)) for t in (25.0, 150.0) for e in (8300.0, 8333.0, 8350.0)]
+    arrange(raw, scans)
+    for energy in range(3):
+        raw.put_aside((1, energy), "flats of another day")
+    assert list(missing_scans(raw)) == ["no usable scan at temperature 150 degC, at none of 3 values of energy"]
+
+
 def test_a_scan_found_bad_later_leaves_its_place_empty(make_scan: MakeScan) -> None:
     raw = measurement()
     arrange(raw, [(25.0, make_scan("a.h5", 8300.0)), (25.0, make_scan("b.h5", 8333.0))])

@@ -23,8 +23,8 @@ from cathoscope.virtual.txm import TxmOptions
 
 SIZE = Size(columns=40, rows=40, projections=64, energies=30, cells=24)
 DESIGNS = {
-    "rod": replace(ROD, diameter=5.0, core_radius=1.0, grain_size=0.7),
-    "gravel": replace(GRAVEL, diameter=5.0, core_radius=1.0, grain_size=0.7),
+    "rod": replace(ROD, diameter=4.8, core_radius=1.0, grain_size=0.7),
+    "gravel": replace(GRAVEL, diameter=4.8, core_radius=1.0, grain_size=0.7),
 }
 QUIET = TxmOptions.ideal(photons=50_000)
 

@@ -192,14 +192,21 @@ def _place(raw: RawMeasurement, index: ScanIndex, scan: xr.Dataset) -> None:
 
 
 def missing_scans(raw: RawMeasurement) -> Iterator[str]:
-    """What is absent from the grid, in words."""
-    for index in np.ndindex(raw.shape) if raw.dims else ():
-        if index not in raw.scans:
-            where = ", ".join(
-                f"{dim} {raw.coords[dim].values[i]:g} {raw.coords[dim].attrs['units']}"
-                for dim, i in zip(raw.dims, index, strict=True)
-            )
-            yield f"no usable scan at {where}"
+    """What is absent from the grid, in words; one line for a condition of which nothing is there."""
+    for condition in np.ndindex(raw.shape[:-1]) if raw.dims else ():
+        last = range(raw.shape[-1])
+        lost = [(*condition, i) for i in last if (*condition, i) not in raw.scans]
+        if condition and len(lost) == len(last) > 1:
+            yield f"no usable scan at {_place_in_words(raw, condition)}, at none of {len(last)} values of {raw.dims[-1]}"
+        else:
+            yield from (f"no usable scan at {_place_in_words(raw, index)}" for index in lost)
+
+
+def _place_in_words(raw: RawMeasurement, index: tuple[int, ...]) -> str:
+    return ", ".join(
+        f"{dim} {raw.coords[dim].values[i]:g} {raw.coords[dim].attrs['units']}"
+        for dim, i in zip(raw.dims, index, strict=False)
+    )
 
 
 def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
