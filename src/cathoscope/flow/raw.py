@@ -197,7 +197,8 @@ def missing_scans(raw: RawMeasurement) -> Iterator[str]:
         last = range(raw.shape[-1])
         lost = [(*condition, i) for i in last if (*condition, i) not in raw.scans]
         if condition and len(lost) == len(last) > 1:
-            yield f"no usable scan at {_place_in_words(raw, condition)}, at none of {len(last)} values of {raw.dims[-1]}"
+            at_none = f"at none of {len(last)} values of {raw.dims[-1]}"
+            yield f"no usable scan at {_place_in_words(raw, condition)}, {at_none}"
         else:
             yield from (f"no usable scan at {_place_in_words(raw, index)}" for index in lost)
 
