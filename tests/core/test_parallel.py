@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import signal
 import threading
 import time
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.core.parallel import SLAB_ROWS, Progress, Resources, Silent, row_slabs, run_slabs
+from cathoscope.core.parallel import SLAB_ROWS, Progress, Resources, Silent, row_slabs, run_on_threads, run_slabs
 
 
 @given(
@@ -115,3 +117,33 @@ def test_nobody_need_watch() -> None:
     progress.advance()
     progress.remark("half way")
     progress.finish()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts itself with a timer of Unix")
+def test_an_interruption_at_any_moment_neither_hangs_nor_leaves_work_behind() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    working: list[int] = []
+    most_at_return = 0
+
+    def work(slab: int) -> None:
+        working.append(slab)
+        sum(range(200))
+        working.remove(slab)
+
+    rng, interrupted, deadline = random.Random(1), 0, time.monotonic() + 2.0
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 3e-3))
+                run_on_threads(work, range(2000), threads=3)
+            except KeyboardInterrupt:
+                interrupted += 1
+                most_at_return = max(most_at_return, len(working))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 100
+    assert most_at_return == 0

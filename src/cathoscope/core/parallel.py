@@ -7,13 +7,14 @@ Other processes can do the slabs of a step instead: see `Helpers`.
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cathoscope.core.errors import CathoscopeError
@@ -165,11 +166,64 @@ def run_on_threads(work: Callable[[T], None], slabs: Sequence[T], *, threads: in
         for slab in slabs:
             work(slab)
         return
-    queue = iter(slabs)
-    with ThreadPoolExecutor(threads) as pool:
-        running: set[Future[None]] = {pool.submit(work, slab) for slab in islice(queue, threads)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            running |= {pool.submit(work, slab) for slab in islice(queue, len(done))}
+    crew = _Crew(work, slabs, min(threads, len(slabs)))
+    interruption: BaseException | None = None
+    while not crew.is_done():
+        try:
+            crew.start()
+            crew.wait()
+        except BaseException as error:
+            interruption = interruption or error
+            crew.stopped = True
+    for failure in (interruption, *crew.failures[:1]):
+        if failure is not None:
+            raise failure
+
+
+class _Crew:
+    """Threads that take slabs until there are none.
+
+    Ctrl-C is raised in the main thread between any two of its instructions. Within `threading` and
+    `concurrent.futures`, which are written in Python, that can leave a lock closed that the workers need, and all
+    would wait for ever. So threads are started and waited for by calls that are single instructions, and what is
+    shared changes by them too.
+    """
+
+    def __init__(self, work: Callable[[T], None], slabs: Sequence[T], size: int) -> None:
+        self.size, self.stopped = size, False
+        self.failures: list[BaseException] = []
+        self._work: Callable[[Any], None] = work
+        self._slabs: Sequence[Any] = slabs
+        self._next = count()
+        self._asked = 0
+        self._begun: list[None] = []
+        self._ended: list[None] = []
+        self._news: SimpleQueue[None] = SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads that are not there yet."""
+        while self._asked < self.size and not self.stopped:
+            self._asked += 1
+            _thread.start_new_thread(self._labour, ())
+
+    def wait(self) -> None:
+        """Until a thread has ended, or a while: the news may have come just before an interruption."""
+        with suppress(Empty):
+            self._news.get(timeout=0.1)
+
+    def is_done(self) -> bool:
+        """Whether no slab is being worked on, and none will be."""
+        # a thread that begins after the crew was stopped does nothing
+        return len(self._ended) == (len(self._begun) if self.stopped else self.size)
+
+    def _labour(self) -> None:
+        self._begun.append(None)
+        try:
+            while not self.stopped and (index := next(self._next)) < len(self._slabs):
+                self._work(self._slabs[index])
+        except BaseException as error:
+            self.failures.append(error)
+            self.stopped = True
+        finally:
+            self._ended.append(None)
+            self._news.put(None)
