@@ -8,7 +8,7 @@ in the sample gives the energy scale of the fit, which then serves every voxel a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numba import njit
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.xanes.line_interpolation import interpolation_bias
 from cathoscope.xanes.line_steps import checked_coefficients, fit_compressed
 from cathoscope.xanes.line_tables import FitPlan
 from cathoscope.xanes.line_tiles import LANES, padded, tile_product, tiled
@@ -56,6 +57,8 @@ class MaximumPlan:
     eigenvalues: Float64Array = field(repr=False)
     knots: Float32Array = field(repr=False)  # spectrum at the knots from coefficients, tiled
     cubic: Float64Array = field(repr=False)  # spline from coefficients, [interval, power (3, 2, 1), K]
+    # How far the highest point of the spline lies above that of the curve, at energies of the former, [2, place].
+    bias: Float64Array = field(default_factory=lambda: np.zeros((2, 1)), repr=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def maximum_of_spectra(plan: MaximumPlan, z: ArrayLike, *, noise_scale: ArrayLik
     """Energy of the highest point of each spectrum, without a model of its shape.
 
     The spectrum in the subspace of the plan is interpolated by a cubic spline; the highest knot is found and then the
-    maximum next to it. The uncertainty is that of the slope there over the curvature.
+    maximum next to it. The uncertainty is that of the slope there over the curvature. Where the plan knows the bias of
+    the interpolation it is taken off.
 
     Parameters
     ----------
@@ -149,7 +153,7 @@ def maximum_of_spectra(plan: MaximumPlan, z: ArrayLike, *, noise_scale: ArrayLik
     energy, std = (np.full(coefficients.shape[0], np.nan) for _ in range(2))
     maximum_rows(coefficients, plan.energy, plan.knots, plan.cubic, (energy, std))
     at_end = np.isnan(energy) & np.isfinite(coefficients).all(axis=1)
-    return SpectrumMaximum(energy, std * np.sqrt(scale), at_end)
+    return SpectrumMaximum(energy - np.interp(energy, *plan.bias), std * np.sqrt(scale), at_end)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -301,6 +305,7 @@ def calibrate(plan: FitPlan, z: ArrayLike, *, noise_scale: ArrayLike = 1.0) -> L
         return _uncalibrated(int(fit.good.sum()), everything)
     good_scale = scale if scale.size == 1 else scale[fit.good]
     maxima = plan_maximum(plan, coefficients[fit.good], noise_scale=good_scale)
+    maxima = replace(maxima, bias=interpolation_bias(plan, fit.parameters[fit.good]))
     top = maximum_of_spectra(maxima, coefficients, noise_scale=scale)
     used = fit.good & np.isfinite(top.energy) & (np.abs(top.energy - fit.white_line_energy) < 3.0)
     if used.sum() < _LEAST_BINS:

@@ -130,6 +130,10 @@ class LineResponse:
         bias = np.interp(energy, self.energy, self.bias)
         return energy - bias, std * np.interp(energy, self.energy, self.width)
 
+    def with_width_of(self, other: LineResponse) -> LineResponse:
+        """With the width of another response: of one to noise alone, where sigma holds more than simulated noise."""
+        return replace(self, width=np.interp(self.energy, other.energy, other.width))
+
 
 def response_of_fit(
     plan: FitPlan, calibration: LineCalibration, z_bins: ArrayLike, *, noise_scale: float = 1.0, seed: int = 0

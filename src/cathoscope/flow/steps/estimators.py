@@ -164,6 +164,8 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
     response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
     if voxels.has_halves:
         calibration = _with_artefacts(bare, calibration)
+        weighed = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
+        response = weighed.with_width_of(response) if weighed is not None and response is not None else None
     common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
     known = common[np.isfinite(common)]
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
