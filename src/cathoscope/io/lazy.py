@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,31 @@ _LARGEST_HEAP = 1 << 20
 COPY_AGAIN = "copy the file again from the beamline's storage, or leave it out of the recipe"
 
 
+class _Kept(threading.local):
+    """Files that stay open in this thread until `hdf5_kept_open` ends."""
+
+    files: dict[Path, h5py.File] | None = None
+
+
+_KEPT = _Kept()
+_MOST_KEPT = 16  # a file of links may name thousands of others
+
+
+@contextmanager
+def hdf5_kept_open() -> Iterator[None]:
+    """Files that `hdf5_file` opens in this thread stay open to its end: to read many small things, open once."""
+    if _KEPT.files is not None:
+        yield
+        return
+    _KEPT.files = {}
+    try:
+        yield
+    finally:
+        files, _KEPT.files = _KEPT.files, None
+        for file in files.values():
+            file.close()
+
+
 @contextmanager
 def hdf5_file(path: Path) -> Iterator[h5py.File]:
     """The HDF5 file ``path``, open for reading.
@@ -42,7 +68,15 @@ def hdf5_file(path: Path) -> Iterator[h5py.File]:
         If the file cannot be opened, or a read inside the ``with`` block fails.
     """
     try:
+        kept = _KEPT.files
+        if kept is not None and path in kept:
+            yield kept[path]
+            return
         _check_heaps(path)
+        if kept is not None and len(kept) < _MOST_KEPT:
+            kept[path] = h5py.File(path, "r")
+            yield kept[path]
+            return
         with h5py.File(path, "r") as file:
             yield file
     except MemoryError as error:

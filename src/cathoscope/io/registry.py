@@ -11,7 +11,7 @@ import h5py
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.io.lazy import COPY_AGAIN, hdf5_file
+from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
 from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
 from cathoscope.io.spectra_athena import open_athena, recognise_athena
 from cathoscope.io.spectra_columns import open_columns, recognise_columns
@@ -153,11 +153,12 @@ def open_raw(
         )
     for each in paths:
         _check_is_file(each)
-    _check_hdf5_opens(paths[0])
-    chosen = _recognised(paths[0]) if reader is None else _named(reader, paths[0])
-    if len(paths) > 1:
-        _check_sequence(chosen, paths)
-    return chosen.open(paths, angle_range)
+    with hdf5_kept_open():
+        _check_hdf5_opens(paths[0])
+        chosen = _recognised(paths[0]) if reader is None else _named(reader, paths[0])
+        if len(paths) > 1:
+            _check_sequence(chosen, paths)
+        return chosen.open(paths, angle_range)
 
 
 def _check_is_file(path: Path) -> None:

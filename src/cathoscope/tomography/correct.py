@@ -88,10 +88,10 @@ def open_columns_from_transmission(*, transmission: FloatArray) -> BoolArray | N
     transmission
         ``[projection, row, column]``; a common factor per projection does not matter.
     """
-    profile = np.nanmedian(np.asarray(transmission, dtype=np.float64), axis=1)
+    profile = _median(np.asarray(transmission, dtype=np.float64), 1)
     n_columns, rim = profile.shape[1], _FEWEST_OPEN_COLUMNS
-    left_level = np.nanmedian(profile[:, :rim], axis=1)
-    level = np.maximum(left_level, np.nanmedian(profile[:, -rim:], axis=1))[:, None]
+    left_level = _median(profile[:, :rim], 1)
+    level = np.maximum(left_level, _median(profile[:, -rim:], 1))[:, None]
     # second differences, so that slopes of the sample do not count as noise
     noise = _MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, n=2, axis=1))) / np.sqrt(6.0)
     tolerance = max(_OPEN_COLUMN_SIGMA * float(noise), _UNEVEN_FLATS)
@@ -124,7 +124,7 @@ def beam_intensity_from_open_columns(*, transmission: FloatArray, open_columns: 
             expected=f"a mask of {transmission.shape[2]} columns with at least one open",
             found=f"mask of shape {open_columns.shape} with {int(open_columns.sum())} open",
         )
-    intensity = np.nanmedian(np.asarray(transmission[:, :, open_columns], dtype=np.float64), axis=(1, 2))
+    intensity = _median(np.asarray(transmission[:, :, open_columns], dtype=np.float64), (1, 2))
     if not (intensity > 0).all():
         lost = np.flatnonzero(~(intensity > 0))
         raise MeasurementError(
@@ -164,6 +164,12 @@ def bad_pixels_from_flats(*, flat: FloatArray, dark: FloatArray) -> BoolArray:
         gain = np.nanmedian(ratio) / (1.0 - 2.0 / (9.0 * degrees)) ** 3
         bad |= ratio > gain * (1.0 + _BAD_PIXEL_SIGMA * np.sqrt(2.0 / degrees))
     return np.asarray(bad, dtype=bool)
+
+
+def _median(values: Float64Array, axis: int | tuple[int, ...]) -> Float64Array:
+    """Median without NaN; where there is none to leave out, the library's plain one takes a tenth of the time."""
+    plain = bool(np.isfinite(values).all())
+    return np.asarray(np.median(values, axis=axis) if plain else np.nanmedian(values, axis=axis))
 
 
 def fill_bad_pixels(image_stack: FloatArray, mask: BoolArray) -> Float32Array:
