@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,15 +30,37 @@ _FIRST_SCAN_ID = 100_101
 RecipeWriter = Callable[..., Path]
 
 
+def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Path:
+    """A folder that all workers of a session share, for reading only; the first that needs it makes it."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    base = factory.getbasetemp().parent if workers else factory.getbasetemp()
+    folder, lock, done = base / name, base / f"{name}.lock", base / f"{name}.done"
+    while not done.exists():
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            time.sleep(0.1)
+            continue
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+        finally:
+            lock.unlink()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def spheres(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny virtual experiment, for reading only."""
     from cathoscope.core.parallel import Resources
     from cathoscope.virtual.study import simulate_study
 
-    folder = tmp_path_factory.mktemp("spheres")
-    simulate_study("spheres", size="tiny", seed=20, folder=folder, resources=Resources(threads=2))
-    return folder
+    def make(folder: Path) -> None:
+        simulate_study("spheres", size="tiny", seed=20, folder=folder, resources=Resources(threads=2))
+
+    return made_once("spheres", tmp_path_factory, make)
 
 
 def scan_file(number: int) -> str:
@@ -86,11 +110,12 @@ def undisturbed(spheres: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from cathoscope.flow.recipe import load_recipe
     from cathoscope.flow.run import run
 
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "study.toml").write_text(xanes_recipe(), encoding="utf-8")
-    recipe = load_recipe(folder / "study.toml", data=spheres)
-    run(recipe, folder / "study.zarr", resources=Resources(threads=1), progress=Silent())
-    return folder / "study.zarr"
+    def make(folder: Path) -> None:
+        (folder / "study.toml").write_text(xanes_recipe(), encoding="utf-8")
+        recipe = load_recipe(folder / "study.toml", data=spheres)
+        run(recipe, folder / "study.zarr", resources=Resources(threads=1), progress=Silent())
+
+    return made_once("undisturbed", tmp_path_factory, make) / "study.zarr"
 
 
 @pytest.fixture(scope="session")
