@@ -30,6 +30,9 @@ from cathoscope.tomography.series import SeriesGeometry, SeriesOptions, solve_se
 
 # Projections are binned until a scan has no more columns than this: shifts need no finer pixels.
 _LARGEST_COLUMNS = 256
+# Memory of the registration of one scan, in units of the scan, and of the program itself.
+_SCANS_IN_WORK = 14
+_PROGRAM = 4e8  # bytes
 # What is read at once of a scan, bytes of float32 counts.
 _READ_AT_ONCE = 2e8
 
@@ -67,7 +70,7 @@ def solve(context: Context) -> xr.Dataset:
         except MeasurementError as error:
             failed[condition] = error.problem
 
-    run_slabs(one, list(np.ndindex(raw.shape[:-1])), threads=context.resources.threads)
+    run_slabs(one, list(np.ndindex(raw.shape[:-1])), threads=_threads(context))
     context.progress.finish()
     remarks += doubtful.flats_of_another_day(raw, context.data["beam_intensity"])
     unfit |= {index: failed[index[:-1]] for index in raw.scans if index[:-1] in failed}
@@ -100,9 +103,7 @@ def _solve_temperature(
 ) -> SeriesGeometry:
     """Geometry of the scans of one temperature; how much each absorbs is noted in passing."""
     raw, data = context.raw, context.data
-    binning = 1
-    while n_columns_of(raw.first) / binning > _LARGEST_COLUMNS:
-        binning *= 2
+    binning = _binning(raw)
     axis = np.array([float(data["survey_axis"][(*condition, e)]) for e in energies])
     if not np.isfinite(axis).any():
         raise MeasurementError(
@@ -132,9 +133,9 @@ def _solve_temperature(
 
 
 def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Callable[[int], Floats]:
-    """Scans as they are asked for, kept in memory as long as half of what is allowed holds them."""
+    """Scans as they are asked for, kept in memory as far as what is allowed holds them beside the registration."""
     kept: dict[int, Floats] = {}
-    allowed = 0.5 * context.resources.memory / context.resources.threads
+    allowed = _allowed(context) / _threads(context) - _SCANS_IN_WORK * _bytes_of_scan(context)
 
     def read(at: int) -> Floats:
         if at in kept:
@@ -145,6 +146,28 @@ def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Calla
         return values
 
     return read
+
+
+def _threads(context: Context) -> int:
+    """Temperatures at a time: as many as there are threads, or as memory allows."""
+    at_once = int(_allowed(context) / (_SCANS_IN_WORK * _bytes_of_scan(context)))
+    return max(1, min(context.resources.threads, at_once))
+
+
+def _allowed(context: Context) -> float:
+    return context.resources.memory - _PROGRAM
+
+
+def _bytes_of_scan(context: Context) -> float:
+    scan, binning = context.raw.first, _binning(context.raw)
+    return 4.0 * scan.sizes["projection"] * (n_rows_of(scan) // binning) * (n_columns_of(scan) // binning)
+
+
+def _binning(raw: RawMeasurement) -> int:
+    binning = 1
+    while n_columns_of(raw.first) / binning > _LARGEST_COLUMNS:
+        binning *= 2
+    return binning
 
 
 def _options(context: Context, energies: list[int]) -> SeriesOptions:
