@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
@@ -162,6 +162,7 @@ def test_edges_that_move_with_temperature_are_no_energies_out_of_place(case: tup
         lambda case: st.tuples(st.just(case), st.sampled_from([(5, 1), (7, 2), (8, 3), (6, 11), (2, 8)]))
     )
 )
+@example((([-0.5], 0), (8, 3)))
 def test_a_scan_at_another_energy_than_recorded_is_the_one_that_is_named(
     case: tuple[tuple[list[float], int], tuple[int, int]],
 ) -> None:

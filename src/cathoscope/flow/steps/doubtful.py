@@ -150,10 +150,13 @@ def energies_out_of_place(raw: RawMeasurement, absorption: Mapping[ScanIndex, fl
 def _worst(table: Floats, energy: Floats) -> tuple[tuple[int, int], float] | None:
     """Row and column of a scan that does not fit, and by how many edge jumps; None if all fit.
 
-    A wrong value makes its neighbours look wrong too: it is the one without which the others fit best.
+    A wrong value makes its neighbours look wrong too, some more than itself: it is the one without which the others
+    fit best.
     """
     score, bent = _scores(table, energy)
-    suspects = [(int(row), int(column)) for row, column in np.argwhere(score > 1.0)]
+    too_far = np.pad(score > 1.0, ((0, 0), (1, 1)))
+    beside = too_far[:, :-2] | too_far[:, 1:-1] | too_far[:, 2:]
+    suspects = [(int(row), int(column)) for row, column in np.argwhere(beside & np.isfinite(score))]
     if not suspects:
         return None
 
