@@ -38,7 +38,7 @@ _LONGEST = (1.0, 2.0, 0.6)  # eV: steps of centre, edge energy and width are cut
 _AGREEMENT = 0.1  # eV: two nodes that point at each other may differ by this and three standard uncertainties
 _USUAL_OFFSET = 0.12  # eV from the line's centre to the maximum, where the search begins
 _NARROWEST = 0.3  # eV
-_BATCH = 1024  # spectra that pass through all kernels at a time
+_BATCH = 4096  # spectra that pass through all kernels at a time
 _LEAST_FREEDOM = 0.5  # below it the residual says nothing
 
 
@@ -161,11 +161,12 @@ def project_rows(spectra, projector, z):  # type: ignore[no-untyped-def]
     row = np.zeros(n, dtype=np.float32)
     out = np.zeros(LANES, dtype=np.float32)
     for i in range(spectra.shape[0]):
-        row[: spectra.shape[1]] = spectra[i]
+        for e in range(spectra.shape[1]):
+            row[e] = spectra[i, e]
         for first in range(0, z.shape[1], LANES):
             tile_product(projector, first * n, row, 0, n, out)
-            last = min(LANES, z.shape[1] - first)
-            z[i, first : first + last] = out[:last]
+            for k in range(first, min(first + LANES, z.shape[1])):
+                z[i, k] = out[k - first]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
