@@ -63,6 +63,7 @@ def _friendly(command: F) -> F:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        """The command, with errors of ours as text and an exit code."""
         try:
             command(*args, **kwargs)
         except CathoscopeError as error:

@@ -240,8 +240,8 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_memory_stays_within_what_is_allowed(tmp_path: Path) -> None:
     """The volumes alone are 0.09 GB, more than the libraries leave."""
     root = Path(__file__).parents[2]
-    peaks = []
-    for name in ("first", "second"):  # the first may have kernels to compile, which takes memory of its own
+    peak = 0.0
+    for name in ("kernels", "measured"):  # compiling, which the first may have to do, takes memory of its own
         run = [sys.executable, "-c", _RUN, str(tmp_path / f"{name}.zarr")]
-        peaks.append(float(subprocess.run(run, cwd=root, capture_output=True, check=True).stdout))
-    assert min(peaks) < 5.6e8
+        peak = float(subprocess.run(run, cwd=root, capture_output=True, check=True).stdout)
+    assert peak < 4.8e8

@@ -167,17 +167,17 @@ def run_on_threads(work: Callable[[T], None], slabs: Sequence[T], *, threads: in
             work(slab)
         return
     crew = _Crew(work, slabs, min(threads, len(slabs)))
-    interruption: BaseException | None = None
-    while not crew.is_done():
-        try:
-            crew.start()
+    try:
+        crew.start()
+        while not crew.is_done():
             crew.wait()
-        except BaseException as error:
-            interruption = interruption or error
-            crew.stopped = True
-    for failure in (interruption, *crew.failures[:1]):
-        if failure is not None:
-            raise failure
+    except BaseException:
+        crew.stopped = True
+        while not crew.is_done():
+            crew.wait()
+        raise
+    if crew.failures:
+        raise crew.failures[0]
 
 
 class _Crew:

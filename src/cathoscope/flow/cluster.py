@@ -52,6 +52,7 @@ class Cluster:
         shared = False
 
         def run(do: Callable[[Any], None], slabs: Sequence[Any], *, threads: int) -> None:
+            """Give the slabs of a step to the helpers; smaller work is done here."""
             nonlocal shared
             if shared or not work.is_prepared:
                 run_on_threads(do, slabs, threads=self.threads_here)

@@ -52,6 +52,7 @@ class _Sums:
     pull_square: float = 0.0
 
     def add(self, error: Values, std: Values | None) -> None:
+        """Count errors, and their pulls where sigma is known and positive."""
         self.n += error.size
         self.error += float(error.sum())
         self.square += float((error**2).sum())

@@ -104,6 +104,7 @@ def _work_of(errand: Errand, resources: Resources, run: str) -> tuple[Callable[[
     work = _Joined(study, "result", errand.measurement, errand.address)
 
     def stop_at_slabs(do: Callable[[Any], None], slabs: Sequence[Any], *, threads: int) -> None:
+        """End the step where its slabs begin, and keep what is done with one."""
         if work.is_prepared:
             raise _Reached(do)
         run_on_threads(do, slabs, threads=threads)

@@ -12,6 +12,7 @@ from cathoscope.core.units import parse
 
 def _quantity(quantity: str) -> BeforeValidator:
     def check(value: Any) -> float:
+        """A text or number as the quantity in its unit, or what is wrong with it."""
         try:
             return parse(value, quantity)
         except CathoscopeError as error:

@@ -30,6 +30,7 @@ def take_over(study: Study, measurement: str, array: xr.DataArray, *, resources:
     progress.start(f"{measurement}: {name}", len(slabs), "slabs")
 
     def copy(region: tuple[int | slice, ...]) -> None:
+        """One region of the given array into the study."""
         work.store(name, region, np.asarray(array[region].values, dtype=np.float32))
         progress.advance()
 

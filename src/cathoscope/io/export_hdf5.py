@@ -51,6 +51,7 @@ def _opened(volumes: Sequence[Volume], path: Path) -> Iterator[Store]:
             _dataset(file, shape)
 
         def store(volume: Volume, block: Block, values: NDArray[Any]) -> None:
+            """One block into the dataset of its volume."""
             stored, shape = file[volume.name], shapes[volume.name]
             stored[shape.region(block)] = shape.fitted(values).astype(stored.dtype, copy=False)
 

@@ -92,6 +92,7 @@ def _opened(cube: Volume, maps: Sequence[Volume], at: int, path: Path) -> Iterat
         _prepare(file, cube, maps, at)
 
         def store(volume: Volume, block: Block, values: NDArray[Any]) -> None:
+            """One block into the file; the cube itself is written with its energies."""
             if volume is not cube:
                 stored = file[place_of(volume)]
                 part = values.astype(stored.dtype, copy=False)

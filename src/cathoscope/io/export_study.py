@@ -133,6 +133,7 @@ def _write(output: Output, resources: Resources, progress: Progress) -> None:
         progress.start(f"export {output.target.name}", len(parts), "slabs")
 
         def copy(part: tuple[Volume, Block]) -> None:
+            """One block from the study to the export."""
             volume, block = part
             store(volume, block, volume.read(block))
             progress.advance()

@@ -69,6 +69,7 @@ def _opened(volume: Volume, temperature: int, resources: Resources, path: Path) 
     page_bytes = volume.shape[1] * volume.shape[2] * dtype.itemsize
 
     def store(_: Volume, block: Block, values: NDArray[Any]) -> None:
+        """One block into the pages of its rows and channels."""
         with path.open("r+b") as file:
             for row in range(values.shape[1]):
                 page = (block.rows.start + row) * volume.n_channels + block.channels.start

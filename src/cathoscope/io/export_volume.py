@@ -213,6 +213,7 @@ def _stored(study: Study, measurement: str, name: str) -> Volume:
     channel = others[0] if others else None
 
     def read(block: Block) -> NDArray[Any]:
+        """One block of the volume, channels first."""
         part = array.isel(z=block.rows)
         part = part.isel(temperature=block.temperature) if "temperature" in part.dims else part
         part = part.isel({channel: block.channels}) if channel else part
@@ -250,9 +251,11 @@ def _summed(study: Study, measurement: str) -> Volume:
     vectors, std = parts["spectral_vector"], parts["attenuation_std"]
 
     def measured(at: int) -> NDArray[np.bool_]:
+        """Energies that were measured at a temperature."""
         return np.asarray(np.isfinite(_at(std, at)) & (np.nan_to_num(_at(vectors, at)) != 0).any(axis=0))
 
     def read(block: Block) -> NDArray[Any]:
+        """One block of the volume, channels first."""
         at = block.temperature
         weights = np.where(measured(at), np.nan_to_num(_at(vectors, at)) * np.nan_to_num(_at(std, at)), np.nan)
         found = source.read(Block(at, slice(None), block.rows))

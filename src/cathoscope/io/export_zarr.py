@@ -118,6 +118,7 @@ def _opened(volume: Volume, path: Path) -> Iterator[Store]:
     window, lock = np.array([np.inf, -np.inf]), threading.Lock()
 
     def store(_: Volume, block: Block, values: NDArray[Any]) -> None:
+        """One block at every level of resolution."""
         plain = values.astype(np.uint8) if values.dtype.kind == "b" else values
         for array, level, part in zip(arrays, levels, coarsened(plain, levels, volume.dtype.kind), strict=True):
             start, step = block.rows.start, level.factors[0]

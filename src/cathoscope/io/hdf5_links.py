@@ -189,6 +189,7 @@ def link_remarks(master: MasterFile) -> list[str]:
     names: list[bytes] = []
 
     def note(name: bytes, info: Any) -> None:
+        """Keep the name of a link to another file."""
         # Nothing here may raise: h5py makes of it an error that is none.
         if info.type == h5py.h5l.TYPE_EXTERNAL:
             names.append(name)

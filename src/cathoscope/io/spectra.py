@@ -218,6 +218,7 @@ def _in_order(spectrum: Spectrum, notes: dict[str, list[str]]) -> Spectrum:
     """The spectrum with finite points, ascending, one for each energy."""
 
     def note(text: str) -> None:
+        """Keep what was noticed with the name of the spectrum."""
         notes.setdefault(text, []).append(spectrum.name)
 
     foil = spectrum.reference

@@ -140,6 +140,7 @@ class _Parser:
 
     @property
     def n_columns(self) -> int:
+        """Columns of the table so far."""
         return len(self.values) // max(1, self.n_rows)
 
     def take(self, line: str) -> None:

@@ -44,6 +44,7 @@ def names_of(group: h5py.Group, at_most: int = _MOST_ENTRIES) -> list[str]:
     names: list[bytes] = []
 
     def collect(name: bytes) -> bool | None:
+        """Keep a name; True ends the walk when there are enough."""
         names.append(name)
         return True if len(names) >= at_most else None
 

@@ -172,6 +172,7 @@ class _Scan:
     remarks: list[str] = field(default_factory=list)
 
     def dtype(self, storage: str) -> np.dtype[Any]:
+        """Type of the numbers of a storage of the container."""
         code = self.container.integer(f"{storage}/DataType")
         if code in _DTYPES:
             return _DTYPES[code]

@@ -362,6 +362,7 @@ def _curvature(
     slope = _scattered(problem, gradient * np.sqrt(weight)[:, None])
 
     def apply(control: Float64Array) -> Float64Array:
+        """Product of the curvature with displacements of the control points."""
         along = np.einsum("azyx,azyx->zyx", slope, problem.expanded(control))
         return problem.gathered(slope * along) + _prior(problem, control)
 

@@ -201,6 +201,7 @@ class _Pose:
     scale: float = 1.0
 
     def at(self, factor: float) -> _Pose:
+        """The pose in voxels of a level that is coarser by ``factor``."""
         return replace(self, shift=self.shift / factor)
 
 
@@ -251,6 +252,7 @@ def _start(
     )
 
     def levels() -> Iterator[Level]:
+        """Volumes from coarse to fine."""
         yield coarse
         for depth in range(len(pyramid) - 2, -1, -1):
             yield smoothed_level(pyramid[depth][:2], pyramid[depth][2], 1 << depth, middle, options.smoothing)

@@ -107,6 +107,7 @@ class Scans:
             return lambda energy: self.held[energy]
 
         def read(energy: int) -> Scan | None:
+            """One scan, or None if it was set aside."""
             return None if self.held[energy] is None else _scan(self._read(energy), self.angles, energy, self.final)
 
         return read

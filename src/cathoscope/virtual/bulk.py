@@ -245,6 +245,7 @@ def bulk_truth(
 
 def _white_line(spectrum: BulkSpectrum, baseline_slope: Callable[[float], float], steepest: float) -> float:
     def slope(energy: float) -> float:
+        """Derivative of the spectrum without its baseline."""
         return float(spectrum.slope(energy)) - float(baseline_slope(energy))
 
     grid = steepest + np.arange(0.0, 25.0, 0.05)

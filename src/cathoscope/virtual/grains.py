@@ -298,8 +298,7 @@ def draw_grains(design: ParticleDesign, seed: int) -> Grains:
 
     Seeds are as many as the mean grain volume asks for, uniform in a ball somewhat larger than the particle (gravel)
     or in the volume of the embedded shell between core and surface (rod), which without an isotropic_radius is in solid
-    angle and in radius. Laguerre weights are squares of log-normal radii
-    of median ``grain_size`` / 2.
+    angle and in radius. Laguerre weights are squares of log-normal radii of median ``grain_size`` / 2.
 
     Raises
     ------
@@ -308,6 +307,7 @@ def draw_grains(design: ParticleDesign, seed: int) -> Grains:
     """
 
     def stream(kind: int) -> np.random.Generator:
+        """Random numbers of their own for each kind of draw."""
         return np.random.default_rng(np.random.SeedSequence((seed, kind)))
 
     rough = {"roughness": design.roughness, "asphericity": design.asphericity}

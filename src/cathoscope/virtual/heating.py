@@ -327,6 +327,7 @@ def without_boundaries(law: HeatingLaw) -> HeatingLaw:
     """The same law with grain boundaries that do not resist (ablation)."""
 
     def free(process: Process) -> Process:
+        """The process with boundaries that hold nothing up."""
         return replace(process, boundary=1e6 * process.diffusivity)
 
     return replace(law, spinel=free(law.spinel), later=free(law.later), lithium=free(law.lithium))

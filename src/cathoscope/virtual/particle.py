@@ -295,6 +295,7 @@ def watson_concentration(alignment: float) -> float:
     """
 
     def excess(log_s: float) -> float:
+        """Order parameter of a Watson distribution less the wanted one."""
         s = np.exp(log_s)
         return float(1.5 * (1 / (2 * s * dawsn(s)) - 1 / (2 * s * s)) - 0.5 - alignment)
 

@@ -157,6 +157,7 @@ def simulate_heating(
     specimens: dict[tuple[str, int], HeatedParticle] = {}
 
     def work(job: tuple[str, int]) -> None:
+        """Heat one particle."""
         specimens[job] = heated_particle(plan, job)
         progress.advance(1)
 

@@ -92,6 +92,7 @@ def write_truth(
     progress.start("true maps", len(slabs), "slab")
 
     def work(job: tuple[int, int]) -> None:
+        """Truth of one slab of a temperature, unless it is there."""
         t, rows = job[0], slice(job[1], min(job[1] + SLAB_ROWS, seen.grid.rows))
         slab = f"{t}-{rows.start}"
         if all(one.is_done(slab) for one in works.values()):
@@ -261,6 +262,7 @@ def instrument_arrays(
     condition = ("temperature", "energy")
 
     def of_views(read: Callable[[View], Any]) -> NDArray[Any]:
+        """A property of every view, [temperature, energy]."""
         return np.array([[read(view) for view in series] for series in views])
 
     placements = [instant.placement for instant in particle.instants]

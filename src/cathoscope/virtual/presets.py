@@ -168,6 +168,7 @@ def simulate(
     progress.start(f"simulating {preset}", len(jobs), "scan")
 
     def work(job: tuple[int, int]) -> None:
+        """Write one scan."""
         _write_one(plan, folder, *job)
         progress.advance(1)
 
@@ -192,6 +193,7 @@ class _Plan:
 
     @classmethod
     def make(cls, name: str, *, size: str, seed: int, options: TxmOptions) -> _Plan:
+        """A plan, with every word and number of the user checked."""
         preset, dimensions = (
             _choose("preset", name, PRESETS, "simulate spheres"),
             _choose("size", size, SIZES, "--size small"),

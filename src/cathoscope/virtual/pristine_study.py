@@ -161,6 +161,7 @@ def _write_truth(
     progress.start("true maps", len(starts), "slab")
 
     def work(start: int) -> None:
+        """Truth of one slab."""
         rows = slice(start, min(start + SLAB_ROWS, grid.rows))
         for key, values in _material(specimen, grid, rows).items():
             material.store(key, (rows,), values)

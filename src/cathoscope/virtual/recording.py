@@ -324,6 +324,7 @@ def _open_scans(
                 arrays.append(layout.begin(file, temperature, energy, _frames(recording, temperature, energy)))
 
             def write(energy: int, rows: slice, counts: NDArray[np.uint16]) -> None:
+                """Counts of some rows of one energy; files are written by one thread at a time."""
                 with lock:
                     arrays[energy][:, rows] = counts
 

@@ -39,6 +39,7 @@ def spheres(*, asymmetry: float = 0.0) -> SpheresSpecimen:
     """
 
     def spectra(ball: _Ball) -> tuple[Spectrum, Spectrum]:
+        """Spectra of a ball before and after heating."""
         formula = {"Li": 1.0, "Ni": ball.nickel, "Mn": ball.manganese, "Co": 1 - ball.nickel - ball.manganese, "O": 2.0}
         background, jump = nickel_edge_attenuation_from_formula(formula=formula, density=_NMC_DENSITY)
         cold = nickel_spectrum(

@@ -181,6 +181,7 @@ def states_from_shapes(*, energy: Array, shapes: Array, count: int) -> Array:
     splines = [CubicSpline(energy, shape) for shape in shapes]
 
     def moved(index: int, by: float) -> Array:
+        """A spectrum of the data moved by some eV."""
         spectrum: Array = splines[index](np.clip(energy - by, energy[0], energy[-1]))
         return spectrum
 

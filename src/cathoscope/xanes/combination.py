@@ -242,6 +242,7 @@ def _best_shift(problem: _Problem) -> float:
         return 0.0
 
     def misfit_and_slope(shift: float) -> tuple[float, float]:
+        """Weighted misfit at an energy shift and its derivative."""
         design = problem.design(shift)
         weight, _ = _weights(problem, design)
         misfit = problem.data / problem.std - design @ weight

@@ -275,6 +275,7 @@ def empty_field(*, jump: ArrayLike, mask: ArrayLike, degree: int = 2) -> Floats:
     powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
 
     def surface(y: Floats, x: Floats) -> list[Floats]:
+        """Terms of the polynomial at some places."""
         return [y**i * x**j for i, j in powers]
 
     scale = [2.0 / max(n - 1, 1) for n in values.shape]

@@ -389,6 +389,7 @@ def _preferred(candidates: dict[int, _Polynomial], u: Float64Array, difference: 
     std = candidates[max(candidates)].std
 
     def score(order: int) -> float:
+        """Criterion of one order; the lower, the better."""
         residual = difference - np.polynomial.polynomial.polyval(u, candidates[order].solution)
         pull = np.abs(residual) / std
         loss = np.where(pull < _HUBER_WIDTH, pull**2, 2.0 * _HUBER_WIDTH * pull - _HUBER_WIDTH**2)

@@ -108,6 +108,7 @@ def trigonometric_basis() -> Basis:
     rate = 2.0 * math.pi / 3.0
 
     def derivative(t: Array, times: int) -> Array:
+        """Derivatives of the terms, ``[term, place]``."""
         phase = rate * t + 0.5 * math.pi * times
         waves = rate**times * np.stack([np.sin(phase), np.cos(phase)])
         return np.concatenate([polynomial_basis(2).derivative(t, times), waves])

@@ -20,6 +20,7 @@ from cathoscope.xanes.line_newton import (
     POSITION,
     SLOPE,
     WIDTH,
+    bell,
     find_maxima,
     maximum_of,
     new_curves,
@@ -170,23 +171,16 @@ def project_rows(spectra, projector, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def limited(value, longest):  # type: ignore[no-untyped-def]
-    """``value`` cut to +- ``longest``."""
-    value = value if value < longest else longest
-    return value if value > -longest else -longest
+def offset(moment, size, longest):  # type: ignore[no-untyped-def]
+    """How far a shape lies from its node, ``moment / size`` cut to +- ``longest``; 0 where it has no size."""
+    by = np.float32(1.0) / size if size > np.float32(0.0) else np.float32(0.0)
+    return min(max(moment * by, np.float32(-longest)), np.float32(longest))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 def offsets(p):  # type: ignore[no-untyped-def]
-    """How far centre, edge energy and width lie from the node, eV; nothing moves without an edge or a line."""
-    centre = width = edge = np.float32(0.0)
-    if p[3] > np.float32(0.0):
-        by = np.float32(1.0) / p[3]
-        centre = limited(p[5] * by, np.float32(_LONGEST[0]))
-        width = limited(p[6] * by, np.float32(_LONGEST[2]))
-    if p[2] > np.float32(0.0):
-        edge = limited(p[4] / p[2], np.float32(_LONGEST[1]))
-    return centre, edge, width
+    """`offset` of centre, edge energy and width, eV."""
+    return offset(p[5], p[3], _LONGEST[0]), offset(p[4], p[2], _LONGEST[1]), offset(p[6], p[3], _LONGEST[2])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -281,19 +275,15 @@ def settle_rows(z, n, start, steps, axes, p, walk):  # type: ignore[no-untyped-d
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def move_all(p, moves):  # type: ignore[no-untyped-def]
     """`offsets` of all spectra, centre, edge energy and width, [3, spectrum], from ``p`` [parameter, spectrum]."""
-    zero, one = np.float32(0.0), np.float32(1.0)
     jump, amplitude, along_edge, along_centre, along_width = p[2], p[3], p[4], p[5], p[6]
     centre, edge, width = moves[0], moves[1], moves[2]
     # a loop for each: what writes one array the compiler does for several spectra at a time
     for i in range(centre.size):
-        by = one / amplitude[i] if amplitude[i] > zero else zero
-        centre[i] = min(max(along_centre[i] * by, np.float32(-_LONGEST[0])), np.float32(_LONGEST[0]))
+        centre[i] = offset(along_centre[i], amplitude[i], _LONGEST[0])
     for i in range(centre.size):
-        by = one / amplitude[i] if amplitude[i] > zero else zero
-        width[i] = min(max(along_width[i] * by, np.float32(-_LONGEST[2])), np.float32(_LONGEST[2]))
+        width[i] = offset(along_width[i], amplitude[i], _LONGEST[2])
     for i in range(centre.size):
-        by = one / jump[i] if jump[i] > zero else zero
-        edge[i] = min(max(along_edge[i] * by, np.float32(-_LONGEST[1])), np.float32(_LONGEST[1]))
+        edge[i] = offset(along_edge[i], jump[i], _LONGEST[1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -333,15 +323,6 @@ def shape_all(p, node, moves, axes, curves):  # type: ignore[no-untyped-def]
         curves[WIDTH, i] = max(first[2] + node[2, i] * step[2] + moves[2, i], _NARROWEST)
         curves[SLOPE, i] = p[1, i] / SLOPE_SCALE
         curves[JUMP, i], curves[AMPLITUDE, i] = p[2, i], p[3, i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
-def bell(u):  # type: ignore[no-untyped-def]
-    """exp(-u^2 / 2), by its series where that is good to 1e-7."""
-    y = 0.5 * u * u
-    if y < 0.1:
-        return 1.0 - y * (1.0 - y * (0.5 - y * (1.0 / 6.0 - y / 24.0)))
-    return math.exp(-y)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

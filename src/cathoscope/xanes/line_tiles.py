@@ -41,6 +41,7 @@ def tile_product(tiles: Float32Array, begin: int, vector: Float32Array, start: i
 @overload(tile_product, jit_options={"forceinline": True})
 def _compiled_tile_product(tiles: Any, begin: Any, vector: Any, start: Any, n: Any, out: Any) -> Any:
     def product(tiles: Any, begin: Any, vector: Any, start: Any, n: Any, out: Any) -> Any:
+        """What compiled code calls."""
         _vector_sums(tiles, begin, vector, start, n, out)  # type: ignore[call-arg]
 
     return product
@@ -53,6 +54,7 @@ def _vector_sums(typing_context: Any, tiles: Any, begin: Any, vector: Any, start
     indices = ir.VectorType(ir.IntType(32), LANES)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """The instructions of the product."""
         tiles, vector, out = (context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2, 5))
         tiles, vector = builder.gep(tiles, [args[1]]), builder.gep(vector, [args[3]])
         # four partial sums hide the latency of an addition

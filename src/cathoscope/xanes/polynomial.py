@@ -76,6 +76,7 @@ def polynomial_basis(order: int) -> Basis:
         raise MeasurementError("the polynomial cannot be fitted", expected="an order of 2, 3 or 4", found=str(order))
 
     def derivative(t: Array, times: int) -> Array:
+        """Derivatives of the powers, ``[power, place]``."""
         rows = [
             math.perm(power, times) * t ** (power - times) if power >= times else np.zeros_like(t)
             for power in range(order + 1)

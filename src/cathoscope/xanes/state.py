@@ -312,6 +312,7 @@ def _scatter(edge: Array, valence: Array, std: Array, degrees: int) -> float:
         return largest
 
     def excess(scatter: float) -> float:
+        """Chi-square beyond its expectation if standards scatter that much more."""
         return _weighted_line(edge, valence, np.hypot(std, scatter))[2] - degrees
 
     # the unweighted line with the largest scatter gives exactly the expectation, the weighted one never more

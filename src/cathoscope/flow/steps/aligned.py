@@ -80,6 +80,7 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
     count = scan.sizes["projection"]
 
     def per_projection(name: str) -> NDArray[np.float64]:
+        """An array of the geometry, one value for each projection of the scan."""
         values = np.asarray(data[name][index].values, dtype=np.float64)
         # A value fixed in the recipe holds for every projection.
         return np.array(np.broadcast_to(values, (count,)) if values.ndim == 0 else values[:count], dtype=np.float64)

@@ -118,6 +118,7 @@ def _methods(voxels: Voxels, samples: Samples) -> dict[str, Method]:
     energy, noise = samples.energy, samples.noise
 
     def simple(name: str) -> Method:
+        """One of the simple methods in its narrow window."""
         return lambda spectra: estimate(
             name, spectra=spectra, energy=energy, noise_std=noise, window=narrow, order=section.order
         )
@@ -144,6 +145,7 @@ def _compressed(voxels: Voxels, samples: Samples, edge: float) -> Method:
         calibration = calibrate(plan, compress(plan, samples.spectra), noise_scale=samples.noise_of_bins)
 
     def fit(spectra: NDArray[np.float32]) -> WhiteLineFit:
+        """Compressed fit of spectra, calibrated where there are bins."""
         z = compress(plan, spectra)
         raw = fit_compressed(plan, z)
         if calibration is None:

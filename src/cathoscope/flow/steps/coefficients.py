@@ -71,6 +71,7 @@ def spectral_survey(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: noise", len(raw.scans), "scans")
 
     def look(index: ScanIndex) -> None:
+        """Samples and noise of one scan."""
         inputs = scan_inputs(context, index)
         if inputs is not None:
             found[index] = _survey_of(context, inputs, rows, method)
@@ -205,6 +206,7 @@ def coefficients(context: Context) -> None:
     context.progress.start(f"{context.name}: reconstruction", len(units), "slabs")
 
     def one(unit: tuple[ScanIndex, slice]) -> None:
+        """Coefficients of one slab, unless a killed run has made them."""
         condition, rows = unit
         key = "-".join(map(str, (*condition, rows.start, rows.stop)))
         if not work.is_done(key):

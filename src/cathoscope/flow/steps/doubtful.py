@@ -161,6 +161,7 @@ def _worst(table: Floats, energy: Floats) -> tuple[tuple[int, int], float] | Non
         return None
 
     def left_over(place: tuple[int, int]) -> tuple[float, float]:
+        """How badly the rest fits without a scan, and how far off that scan is."""
         without = table.copy()
         without[place] = np.nan
         return float(np.nanmax(_scores(without, energy)[0], initial=0.0)), -float(score[place])

@@ -320,6 +320,7 @@ class FromSpectra:
         window = section.window or (edge + AROUND_LINE[0], edge + AROUND_LINE[1])
 
         def fit(spectra: NDArray[np.float32], energy: Floats, noise: Floats | None) -> WhiteLineFit:
+            """White lines of spectra [spectrum, energy] with the noise of every energy."""
             if noise is None:
                 raise MeasurementError(
                     f"the method {section.method!r} needs the noise of the spectra, which is not known",

@@ -79,6 +79,7 @@ def _survey(context: Context, names: _Names, *, axis_is_wanted: bool) -> xr.Data
     context.progress.start(f"{context.name}: geometry", len(raw.scans), "scans")
 
     def look(index: ScanIndex) -> None:
+        """Geometry of one scan, or why it has none."""
         try:
             bad, offset = (at_temperature(context, name, index) for name in ("bad_pixel_mask", "stripe_offset"))
             found[index] = _survey_scan(raw.scans[index], bad, offset, context.section.tomography, axis_is_wanted)

@@ -38,6 +38,7 @@ def edge_jump(context: Context) -> None:
     )
 
     def fill(unit: Unit) -> None:
+        """Edge jump of the voxels of one slab."""
         condition, rows = unit
         if condition in sparse:
             return

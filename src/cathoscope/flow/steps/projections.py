@@ -173,6 +173,7 @@ def stripe_offsets(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: stripes", len(units), "slabs")
 
     def look(unit: tuple[ScanIndex, slice]) -> None:
+        """Stripe offsets of some rows from the scans in which the sample is thinnest."""
         condition, rows = unit
         found: list[Floats] = []
         for index in sorted(raw.scans):

@@ -90,10 +90,12 @@ def reconstruction_of(context: Context) -> Reconstruction:
 
     @lru_cache(maxsize=kept)
     def plan_of(angles: bytes) -> Plan:
+        """Plan for angles given as bytes, which can be remembered."""
         return plan_reconstruction(np.frombuffer(angles, dtype=np.float64), n_columns)
 
     @lru_cache(maxsize=kept)
     def normal_of(angles: bytes) -> NormalPlan:
+        """As `plan_of`, for iterations."""
         return plan_normal(plan_of(angles))
 
     return Reconstruction(context.section.tomography, plan_of, normal_of)

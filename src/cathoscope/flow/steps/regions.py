@@ -71,6 +71,7 @@ def _means(context: Context, volume: xr.DataArray, labels: Labels, n_shells: int
     means = np.full((n_shells, volume.sizes["energy"]), np.nan)
 
     def fill(index: int) -> None:
+        """Mean of every shell at one energy."""
         parts = [
             sums_over_regions(values=volume[index, rows].values, labels=labels[rows], n_regions=n_shells)
             for rows in slabs

@@ -55,6 +55,7 @@ def solve(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: series geometry", len(raw.scans), "scans")
 
     def one(condition: ScanIndex) -> None:
+        """Geometry of one temperature, or why it has none."""
         energies = [index[-1] for index in sorted(raw.scans) if index[:-1] == condition]
         if len(energies) < 2:
             failed[condition] = "it is the only usable scan of its temperature"
@@ -115,6 +116,7 @@ def _solve_temperature(
     grid = grid_of([np.asarray(raw.scans[(*condition, e)]["angle"].values, dtype=np.float64) for e in energies])
 
     def depth(at: int) -> Floats:
+        """Optical depth of one scan on the angles of the series."""
         values = _binned_depth(context, (*condition, energies[at]), binning)
         doubtful.require_open_beam(values)
         absorption[(*condition, energies[at])] = doubtful.absorption_of(values)
@@ -138,6 +140,7 @@ def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Calla
     allowed = _allowed(context) / _threads(context) - _SCANS_IN_WORK * _bytes_of_scan(context)
 
     def read(at: int) -> Floats:
+        """One scan, from memory if it is there."""
         if at in kept:
             return kept[at]
         values = depth(at)

@@ -80,6 +80,7 @@ def state_map(context: Context) -> None:
     context.work.prepare([described, voxels.new(std, std_source="fit covariance")], voxels.source.coords)
 
     def fill(unit: Unit) -> None:
+        """State of the voxels of one slab."""
         condition, rows = unit
         found = state_of_map(_slab(context.data, condition, rows), scale)
         context.work.store(value, (*condition, rows), found.value.astype(np.float32))

@@ -56,6 +56,7 @@ def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
     box = box_of(flag != OUTSIDE)
 
     def cut(name: str, *before: int) -> NDArray[np.floating]:
+        """The part of an array that holds the particle."""
         return np.asarray(data[name][(*before, *condition, *box)].values)
 
     halves = (cut("white_line_half", 0), cut("white_line_half", 1)) if "white_line_half" in data else None

@@ -29,6 +29,7 @@ def noise(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: noise", len(raw.scans), "scans")
 
     def estimate(index: ScanIndex) -> None:
+        """Noise of one scan, from halves of its projections."""
         inputs = scan_inputs(context, index)
         if inputs is not None:
             std[index] = _noise_of_scan(inputs, rows, context.section.tomography)
@@ -72,6 +73,7 @@ def volumes(context: Context) -> None:
     context.progress.start(f"{context.name}: reconstruction", len(units), "slabs")
 
     def one(unit: Unit) -> None:
+        """One slab of some energies, unless a killed run has made it."""
         condition, energies, rows = unit
         key = "-".join(map(str, (*condition, energies.start, rows.start, rows.stop)))
         if not work.is_done(key):

@@ -176,6 +176,7 @@ class Voxels:
         context.progress.start(f"{context.name}: {title}", len(units), "slabs")
 
         def work(unit: Unit) -> None:
+            """One slab, unless a killed run has filled it."""
             condition, rows = unit
             key = "-".join(map(str, (*condition, rows.start, rows.stop)))
             if not context.work.is_done(key):

@@ -23,6 +23,7 @@ def white_line(context: Context) -> None:
     _prepare(voxels, list(estimators.values()), remarks)
 
     def fill(unit: Unit) -> None:
+        """White lines of the voxels of one slab."""
         condition, rows = unit
         mask = np.asarray(context.data["particle_mask"][condition].isel(z=rows).values)
         energy, std = (np.full(mask.shape, np.nan, np.float32) for _ in _MAPS)

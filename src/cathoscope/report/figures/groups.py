@@ -95,6 +95,7 @@ def _draw_means(axes: Axes, groups: Groups, drawn: _Drawn, colours: list[str]) -
 
 def _legend(groups: Groups, drawn: _Drawn, kinds: dict[str, str], single: bool) -> list[Line2D]:
     def handle(marker: str, colour: Any, face: Any, label: str) -> Line2D:
+        """One entry of the legend."""
         return Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, label=label)
 
     means = [handle("o", colour, colour, kind) for kind, colour in kinds.items()]

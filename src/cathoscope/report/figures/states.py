@@ -77,6 +77,7 @@ def particle_at(data: xr.Dataset, name: str, index: int) -> Particle:
     every = {dim: slice(None, None, stride) for dim in "zyx"}
 
     def read(one: str) -> Any:
+        """Values of one array at the temperature and the stride that are drawn."""
         return at(data[one], temperature=index, **every).values
 
     value = at(array, temperature=index, **every).load().astype(np.float64)
