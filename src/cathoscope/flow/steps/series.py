@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.core.parallel import SLAB_ROWS, run_slabs
+from cathoscope.core.parallel import SLAB_ROWS, Progress, Silent, run_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
@@ -30,14 +30,48 @@ from cathoscope.tomography.series import SeriesGeometry, SeriesOptions, solve_se
 
 # Projections are binned until a scan has no more columns than this: shifts need no finer pixels.
 _LARGEST_COLUMNS = 256
-# Memory of the registration of one scan, in units of the scan, and of the program itself.
+# Memory of the registration of one scan, in units of the scan, and of the program itself. Beside it the solver holds
+# every scan of the temperature at the resolution of its survey.
 _SCANS_IN_WORK = 14
+_SURVEY_COLUMNS = 64
 _PROGRAM = 4e8  # bytes
 # What is read at once of a scan, bytes of float32 counts.
 _READ_AT_ONCE = 2e8
 
 
+# Share of the work that the survey of a series is, which the solver tells first, and the registration.
+_SHARES = (0.1, 0.9)
+
+
 Solved = tuple[list[int], SeriesGeometry]
+
+
+class _Counted:
+    """What a solver tells of its tasks, as scans of one temperature."""
+
+    def __init__(self, progress: Progress, scans: int) -> None:
+        self._progress, self._scans = progress, scans
+        self._done = self._told = 0.0
+        self._shares = list(_SHARES)
+        self._step = 0.0
+
+    def start(self, label: str, total: int, unit: str) -> None:
+        """Begin the next of the tasks."""
+        self._step = self._shares.pop(0) * self._scans / total if self._shares else 0.0
+
+    def advance(self, units: int = 1) -> None:
+        """Count whole scans."""
+        self._done = min(self._done + units * self._step, float(self._scans))
+        whole = int(self._done + 1e-6) - int(self._told)
+        self._told += whole
+        self._progress.advance(whole)
+
+    def finish(self) -> None:
+        """The next task follows, or the caller ends it."""
+
+    def remark(self, text: str) -> None:
+        """Pass it on."""
+        self._progress.remark(text)
 
 
 def solve(context: Context) -> xr.Dataset:
@@ -61,12 +95,13 @@ def solve(context: Context) -> xr.Dataset:
             failed[condition] = "it is the only usable scan of its temperature"
             return
         try:
-            geometry = _solve_temperature(context, condition, energies, absorption)
+            progress = _Counted(context.progress, len(energies))
+            geometry = _solve_temperature(context, condition, energies, absorption, progress)
             unlike = doubtful.unlike_the_others(geometry)
             if unlike:  # they have pulled the others: once more without them
                 unfit.update({(*condition, energies[at]): reason for at, reason in unlike.items()})
                 energies = [e for at, e in enumerate(energies) if at not in unlike]
-                geometry = _solve_temperature(context, condition, energies, absorption)
+                geometry = _solve_temperature(context, condition, energies, absorption, Silent())
             solved[condition] = (energies, geometry)
         except MeasurementError as error:
             failed[condition] = error.problem
@@ -100,7 +135,11 @@ def _unfit(raw: RawMeasurement, solved: dict[ScanIndex, Solved], remarks: list[s
 
 
 def _solve_temperature(
-    context: Context, condition: ScanIndex, energies: list[int], absorption: dict[ScanIndex, float]
+    context: Context,
+    condition: ScanIndex,
+    energies: list[int],
+    absorption: dict[ScanIndex, float],
+    progress: Progress,
 ) -> SeriesGeometry:
     """Geometry of the scans of one temperature; how much each absorbs is noted in passing."""
     raw, data = context.raw, context.data
@@ -129,15 +168,15 @@ def _solve_temperature(
         axis=_to_binned(axis, binning),
         magnification=_stated_magnification(context, condition, energies),
         options=_options(context, energies),
+        progress=progress,
     )
-    context.progress.advance(len(energies))
     return _to_pixels(grid.taken_off(binned), binning)
 
 
 def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Callable[[int], Floats]:
     """Scans as they are asked for, kept in memory as far as what is allowed holds them beside the registration."""
     kept: dict[int, Floats] = {}
-    allowed = _allowed(context) / _threads(context) - _SCANS_IN_WORK * _bytes_of_scan(context)
+    allowed = _allowed(context) / _threads(context) - _bytes_in_work(context)
 
     def read(at: int) -> Floats:
         """One scan, from memory if it is there."""
@@ -153,12 +192,19 @@ def _kept(context: Context, depth: Callable[[int], Floats], count: int) -> Calla
 
 def _threads(context: Context) -> int:
     """Temperatures at a time: as many as there are threads, or as memory allows."""
-    at_once = int(_allowed(context) / (_SCANS_IN_WORK * _bytes_of_scan(context)))
+    at_once = int(_allowed(context) / _bytes_in_work(context))
     return max(1, min(context.resources.threads, at_once))
 
 
 def _allowed(context: Context) -> float:
     return context.resources.memory - _PROGRAM
+
+
+def _bytes_in_work(context: Context) -> float:
+    """Memory of one temperature being solved, scans that `_kept` keeps left out."""
+    raw = context.raw
+    bins = max(1, -(-(n_columns_of(raw.first) // _binning(raw)) // _SURVEY_COLUMNS)) ** 2
+    return (_SCANS_IN_WORK + raw.shape[-1] / bins) * _bytes_of_scan(context)
 
 
 def _bytes_of_scan(context: Context) -> float:
