@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.tomography.coefficients import accumulate, basis_from_samples, weights_of
+from cathoscope.numerics.spectral import weights_of
+from cathoscope.tomography.coefficients import accumulate, basis_from_samples
 from cathoscope.tomography.reconstruct import Plan, plan_reconstruction, reconstruct, reconstruct_halves
 from cathoscope.tomography.resample import ScanMotion, aligned_sinogram, rows_needed
 
@@ -83,7 +84,7 @@ def weights() -> Float32Array:
         sample_noise=np.full(N_ENERGIES, NOISE / 8),
         always=np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, N_ENERGIES), N_COEFFICIENTS - 4),
     )
-    return weights_of(basis).astype(np.float32)
+    return weights_of(basis.vectors.T, basis.noise_std).astype(np.float32)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

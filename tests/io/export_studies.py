@@ -90,6 +90,11 @@ def coefficient_arrays(seed: int = 3, shape: tuple[int, int, int] = (8, 8, 8)) -
     return data, attenuation
 
 
+def every_kind(path: Path, **more: xr.Dataset) -> Study:
+    """A study with maps and volumes of two temperatures, one plain volume, and spectral coefficients."""
+    return study_of(path, rod=xanes_arrays(), tomo=tomography_arrays(), sums=coefficient_arrays()[0], **more)
+
+
 def study_of(path: Path, **measurements: xr.Dataset) -> Study:
     """A study with these results."""
     study = Study.create(path)

@@ -8,6 +8,7 @@ who started the process knows which case ended it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
@@ -15,6 +16,8 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,9 @@ _N_DAMAGES = 4
 # Of so many turns four, one of each damage, are described as well.
 _LOOK_EVERY = 40
 Rng = np.random.Generator
-Damage = Callable[[Rng, list[Path]], None]
+Files = dict[Path, bytes]
+# Which file is damaged, and what it then holds; from the whole files of a specimen.
+Damage = Callable[[Rng, Files], tuple[Path, bytes]]
 _HDF5 = ("fxi", "data_exchange", "energy_scan", "nxtomo", "nxtomo_master", "sandbox_cube", "hdf5_volume")
 _XRADIA = ("xradia_scan", "xradia_image")
 _TIFF = ("tiff", "tiff_zip", "tiff_sequence")
@@ -50,43 +55,49 @@ _WORDS = [
 ]
 
 
-def cut(rng: Rng, paths: list[Path]) -> None:
+def one_of(rng: Rng, files: Files) -> tuple[Path, bytes]:
+    return list(files.items())[rng.integers(len(files))]
+
+
+def cut(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """The file ends early."""
-    path = paths[rng.integers(len(paths))]
-    content = path.read_bytes()
-    path.write_bytes(content[: rng.integers(len(content))])
+    path, content = one_of(rng, files)
+    return path, content[: rng.integers(len(content))]
 
 
-def flip(rng: Rng, paths: list[Path]) -> None:
+def flip(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """One to eight bytes anywhere are others."""
-    path = paths[rng.integers(len(paths))]
-    content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    path, whole = one_of(rng, files)
+    content = np.frombuffer(whole, np.uint8).copy()
     content[rng.integers(content.size, size=rng.integers(1, 9))] = rng.integers(256)
-    path.write_bytes(content.tobytes())
+    return path, content.tobytes()
 
 
-def overwrite(rng: Rng, paths: list[Path]) -> None:
+def overwrite(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """Two, four or eight bytes are a number that a size or an address may not be."""
-    path = paths[rng.integers(len(paths))]
-    content = bytearray(path.read_bytes())
+    path, whole = one_of(rng, files)
+    content = bytearray(whole)
     width = int(rng.choice([2, 4, 8]))
     number = int(rng.choice([0, 1, 2, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]))
     place = int(rng.integers(max(1, len(content) - width)))
     place -= place % int(rng.choice([1, width]))
     content[place : place + width] = (number % 256**width).to_bytes(width, "little")
-    path.write_bytes(bytes(content))
+    return path, bytes(content)
 
 
-def swap_in_hdf5(rng: Rng, paths: list[Path]) -> None:
+def swap_in_hdf5(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """A dataset, or an attribute, has another type or shape, or is something else."""
-    path = paths[rng.integers(len(paths))]
-    with h5py.File(path, "a") as file:
+    path, content = one_of(rng, files)
+    image = h5py.h5f.open_file_image(content, h5py.h5f.ACC_RDWR)  # in memory
+    with h5py.File(image) as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         name = names[rng.integers(len(names))]
         shape, parent = file[name].shape, file[name].parent
         del file[name]
         other_hdf5(rng, parent, name.rpartition("/")[2], shape)
+        file.flush()
+        return path, image.get_file_image()
 
 
 def other_hdf5(rng: Rng, parent: h5py.Group, name: str, shape: tuple[int, ...]) -> None:
@@ -122,10 +133,10 @@ def other_hdf5(rng: Rng, parent: h5py.Group, name: str, shape: tuple[int, ...]) 
             parent[name] = 1
 
 
-def swap_in_xradia(rng: Rng, paths: list[Path]) -> None:
+def swap_in_xradia(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """A stream has other numbers, another length, or is absent."""
-    image = "eV" in paths[0].name
-    streams = xradia_streams(1, 48, 45) if image else xradia_streams(3, ROWS, 4)
+    (path,) = files
+    streams = dict(_streams_of_image() if "eV" in path.name else _streams_of_scan())
     name = str(rng.choice(list(streams)))
     size = int(rng.integers(0, 40))
     dtype = str(rng.choice(["<f4", "<f8", "<i4", "<i8", "u1"]))
@@ -134,31 +145,42 @@ def swap_in_xradia(rng: Rng, paths: list[Path]) -> None:
         streams[name] = values.astype(dtype).tobytes()
     if rng.random() < 0.2:
         del streams[name]
-    write_ole(paths[0], streams)
+    write_ole(path, streams)
+    return path, path.read_bytes()
 
 
-def swap_in_tiff(rng: Rng, paths: list[Path]) -> None:
+@cache
+def _streams_of_image() -> dict[str, bytes]:
+    return xradia_streams(1, 48, 45)
+
+
+@cache
+def _streams_of_scan() -> dict[str, bytes]:
+    return xradia_streams(3, ROWS, 4)
+
+
+def swap_in_tiff(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """The images have another type, shape or form."""
     kinds = ["?", "i1", "u1", ">u2", "i4", "u8", "f2", ">f4", "f8", "c8", "c16"]
     shapes = [(6, 8), (3, 6, 8), (1, 1), (2, 6, 8, 3), (1, 6, 8, 4), (2, 2, 6, 8), (1, 7), (7, 1)]
-    path, shape = paths[rng.integers(len(paths))], shapes[rng.integers(len(shapes))]
+    (path, _), shape = one_of(rng, files), shapes[rng.integers(len(shapes))]
     image = rng.integers(0, 2, shape).astype(kinds[rng.integers(len(kinds))])
     form: dict[str, Any] = TIFF if shape[-1] > 4 or len(shape) < 3 else {"photometric": "rgb"}
-    tifffile.imwrite(path, image, bigtiff=bool(rng.random() < 0.3), **form)
+    written = BytesIO()
+    tifffile.imwrite(written, image, bigtiff=bool(rng.random() < 0.3), **form)
+    return path, written.getvalue()
 
 
-def swap_in_text(rng: Rng, paths: list[Path]) -> None:
+def swap_in_text(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """Words and numbers are others, or in other places."""
-    path = paths[rng.integers(len(paths))]
-    content = path.read_bytes()
+    path, content = one_of(rng, files)
     if content.startswith(b"\x1f\x8b"):
-        return overwrite(rng, paths)
+        return overwrite(rng, files)
     tokens = re.split(r"([\s,;=()'\"{}\[\]:]+)", content.decode())
     for _ in range(rng.integers(1, 4)):
         word = _WORDS[rng.integers(len(_WORDS))] if rng.random() < 0.7 else tokens[rng.integers(len(tokens))]
         tokens[rng.integers(len(tokens))] = word
-    path.write_bytes("".join(tokens).encode("utf-8", errors="replace"))
-    return None
+    return path, "".join(tokens).encode("utf-8", errors="replace")
 
 
 def _swap(specimen: str) -> Damage:
@@ -206,8 +228,8 @@ def check_case(specimen: str, paths: list[Path], turn: int) -> str:
 def run_cases(reader: str, cases: range, seed: int, folder: Path, progress: Path) -> dict[str, Any]:
     """Damage and read the specimens of a reader in turn; counts of what came of it, and every case that went wrong."""
     names = [name for name, specimen in SPECIMENS.items() if specimen.reader == reader]
-    files = {name: SPECIMENS[name].write(_made(folder / name)) for name in names}
-    whole = {path: path.read_bytes() for paths in files.values() for path in paths}
+    written = {name: SPECIMENS[name].write(_made(folder / name)) for name in names}
+    files = {name: {path: path.read_bytes() for path in paths} for name, paths in written.items()}
     counts: Counter[str] = Counter()
     wrong = []
     with progress.open("r+b", buffering=0) as marker:
@@ -215,18 +237,29 @@ def run_cases(reader: str, cases: range, seed: int, folder: Path, progress: Path
             marker.seek(0)
             marker.write(b"%9d" % case)
             turn, which = divmod(case, len(names))
-            paths = files[names[which]]
-            for path in paths:
-                path.write_bytes(whole[path])
+            whole = files[names[which]]
             damage = (cut, flip, overwrite, _swap(names[which]))[turn % _N_DAMAGES]
-            damage(np.random.default_rng([seed, case]), paths)
+            path, content = damage(np.random.default_rng([seed, case]), whole)
+            _put(path, content, 2 * case)
             signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
-            outcome = check_case(names[which], paths, turn)
+            outcome = check_case(names[which], list(whole), turn)
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            _put(path, whole[path], 2 * case + 1)
             counts[outcome if outcome in ("read", "refused") else "wrong"] += 1
             if outcome not in ("read", "refused"):
                 wrong.append(f"case {case}, {names[which]}, {damage.__name__}: {outcome}")
     return {"counts": counts, "wrong": wrong}
+
+
+def _put(path: Path, content: bytes, tick: int) -> None:
+    """Write over a file, at a time of its own: the clock of a file system may stand still between two cases.
+
+    To empty the file first would take the file system longer.
+    """
+    with path.open("r+b", buffering=0) as file:
+        file.write(content)
+        file.truncate()
+    os.utime(path, ns=(tick * 1_000_000, tick * 1_000_000))
 
 
 def _made(folder: Path) -> Path:

@@ -20,8 +20,7 @@ from tests.io.export_studies import (
     SHAPE,
     TEMPERATURES,
     coefficient_arrays,
-    study_of,
-    tomography_arrays,
+    every_kind,
     xanes_arrays,
 )
 
@@ -33,8 +32,7 @@ CUBE = "registration_results/reg_results"
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     path = tmp_path_factory.mktemp("hdf5") / "study.zarr"
-    one = DATA[["attenuation"]].isel(temperature=[1])
-    return study_of(path, rod=DATA, tomo=tomography_arrays(), sums=coefficient_arrays()[0], single=one)
+    return every_kind(path, single=DATA[["attenuation"]].isel(temperature=[1]))
 
 
 def export(study: Study, folder: Path, choice: Choice) -> list[Path]:

@@ -18,6 +18,7 @@ from tests.io.export_studies import (
     SHAPE,
     TEMPERATURES,
     coefficient_arrays,
+    every_kind,
     study_of,
     tomography_arrays,
     xanes_arrays,
@@ -28,8 +29,7 @@ ALL = slice(None)
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    path = tmp_path_factory.mktemp("volumes") / "study.zarr"
-    return study_of(path, rod=xanes_arrays(), tomo=tomography_arrays(), sums=coefficient_arrays()[0])
+    return every_kind(tmp_path_factory.mktemp("volumes") / "study.zarr")
 
 
 def one(study: Study, measurement: str, name: str) -> Volume:

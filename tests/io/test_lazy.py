@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io import lazy as lazy_module
 from cathoscope.io import open_raw
-from cathoscope.io.lazy import ConvertedArray, HDF5Array, JoinedFrames, PageStack, hdf5_file, lazy
+from cathoscope.io.lazy import ConvertedArray, HDF5Array, JoinedFrames, PageStack, hdf5_file, hdf5_kept_open, lazy
 
 SHAPE = (7, 5, 6)
 VALUES = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
@@ -199,3 +200,137 @@ def test_a_heap_without_end_is_refused_before_hdf5_follows_it(tmp_path: Path, pl
     path.write_bytes(bytes(content))
     with pytest.raises(MeasurementError, match=r"damaged\.h5[\s\S]*heap of texts"), hdf5_file(path) as file:
         file["numbers"][0]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[h5py.File]:
+    """Every file that is opened from here on, in order; a closed one is False."""
+    files: list[h5py.File] = []
+
+    class Counting(h5py.File):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            files.append(self)
+
+    monkeypatch.setattr(lazy_module.h5py, "File", Counting)
+    return files
+
+
+def small_files(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.h5" for number in range(count)]
+    for number, path in enumerate(paths):
+        with h5py.File(path, "w") as file:
+            file["number"] = number
+    return paths
+
+
+def numbers_in(paths: Sequence[Path]) -> list[int]:
+    found = []
+    for path in paths:
+        with hdf5_file(path) as file:
+            found.append(int(file["number"][()]))
+    return found
+
+
+def test_a_file_is_opened_for_each_read_unless_it_is_kept_open(tmp_path: Path, opened: list[h5py.File]) -> None:
+    paths = small_files(tmp_path, 2)
+    opened.clear()
+    assert numbers_in(paths * 3) == [0, 1] * 3
+    assert len(opened) == 6
+    assert not any(opened)
+    opened.clear()
+    with hdf5_kept_open():
+        assert numbers_in(paths * 3) == [0, 1] * 3
+        assert len(opened) == 2
+        assert all(opened)
+    assert not any(opened)
+    # and afterwards nothing is kept: each file is opened anew
+    assert numbers_in(paths) == [0, 1]
+    assert len(opened) == 4
+    assert not any(opened)
+
+
+def test_only_the_outermost_block_closes_what_is_kept_open(tmp_path: Path, opened: list[h5py.File]) -> None:
+    paths = small_files(tmp_path, 2)
+    opened.clear()
+    with hdf5_kept_open():
+        numbers_in(paths[:1])
+        with hdf5_kept_open():
+            assert numbers_in(paths) == [0, 1]
+        assert all(opened)
+        with hdf5_file(paths[0]) as outer, hdf5_file(paths[0]) as inner:
+            assert outer is inner
+        assert numbers_in(paths) == [0, 1]
+        assert len(opened) == 2
+    assert not any(opened)
+
+
+def test_no_more_files_stay_open_than_allowed_and_all_can_be_read(
+    tmp_path: Path, opened: list[h5py.File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lazy_module._MOST_KEPT == 16
+    monkeypatch.setattr(lazy_module, "_MOST_KEPT", 3)
+    paths = small_files(tmp_path, 5)
+    opened.clear()
+    with hdf5_kept_open():
+        assert numbers_in(paths * 2) == [*range(5), *range(5)]
+        assert [bool(file) for file in opened[:5]] == [True, True, True, False, False]
+        assert len(opened) == 5 + 2
+        assert sum(map(bool, opened)) == 3
+    assert not any(opened)
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_an_error_closes_what_is_kept_open(tmp_path: Path, opened: list[h5py.File], kind: type[BaseException]) -> None:
+    paths = small_files(tmp_path, 2)
+    opened.clear()
+    with pytest.raises(kind, match="halfway"), hdf5_kept_open(), hdf5_kept_open():
+        raise kind(f"halfway after {numbers_in(paths)}")
+    assert len(opened) == 2
+    assert not any(opened)
+    numbers_in(paths)
+    assert len(opened) == 4
+
+
+def test_a_file_that_cannot_be_opened_or_read_is_named_while_others_stay_open(
+    tmp_path: Path, opened: list[h5py.File]
+) -> None:
+    (good,) = small_files(tmp_path, 1)
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(good.read_bytes()[:100])
+    opened.clear()
+    with hdf5_kept_open():
+        numbers_in([good])
+        for _ in range(2):
+            with pytest.raises(MeasurementError, match=r"damaged\.h5"):
+                numbers_in([damaged])
+        with pytest.raises(MeasurementError, match=r"0\.h5"), hdf5_file(good) as file:
+            file["of another name"]
+        assert numbers_in([good]) == [0]
+        assert len(opened) == 1
+    assert not any(opened)
+
+
+def test_each_thread_keeps_its_own_files_open(tmp_path: Path, opened: list[h5py.File]) -> None:
+    paths = small_files(tmp_path, 1)
+    opened.clear()
+    with hdf5_kept_open(), ThreadPoolExecutor(1) as pool:
+        numbers_in(paths)
+        # another thread keeps nothing open and does not close what this one does
+        assert pool.submit(numbers_in, paths * 2).result() == [0, 0]
+        assert [bool(file) for file in opened] == [True, False, False]
+        assert numbers_in(paths) == [0]
+        assert len(opened) == 3
+    assert not any(opened)
+
+
+def test_a_scan_is_opened_once_to_be_looked_at_and_left_closed(
+    write_hdf5: Callable[..., Path], fxi_content: dict[str, Any], opened: list[h5py.File]
+) -> None:
+    path = write_hdf5(fxi_content)
+    opened.clear()
+    data = open_raw(path)
+    assert len(opened) == 1
+    assert not any(opened)
+    np.testing.assert_array_equal(data["counts"][0].values, fxi_content["img_tomo"][0])
+    assert not any(opened)

@@ -244,6 +244,18 @@ def test_a_recipe_that_is_not_utf8(tmp_path: Path, content: bytes) -> None:
     assert caught.value.expected == "UTF-8 text"
 
 
+NOT_NEGATIVE = '[measurement.rod.tomography]\nmethod = "tv"\nnon_negative = true\n'
+
+
+def test_coefficients_have_either_sign(write_recipe: RecipeWriter) -> None:
+    error = the_mistake(write_recipe, GOOD + NOT_NEGATIVE, "[measurement.rod]")
+    assert "either sign" in error.problem
+    assert 'reconstruct = "energies"' in error.problem
+    # volumes of every energy may be kept from being negative, a single volume too
+    for text in (GOOD + NOT_NEGATIVE + 'reconstruct = "energies"\n', single('"scan.h5"', NOT_NEGATIVE)):
+        assert load_recipe(write_recipe(text)).model.measurement["rod"].tomography.non_negative
+
+
 # -- files ---------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from cathoscope.report.style import FILE_FORMATS, figure_bytes, journal_style, r
 
 TOMOGRAPHY = {"attenuation-slices", "rotation-axis", "jitter", "beam-intensity"}
 WHITE_LINE = {
-    "white-line-maps", "white-line-histogram", "white-line-difference", "white-line-mean", "mean-spectrum",
+    "white-line-maps", "white-line-difference", "white-line-mean", "mean-spectrum",
     "edge-jump", "white-line-sigma", "white-line-flags", "state-views", "particle-views",
 }  # fmt: skip
 STACK = {"component-maps", "component-spectra", "singular-values", "optical-depth", "mixture-residual"}
@@ -72,7 +72,7 @@ def test_nothing_trusted_gives_no_map(result_of: Callable[[str], xr.Dataset]) ->
     data = result_of("xanes-tomography")
     data["white_line_flag"] = data["white_line_flag"].copy(data=np.ones_like(data["white_line_flag"].values))
     keys = {panel.key for panel in panels_of(data)}
-    assert not keys & {"white-line-maps", "white-line-histogram", "white-line-difference", "white-line-sigma"}
+    assert not keys & {"white-line-maps", "white-line-difference", "white-line-sigma"}
     assert "white-line-flags" in keys
 
 
@@ -147,7 +147,7 @@ def test_maps_without_z_are_drawn_too(result_of: Callable[[str], xr.Dataset]) ->
     flat = result_of("xanes-tomography").isel(z=8, temperature=0, drop=True)
     names = ["white_line_energy", "white_line_energy_std", "white_line_flag", "particle_mask"]
     keys = {panel.key for panel in panels_of(flat[names])}
-    assert keys == {"white-line-maps", "white-line-histogram", "white-line-sigma", "white-line-flags"}
+    assert keys == {"white-line-maps", "white-line-sigma", "white-line-flags"}
 
 
 def test_truth_panels_state_the_pull(study: Study) -> None:

@@ -4,16 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spectral import expansion_of, weights_of
 from cathoscope.tomography import coefficients as module
 from cathoscope.tomography.coefficients import (
     accumulate,
     basis_from_samples,
-    expand,
-    weights_of,
 )
 from cathoscope.tomography.reconstruct import (
     BATCH,
@@ -98,20 +95,6 @@ def test_spectra_asked_for_lie_in_an_orthonormal_basis():
     np.testing.assert_allclose(np.abs(np.sum(limited.vectors * free.vectors[:, :2], axis=0)), 1.0, rtol=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
-@given(size=st.integers(1, 6), seed=st.integers(0, 1000))
-def test_weights_whiten_and_undo_the_expansion(size, seed):
-    rng = np.random.default_rng(seed)
-    noise = noise_law(seed)
-    wanted = rng.standard_normal((N_ENERGIES, size))
-    basis = basis_of(noise * rng.standard_normal((50, N_ENERGIES)), noise, always=wanted, largest=size)
-    weights = weights_of(basis)
-    np.testing.assert_allclose((weights * noise**2) @ weights.T, np.eye(len(weights)), atol=1e-12)
-    coefficients = rng.standard_normal((len(weights), 3, 2))
-    again = np.tensordot(weights, expand(basis, coefficients), axes=1)
-    np.testing.assert_allclose(again, coefficients, atol=1e-12)
-
-
 def measured_series(n_rows=8, n_columns=32, noise_factor=1.0, seed=6):
     """Sinograms ``[energy, row, projection, column]`` of two kinds of matter, and the noise per energy."""
     rng = np.random.default_rng(seed)
@@ -131,15 +114,19 @@ def basis_of_two_kinds(noise):
     return basis_of(np.random.default_rng(1).uniform(0, 1, (100, 2)) @ spectra(2), noise, 1e-6 * noise)
 
 
-def test_coefficients_of_volumes_are_the_volumes_of_coefficients():
-    series, noise = measured_series()
+def compressed_and_volumes(series, weights, pixel_size):
+    """Volumes of the coefficients of summed sinograms, and those of every energy."""
     plan = plan_reconstruction(ANGLE_DEG, series.shape[3])
-    basis = basis_of_two_kinds(noise)
-    weights = weights_of(basis)
     sums = np.zeros((len(weights), *series.shape[1:]), dtype=np.float32)
     accumulate(sums, series, weights)
-    compressed = np.stack([reconstruct(plan, part, AXIS, None, 0.1) for part in sums])
-    volumes = np.stack([reconstruct(plan, sinogram, AXIS, None, 0.1) for sinogram in series])
+    return (np.stack([reconstruct(plan, one, AXIS, None, pixel_size) for one in each]) for each in (sums, series))
+
+
+def test_coefficients_of_volumes_are_the_volumes_of_coefficients():
+    series, noise = measured_series()
+    basis = basis_of_two_kinds(noise)
+    weights = weights_of(basis.vectors.T, noise)
+    compressed, volumes = compressed_and_volumes(series, weights, 0.1)
     expected = np.tensordot(weights, volumes, axes=1)
     assert np.abs(compressed - expected).max() < 2e-6 * np.abs(expected).max()
 
@@ -147,15 +134,12 @@ def test_coefficients_of_volumes_are_the_volumes_of_coefficients():
 def test_what_the_basis_leaves_out_is_noise_of_the_predicted_variance():
     # the reconstruction of unit white noise, measured apart, gives the noise of a voxel of unit depth noise
     series, noise = measured_series()
-    plan = plan_reconstruction(ANGLE_DEG, series.shape[3])
     basis = basis_of_two_kinds(noise)
-    weights = weights_of(basis)
-    sums = np.zeros((len(weights), *series.shape[1:]), dtype=np.float32)
-    accumulate(sums, series, weights)
-    compressed = np.stack([reconstruct(plan, part, AXIS, None, 1.0) for part in sums])
-    volumes = np.stack([reconstruct(plan, sinogram, AXIS, None, 1.0) for sinogram in series])
-    left = (volumes - expand(basis, compressed)) / noise[:, None, None, None]
+    compressed, volumes = compressed_and_volumes(series, weights_of(basis.vectors.T, noise), 1.0)
+    expanded = np.tensordot(expansion_of(basis.vectors.T, noise).T, compressed, axes=1)
+    left = (volumes - expanded) / noise[:, None, None, None]
     unit = np.random.default_rng(8).standard_normal((24, ANGLE_DEG.size, series.shape[3])).astype(np.float32)
+    plan = plan_reconstruction(ANGLE_DEG, series.shape[3])
     voxel = reconstruct(plan, unit, AXIS, None, 1.0).std()
     predicted = voxel**2 * (1 - np.sum(basis.vectors**2, axis=1))
     found = np.mean(left**2, axis=(1, 2, 3))
@@ -238,14 +222,12 @@ def test_what_does_not_fit_is_refused():
     noise, samples = noise_law(), np.random.default_rng(0).standard_normal((50, N_ENERGIES))
     lost = samples.copy()
     lost[2:] = np.nan
-    basis = basis_of(samples, 0.01 * noise)
     total = np.zeros((2, 1, 4, 5), dtype=np.float32)
     for bad in (
         lambda: basis_of(samples[:, 1:], noise),
         lambda: basis_of(lost, noise),
         lambda: basis_of(samples, np.where(np.arange(N_ENERGIES) == 3, 0.0, noise)),
         lambda: basis_of(samples, noise, noise[1:]),
-        lambda: expand(basis, np.zeros((basis.vectors.shape[1] + 1, 4))),
         lambda: accumulate(total, np.zeros((1, 4, 6), dtype=np.float32), np.ones(2)),
         lambda: accumulate(total, np.zeros((1, 4, 5), dtype=np.float32), np.ones(3)),
         lambda: accumulate(total.astype(np.float64), np.zeros((1, 4, 5), dtype=np.float32), np.ones(2)),

@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import median_filter
 
+from cathoscope.tomography import pixel_kernels
 from cathoscope.tomography.pixel_kernels import (
     deviation_from_neighbours,
     fill_from_neighbours,
+    fill_stack,
     neighbourhood_median,
     remove_zingers,
 )
 
 IMAGES = arrays(np.float32, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.floats(-1e3, 1e3, width=32))
+NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,6 +43,120 @@ def test_filled_pixels_are_the_median_of_their_good_neighbours(image: np.ndarray
         if good.size:
             assert filled[row, column] == pytest.approx(np.median(good), rel=1e-6, abs=1e-6)
     np.testing.assert_array_equal(filled[~bad], image[~bad])
+
+
+def filled_by_definition(images, mask):
+    """Each image on its own, pixel by pixel with numpy's median, and what is said of it."""
+    filled, lost = images.copy(), np.zeros(len(images), dtype=np.int8)
+    for index, image in enumerate(images):
+        bad = mask | ~np.isfinite(image)
+        good = np.pad(np.where(bad, np.nan, image), 1, constant_values=np.nan)
+        around = [good[1 + i : 1 + i + mask.shape[0], 1 + j : 1 + j + mask.shape[1]] for i, j in NEIGHBOURS]
+        known = np.isfinite(around).any(axis=0)
+        if bad.all():
+            lost[index] = 2
+        elif (bad & ~known).any():
+            lost[index] = 1
+        else:
+            for row, column in np.argwhere(bad):
+                filled[index, row, column] = np.nanmedian([one[row, column] for one in around])
+    return filled, lost
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    images=arrays(
+        np.float32,
+        st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5)),
+        # whole numbers: halves of their sums are exact in single precision
+        elements=st.integers(-1000, 1000).map(float) | st.sampled_from([np.nan, np.inf, -np.inf]),
+    ),
+    data=st.data(),
+)
+def test_a_stack_is_filled_image_by_image_or_told_to_be_lost(images: np.ndarray, data: st.DataObject) -> None:
+    mask = data.draw(arrays(bool, images.shape[1:]))
+    filled, lost = images.copy(), np.zeros(len(images), dtype=np.int8)
+    fill_stack(filled, mask, lost)
+    expected, told = filled_by_definition(images, mask)
+    np.testing.assert_array_equal(lost, told)
+    np.testing.assert_array_equal(filled, expected)
+
+
+def test_of_a_stack_only_images_that_can_be_filled_are_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(5).integers(0, 1000, (5, 6, 7)).astype(np.float32)
+    mask = np.zeros(images.shape[1:], dtype=bool)
+    mask[0, 0] = mask[3, 3] = True
+    images[1, 3, 4] = np.nan
+    images[2, :3, :3] = np.inf  # its corner has no good neighbour
+    images[3] = np.nan
+    results = []
+    for kernel in (fill_stack, fill_stack.py_func):
+        filled, lost = images.copy(), np.zeros(len(images), dtype=np.int8)
+        kernel(filled, mask, lost)
+        results.append(filled)
+        assert lost.tolist() == [0, 0, 1, 2, 0]
+        np.testing.assert_array_equal(filled[2:4], images[2:4])
+        assert np.isfinite(filled[[0, 1, 4]]).all()
+        monkeypatch.setattr(pixel_kernels, "fill_from_neighbours", fill_from_neighbours.py_func)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], filled_by_definition(images, mask)[0])
+
+
+def test_a_stack_without_bad_pixels_stays_as_it_is() -> None:
+    images = np.random.default_rng(6).normal(size=(2, 4, 5)).astype(np.float32)
+    filled, lost = images.copy(), np.zeros(2, dtype=np.int8)
+    fill_stack(filled, np.zeros((4, 5), dtype=bool), lost)
+    np.testing.assert_array_equal(filled, images)
+    assert not lost.any()
+
+
+def cleaned_by_definition(frames, threshold, gain):
+    """Pixels above the median around them by more than the larger of counting noise and the frame's scatter."""
+    local = np.stack([median_filter(frame, size=3, mode="mirror") for frame in frames]).astype(float)
+    excess = frames - local
+    scatter = 1.4826 * np.median(np.abs(excess), axis=(1, 2), keepdims=True)
+    zinger = excess > threshold * np.maximum(np.sqrt(gain * np.maximum(local, 1.0)), scatter)
+    return np.where(zinger, local, frames).astype(np.float32), int(zinger.sum())
+
+
+def frames_with_zingers(seed: int, level: float, texture: float):
+    """Poisson counts over a smooth or a rough object, with single pixels and pairs from faint to blinding."""
+    rng = np.random.default_rng(seed)
+    frames = rng.poisson(level * np.exp(texture * rng.normal(size=(3, 12, 11)))).astype(np.float32)
+    at = tuple(rng.integers(0, size, 12) for size in frames.shape)
+    frames[at] += (np.sqrt(level + 1.0) * rng.uniform(3.0, 40.0, 12)).astype(np.float32)
+    return frames
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    level=st.sampled_from([0.0, 0.5, 20.0, 1000.0]),
+    texture=st.sampled_from([0.0, 0.5]),
+    threshold=st.sampled_from([4.3, 8.0]),
+    gain=st.sampled_from([0.37, 1.0, 5.3]),
+)
+def test_zingers_are_what_rises_above_noise_and_scatter(seed, level, texture, threshold, gain) -> None:
+    frames = frames_with_zingers(seed, level, texture)
+    expected, count = cleaned_by_definition(frames, threshold, gain)
+    found = frames.copy()
+    assert remove_zingers(found, threshold, gain) == count
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_zingers_are_found_in_python_as_compiled_and_are_few_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.concatenate([frames_with_zingers(7, 100.0, texture) for texture in (0.0, 0.5)])
+    expected, count = cleaned_by_definition(frames, 8.0, 1.0)
+    compiled, plain = frames.copy(), frames.copy()
+    assert remove_zingers(compiled, 8.0, 1.0) == count
+    assert 5 < count < 24  # some of the 24 are too faint
+    for name in ("neighbourhood_median", "_middle", "_any_above"):
+        monkeypatch.setattr(pixel_kernels, name, getattr(pixel_kernels, name).py_func)
+    assert remove_zingers.py_func(plain, 8.0, 1.0) == count
+    np.testing.assert_array_equal(compiled, expected)
+    np.testing.assert_array_equal(plain, expected)
+    noise = np.random.default_rng(8).poisson(100.0, (4, 40, 40)).astype(np.float32)
+    assert remove_zingers(noise.copy(), 8.0, 1.0) == cleaned_by_definition(noise, 8.0, 1.0)[1] == 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,6 +14,7 @@ from cathoscope.tomography.reconstruct import (
     BATCH,
     angular_weights_from_angles,
     noise_std_from_half_sets,
+    noise_std_of_rows,
     plan_reconstruction,
     reconstruct,
 )
@@ -165,6 +166,17 @@ def test_noise_of_half_sets_is_the_scatter_between_repetitions():
     truth = volume.std(axis=0, ddof=1)[centre]
     assert estimate.mean() == pytest.approx(np.sqrt(np.mean(truth**2)), rel=0.05)
     assert difference.shape == volume.shape
+
+
+def test_noise_of_rows_is_the_width_of_what_lies_within_the_circle():
+    rng = np.random.default_rng(11)
+    width = np.array([0.02, 0.3, 5.0])
+    difference = 0.1 + width[:, None, None] * rng.standard_normal((3, 101, 101))
+    expected = noise_std_of_rows(difference=difference)
+    np.testing.assert_allclose(expected, width, rtol=0.04)
+    # neither the corners nor a few voxels that are far off count
+    difference[:, :14, :14] = difference[:, 50, :20] = 1e6
+    np.testing.assert_allclose(noise_std_of_rows(difference=difference), expected, rtol=0.01)
 
 
 def test_what_cannot_be_reconstructed_is_refused():

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cathoscope.xanes.line_calibration import apply_calibration, maximum_of_spectra
+from cathoscope.core.errors import MeasurementError
+from cathoscope.xanes.line_calibration import apply_calibration, calibrate, maximum_of_spectra
 from cathoscope.xanes.line_response import calibrated_fit, response_of_fit, with_artefacts
 from cathoscope.xanes.line_steps import compress, fit_compressed
 from cathoscope.xanes.whiteline import WhiteLineFlag
@@ -71,3 +72,43 @@ def test_too_few_bins_say_nothing(bins, calibration):
     assert response_of_fit(plan, calibration, z[:8]) is None
     few = with_artefacts(plan, calibration, (z[:4], z[:4]))
     assert few == calibration
+
+
+def test_a_slab_without_voxels_or_without_a_line_says_nothing_of_artefacts(bins, calibration):
+    plan, z, _ = bins
+    nothing = np.empty((0, z.shape[1]), dtype=np.float32)
+    noise = np.random.default_rng(53).standard_normal((2, 300, z.shape[1])).astype(np.float32)
+    for halves in ((nothing, nothing), (z * np.nan, z), (z, z * np.nan), (np.zeros_like(z),) * 2, tuple(noise)):
+        assert with_artefacts(plan, calibration, halves) == calibration
+    assert response_of_fit(plan, calibration, nothing) is None
+    lines, flag = calibrated_fit(plan, calibration, nothing)
+    assert lines.energy.shape == lines.std.shape == flag.shape == (0,)
+
+
+def test_voxels_that_one_half_does_not_know_change_nothing(truth, bins, calibration):
+    plan = bins[0]
+    rng = np.random.default_rng(54)
+    clean, _ = shoulder_spectra(truth, rng.uniform(8347.6, 8350.0, 300))
+    erring = clean + rng.normal(0.0, 5.0 * NOISE, clean.shape)
+    odd, even = (compress(plan, erring + rng.normal(0.0, NOISE, clean.shape)) for _ in range(2))
+    lost_odd, lost_even = (np.concatenate([half, half]) for half in (odd, even))
+    lost_odd[300:450], lost_even[450:] = np.nan, np.nan
+    expected = with_artefacts(plan, calibration, (odd, even))
+    found = with_artefacts(plan, calibration, (lost_odd, lost_even))
+    assert expected.artefact_std > 0.02
+    assert (found.tau, found.artefact_std) == (expected.tau, expected.artefact_std)
+
+
+def test_an_uncalibrated_fit_has_no_artefacts_to_share(bins):
+    plan, z, _ = bins
+    none = calibrate(plan, z[:5], noise_scale=1 / 64)
+    assert none.order == "none"
+    for half in (z, z[:0]):
+        assert with_artefacts(plan, none, (half, half)) == none
+
+
+def test_halves_of_different_voxels_are_refused(bins, calibration):
+    plan, z, _ = bins
+    for other in (z[:1], z[:90], z[:0]):  # one alone would be held against all
+        with pytest.raises(MeasurementError, match="same voxels"):
+            with_artefacts(plan, calibration, (z, other))

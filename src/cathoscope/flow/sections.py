@@ -321,6 +321,16 @@ class MeasurementSection(Section):
             raise ValueError("a temperature is given twice in the series")
         return self
 
+    @model_validator(mode="after")
+    def _of_either_sign(self) -> MeasurementSection:
+        of_coefficients = self.technique == "xanes-tomography" and self.tomography.reconstruct == "coefficients"
+        if of_coefficients and self.tomography.non_negative and not self.start:
+            raise ValueError(
+                "spectral coefficients have either sign, so their volumes cannot be kept from being negative: "
+                'leave out tomography.non_negative, or set tomography.reconstruct = "energies"'
+            )
+        return self
+
 
 class RecipeModel(Section):
     """The whole recipe."""

@@ -18,7 +18,6 @@ import xarray as xr
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
-from cathoscope.report.audit import white_line_tables
 from cathoscope.report.figures import comparison_panels, panels_of
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
@@ -31,6 +30,7 @@ from cathoscope.report.summary import (
     summary_of,
 )
 from cathoscope.report.tables import Table, arrays_in, tables_of
+from cathoscope.report.white_line_tables import white_line_tables
 
 MOST_BYTES = 5_000_000
 ACROSS = "samples"  # first part of the names of figures that show several measurements

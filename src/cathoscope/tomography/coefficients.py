@@ -127,27 +127,6 @@ def basis_from_samples(
     )
 
 
-def weights_of(basis: SpectralBasis) -> Float64Array:
-    """Weights ``[K, energy]`` that make coefficients of spectra: ``coefficients = weights @ spectrum``.
-
-    Coefficients of a spectrum whose noise is ``noise_std`` have independent noise of standard deviation 1.
-    """
-    return np.asarray(basis.vectors.T / basis.noise_std, dtype=np.float64)
-
-
-def expand(basis: SpectralBasis, coefficients: FloatArray) -> FloatArray:
-    """Spectra ``[energy, ...]`` of coefficients ``[K, ...]``, in the unit of ``noise_std``, the type as given."""
-    spectra = basis.vectors * basis.noise_std[:, None]
-    if coefficients.shape[0] != spectra.shape[1]:
-        raise MeasurementError(
-            "the coefficients do not fit the basis",
-            expected=f"[K, ...] with K = {spectra.shape[1]}",
-            found=f"shape {coefficients.shape}",
-        )
-    expanded: FloatArray = np.tensordot(spectra.astype(coefficients.dtype), coefficients, axes=1)
-    return expanded
-
-
 def accumulate(coefficient_sinogram: Float32Array, sinogram: FloatArray, weights: FloatArray) -> None:
     """Add ``weights * sinogram`` to the sinograms of the coefficients, in place.
 
@@ -161,7 +140,7 @@ def accumulate(coefficient_sinogram: Float32Array, sinogram: FloatArray, weights
     sinogram
         Aligned optical depth, ``[row, projection, column]`` of one energy or ``[energy, row, projection, column]``.
     weights
-        Column(s) of `weights_of`, ``[K]`` or ``[K, energy]``.
+        Column(s) of `numerics.spectral.weights_of`, ``[K]`` or ``[K, energy]``.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.tomography.project import back_project, project
-from cathoscope.tomography.reconstruct import BATCH, Plan, reconstruct
+from cathoscope.tomography.reconstruct import BATCH, Plan, noise_std_of_rows, reconstruct
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -209,8 +209,7 @@ def alternating_noise_std(
     """Noise of the filtered back-projection in 1/um, ``[row]``, with the sign of every other angle turned.
 
     This is half the difference of the reconstructions from odd and even projections, with the weights of the full
-    set: the object cancels, the noise stays. Streaks of too few angles are included. 1.4826 times the
-    median absolute deviation within the inscribed circle.
+    set: the object cancels, the noise stays. Streaks of too few angles are included; see `noise_std_of_rows`.
 
     Raises
     ------
@@ -221,11 +220,7 @@ def alternating_noise_std(
     sign = np.empty(order.size, dtype=np.float32)
     sign[order] = 1.0 - 2.0 * (np.arange(order.size) % 2)
     alternating = replace(plan, transfer=sign[:, None] * plan.transfer)
-    difference = reconstruct(alternating, sinogram, rotation_axis, projection_shift, pixel_size)
-    position = np.arange(plan.n_columns) - 0.5 * (plan.n_columns - 1)
-    inside = np.hypot(position[:, None], position) <= 0.5 * plan.n_columns
-    values = difference[:, inside].astype(np.float64)
-    return np.asarray(1.4826 * np.median(np.abs(values - np.median(values, axis=1, keepdims=True)), axis=1))
+    return noise_std_of_rows(difference=reconstruct(alternating, sinogram, rotation_axis, projection_shift, pixel_size))
 
 
 def apply_normal(transfer: Float32Array, volume: Float32Array) -> Float32Array:

@@ -138,14 +138,24 @@ class Model:
 
 def spline_coefficients(images: FloatArray) -> Float32Array:
     """Coefficients of the interpolating cubic spline along the last two axes, mirrored at the rim."""
-    once = spline_filter1d(images, order=3, axis=-1, output=np.float32, mode="mirror")
-    return np.asarray(spline_filter1d(once, order=3, axis=-2, output=np.float32, mode="mirror"))
+    result = np.empty(images.shape, dtype=np.float32)
+    _filter_splines(images, result)
+    return result
+
+
+def _filter_splines(images: FloatArray, result: Float32Array) -> None:
+    spline_filter1d(images, order=3, axis=-1, output=result, mode="mirror")
+    spline_filter1d(result, order=3, axis=-2, output=result, mode="mirror")
 
 
 def model_of(components: Float32Array, angle: Float64Array, middle: tuple[float, float]) -> Model:
     """Model of component images ``[component, projection, row, column]`` at ascending ``angle`` (rad)."""
-    slope = np.gradient(components[0], angle, axis=0).astype(np.float32)
-    return Model(spline_coefficients(np.concatenate([components, slope[None]])), middle)
+    # one image after the other into its place: several times the components would be the largest thing in memory
+    coefficient = np.empty((len(components) + 1, *components.shape[1:]), dtype=np.float32)
+    for images, result in zip(components, coefficient, strict=False):
+        _filter_splines(images, result)
+    _filter_splines(np.gradient(components[0], angle, axis=0).astype(np.float32), coefficient[-1])
+    return Model(coefficient, middle)
 
 
 def band_passed(images: FloatArray, usable: BoolArray, wide: float = WIDE) -> Float32Array:

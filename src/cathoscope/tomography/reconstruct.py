@@ -240,10 +240,16 @@ def noise_std_from_half_sets(
         shift = None if projection_shift is None else np.asarray(projection_shift)[chosen]
         halves.append(reconstruct(plan, sinogram[:, chosen], rotation_axis, shift, pixel_size))
     half_difference = (0.5 * (halves[0] - halves[1])).astype(np.float32)
-    inside = _inscribed_circle(sinogram.shape[2])
-    values = half_difference[:, inside].astype(np.float64)
-    deviation = np.abs(values - np.median(values, axis=1, keepdims=True))
-    return 1.4826 * np.median(deviation, axis=1), half_difference
+    return noise_std_of_rows(difference=half_difference), half_difference
+
+
+def noise_std_of_rows(*, difference: FloatArray) -> Float64Array:
+    """Noise of a reconstruction, ``[row]``, from a volume ``[row, y, x]`` that has its noise but not the object.
+
+    1.4826 times the median absolute deviation within the inscribed circle, in the unit of ``difference``.
+    """
+    values = difference[:, _inscribed_circle(difference.shape[2])].astype(np.float64)
+    return np.asarray(1.4826 * np.median(np.abs(values - np.median(values, axis=1, keepdims=True)), axis=1))
 
 
 def angular_weights_from_angles(*, angle_deg: FloatArray) -> Float64Array:

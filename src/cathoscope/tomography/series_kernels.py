@@ -14,10 +14,17 @@ _MARGIN = 2  # px of the rim that are not looked at
 
 
 @njit(cache=True, nogil=True)
-def _spline_map(first, middle, shift, scale, base, weights):  # type: ignore[no-untyped-def]
+def _empty_map(size):  # type: ignore[no-untyped-def]
+    """Room for a map of rows or of columns: first of the four nodes, and their weights."""
+    return np.empty(size, dtype=np.int64), np.empty((4, size), dtype=np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _spline_map(middle, shift, scale, out):  # type: ignore[no-untyped-def]
     """Where sample i of the output looks: ``middle + (i - middle - shift) * scale``, and four spline weights."""
+    base, weights = out
     for i in range(base.size):
-        position = middle + (first + i - middle - shift) * scale
+        position = middle + (i - middle - shift) * scale
         node = np.floor(position)
         t = position - node
         base[i] = int(node) - 1
@@ -155,17 +162,16 @@ def sum_all(seen, coefficient, optics, place, shared, filters, sums):  # type: i
     filtered = np.empty_like(raw)
     transmission = np.empty((n_rows, n_columns), dtype=np.float32)
     line = np.empty(n_columns, dtype=np.float32)
-    row_base, row_weights = np.empty(n_rows, dtype=np.int64), np.empty((4, n_rows), dtype=np.float32)
-    column_base, column_weights = np.empty(n_columns, dtype=np.int64), np.empty((4, n_columns), dtype=np.float32)
+    row_map, column_map = _empty_map(n_rows), _empty_map(n_columns)
     for p in range(seen.shape[0]):
         if not usable[p]:
             continue
         column_shift, row_shift, turn = place[p]
-        _spline_map(0, middle_column, column_shift, 1.0 / magnification, column_base, column_weights)
-        _spline_map(0, middle_row, row_shift, 1.0 / magnification, row_base, row_weights)
+        _spline_map(middle_column, column_shift, 1.0 / magnification, column_map)
+        _spline_map(middle_row, row_shift, 1.0 / magnification, row_map)
         raw[n_images] = np.float32(0.0)
         for k in range(n_images):
-            _warp(coefficient[k, p], (row_base, row_weights), (column_base, column_weights), line, raw[k])
+            _warp(coefficient[k, p], row_map, column_map, line, raw[k])
             _band_pass(raw[k], filters, filtered[k])
         for k in range(n_images - 1):
             raw[n_images] += np.float32(weight[k]) * raw[k]
@@ -195,15 +201,14 @@ def accumulate(coefficient, optics, place, weight, usable, total):  # type: igno
     _, n_rows, n_columns = coefficient.shape
     image = np.empty((n_rows, n_columns), dtype=np.float32)
     line = np.empty(n_columns, dtype=np.float32)
-    row_base, row_weights = np.empty(n_rows, dtype=np.int64), np.empty((4, n_rows), dtype=np.float32)
-    column_base, column_weights = np.empty(n_columns, dtype=np.int64), np.empty((4, n_columns), dtype=np.float32)
+    row_map, column_map = _empty_map(n_rows), _empty_map(n_columns)
     for p in range(coefficient.shape[0]):
         if not usable[p]:
             continue
         # the inverse of the map of a projection: middle + (i - middle) M + shift
         back = -1.0 / magnification
-        _spline_map(0, middle_column, place[p, 0] * back, magnification, column_base, column_weights)
-        _spline_map(0, middle_row, place[p, 1] * back, magnification, row_base, row_weights)
-        _warp(coefficient[p], (row_base, row_weights), (column_base, column_weights), line, image)
+        _spline_map(middle_column, place[p, 0] * back, magnification, column_map)
+        _spline_map(middle_row, place[p, 1] * back, magnification, row_map)
+        _warp(coefficient[p], row_map, column_map, line, image)
         for k in range(weight.size):
             total[k, p] += np.float32(weight[k]) * image

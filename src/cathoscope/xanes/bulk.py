@@ -242,7 +242,8 @@ def _first_crossing(normalised: NormalisedSpectrum, level: float) -> float | Non
     first = int(upward[0])
     energy = float(np.interp(level, values[first : first + 2], grid[first : first + 2]))
     for _ in range(3):
-        step = (level - float(normalised.values(energy)[0])) / float(normalised.values(energy, 1)[0])
+        value, slope = normalised.value_and_slope(energy)
+        step = (level - value) / slope
         energy = float(np.clip(energy + step, grid[first], grid[first + 1]))
     return energy
 
@@ -252,8 +253,9 @@ def _maximum_with_residual(parameters: Array, residual: SmoothedSpectrum, start:
     energy = start
     for _ in range(4):
         curvature = float(np.diff(_model_slope(parameters, energy + np.array([-0.01, 0.01])))[0]) / 0.02
-        curvature += residual.value(energy, 2)
-        slope = float(_model_slope(parameters, np.array([energy]))[0]) + residual.value(energy, 1)
+        first, second = residual.value_of_orders(energy, 1, 2)
+        curvature += second
+        slope = float(_model_slope(parameters, np.array([energy]))[0]) + first
         if not curvature < 0 or abs(energy - start) > residual.resolution:
             return EdgeEnergy(np.nan, np.nan, ("white line: the fitted line does not describe the spectrum",))
         energy -= slope / curvature

@@ -7,7 +7,7 @@ noise of the points by exact first-order propagation, whatever the spacing of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,7 +90,13 @@ class SmoothedSpectrum:
 
     def value(self, energy: float, order: int = 0) -> float:
         """`values` at one energy."""
-        return float(self.values(energy, order)[0])
+        return self.value_of_orders(energy, order)[0]
+
+    def value_of_orders(self, energy: float, *orders: int) -> tuple[float, ...]:
+        """`values` of several orders at one energy, for which the spline is evaluated once."""
+        nodes = np.clip(energy + self.resolution * _NODES, self.energy[0], self.energy[-1])
+        sampled = self._spline(nodes[np.newaxis])
+        return tuple(float((sampled @ _kernel(order))[0] / self.resolution**order) for order in orders)
 
     def response(self, energy: ArrayLike, order: int = 0, weight: ArrayLike = 1.0) -> Array:
         """Derivative of ``sum(weight * values(energy, order))`` with respect to the recorded absorption, [point]."""
@@ -103,12 +109,20 @@ class SmoothedSpectrum:
         weights = np.broadcast_to(np.asarray(weight, dtype=np.float64), at.shape)[:, np.newaxis] * _kernel(order)
         onto_splines = BSpline.design_matrix(nodes.ravel(), knots, 3).T @ weights.ravel() / self.resolution**order
         response = np.zeros(self.energy.size)
-        response[first:last] = np.linalg.solve(BSpline.design_matrix(axis, knots, 3).toarray().T, onto_splines)
+        response[first:last] = np.linalg.solve(_splines_at_points(axis.tobytes(), knots.tobytes()).T, onto_splines)
         return response
 
     def std_of(self, response: Array) -> float:
         """Standard uncertainty of a quantity whose derivative with respect to the absorption is ``response``."""
         return float(np.sqrt(np.sum((response * self.noise_std) ** 2)))
+
+
+@lru_cache(maxsize=64)
+def _splines_at_points(axis: bytes, knots: bytes) -> Array:
+    """Cubic B-splines, [point, spline]; scans of one sample have the same energies near the edge."""
+    splines = BSpline.design_matrix(np.frombuffer(axis), np.frombuffer(knots), 3).toarray()
+    splines.setflags(write=False)
+    return np.asarray(splines)
 
 
 @cache
@@ -269,10 +283,10 @@ def derivative_maximum(*, spectrum: SmoothedSpectrum, start: float) -> EdgeEnerg
     """
     energy = start
     for _ in range(6):
-        bend = spectrum.value(energy, 3)
+        bent, bend = spectrum.value_of_orders(energy, 2, 3)
         if not bend < 0:
             raise MeasurementError("no edge was found in the spectrum", found=f"no steepest rise at {energy:.1f} eV")
-        step = -spectrum.value(energy, 2) / bend
+        step = -bent / bend
         energy = float(np.clip(energy + step, start - 2 * _SEARCH_STEP, start + 2 * _SEARCH_STEP))
     std = spectrum.std_of(spectrum.response(energy, 2) / spectrum.value(energy, 3))
     if std < _LINEAR_STD * spectrum.resolution:

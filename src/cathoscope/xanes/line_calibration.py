@@ -343,11 +343,10 @@ def calibration_from_pairs(
     if not candidates:
         return _uncalibrated(x.size, search)
     chosen = _preferred(candidates, u, difference)
-    solution, covariance, scatter = (
-        getattr(candidates[chosen], name) for name in ("solution", "covariance", "scatter")
-    )
-    residual = difference - u[:, None] ** np.arange(solution.size) @ solution
-    spread = float(np.sqrt(np.mean(np.clip(residual, -_FARTHEST * scatter, _FARTHEST * scatter) ** 2)))
+    best = candidates[chosen]
+    residual = difference - u[:, None] ** np.arange(best.solution.size) @ best.solution
+    farthest = _FARTHEST * best.scatter
+    spread = float(np.sqrt(np.mean(np.clip(residual, -farthest, farthest) ** 2)))
     tau = np.sqrt(max(spread**2 - float(np.median(noise)), 0.0))
     if chosen < 1:
         remarks.append(
@@ -356,11 +355,11 @@ def calibration_from_pairs(
     return LineCalibration(
         _ORDER_NAMES[chosen],
         origin,
-        solution,
-        covariance,
+        best.solution,
+        best.covariance,
         (low, high),
         float(tau),
-        scatter,
+        best.scatter,
         x.size,
         tuple(remarks),
         search,
@@ -399,6 +398,10 @@ def _preferred(candidates: dict[int, _Polynomial], u: Float64Array, difference: 
 
 
 def _robust_polynomial(u: Float64Array, difference: Float64Array, noise: Float64Array, order: int) -> _Polynomial:
+    """Huber's M-estimate of ``difference`` as a polynomial of ``u``, by reweighted least squares, ``[bin]``.
+
+    A bin's variance is that of its ``noise`` and of the scatter beyond it, which is estimated anew in each iteration.
+    """
     powers = u[:, None] ** np.arange(order + 1)
     solution = np.linalg.lstsq(powers, difference, rcond=None)[0]
     for _ in range(50):

@@ -11,6 +11,7 @@ from cathoscope.xanes.line_tables import FitPlan
 Float64Array = NDArray[np.float64]
 
 _STEP = 0.05  # eV between the places of the line that are tried
+_MARGIN = 2.0  # eV: no place is closer than this to the first or last energy
 _REACH, _FINE = 1.5, 0.005  # eV: where around a line its highest point is looked for, and how finely
 
 
@@ -18,7 +19,8 @@ def interpolation_bias(plan: FitPlan, parameters: ArrayLike) -> Float64Array:
     """Highest point of the spline through a model's values minus that of the model, for lines at many places.
 
     The model has the median shape of fits; only its place is moved. With energies 1 eV apart the difference is up to
-    0.02 eV and changes its sign between two energies; it shrinks with the third power of their distance.
+    0.019 eV for the narrowest line of the grid (standard deviation 1.4 eV) and 0.004 eV for one of 2.6 eV; it is of
+    opposite sign on the two sides of every energy. With 0.5 eV between energies it is at least eight times smaller.
 
     Parameters
     ----------
@@ -30,11 +32,14 @@ def interpolation_bias(plan: FitPlan, parameters: ArrayLike) -> Float64Array:
 
     Returns
     -------
-    Energy of the spline's highest point, ascending, and the difference there, eV, ``[2, place]``.
+    Energy of the spline's highest point, ascending, and the difference there, eV, ``[2, place]``; one place without
+    a difference if nowhere 2 eV inside the energies is a highest point.
     """
     jump, amplitude, edge, centre, width = np.nanmedian(np.asarray(parameters, dtype=np.float64)[:, 2:], axis=0)
     low, high = plan.centre_range
-    places = np.arange(max(low, plan.energy[0] + 2.0), min(high, plan.energy[-1] - 2.0), _STEP)
+    places = np.arange(max(low, plan.energy[0] + _MARGIN), min(high, plan.energy[-1] - _MARGIN), _STEP)
+    if places.size == 0:
+        return np.zeros((2, 1))
 
     def model(energy: Float64Array) -> Float64Array:
         """Edge and line at each place, ``[energy, place]``, for energies ``[energy, 1 or place]``."""

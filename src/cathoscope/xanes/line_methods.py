@@ -80,12 +80,8 @@ def estimate(
 
     Parameters
     ----------
-    spectra
-        Attenuation or optical depth, [spectrum, energy], any unit.
-    energy
-        Photon energies in eV, strictly ascending, [energy].
-    noise_std
-        Standard deviation of the noise, [energy], in the unit of ``spectra``.
+    spectra, energy, noise_std
+        [spectrum, energy], eV and [energy], as in ``fit_white_line``; here one noise for all, and always stated.
     window
         Lowest and highest energy in eV between which the white line has its maximum.
     order

@@ -8,14 +8,15 @@ import numpy as np
 from numba import njit
 
 # What is known of a curve: the rows of a table [number, curve].
-CENTRE, EDGE, WIDTH, SLOPE, JUMP, AMPLITUDE, POSITION, CURVATURE = range(8)
+CENTRE, EDGE, WIDTH, SLOPE, JUMP, AMPLITUDE, POSITION, CURVATURE, BEFORE = range(9)
 _STEPS = 5  # the start is within 0.5 eV, so Newton's method is there after three
+_SETTLED = 0.01  # eV: where the last step is longer there is no maximum, or hardly one
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def new_curves(count):  # type: ignore[no-untyped-def]
     """Room for ``count`` curves, [number, curve]."""
-    return np.zeros((8, count), dtype=np.float32)
+    return np.zeros((9, count), dtype=np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
@@ -45,6 +46,8 @@ def find_maxima(curves, edge_width):  # type: ignore[no-untyped-def]
             curvature[i] = -(x + x) * jump[i] * by_pi * by_edge * by_edge * by * by - line * (one - u * u) * by_width
         if step == _STEPS:
             break
+        if step == _STEPS - 1:
+            curves[BEFORE] = position
         for i in range(curvature.size):
             x, by_width = (position[i] - edge[i]) * by_edge, one / width[i]
             u = (position[i] - centre[i]) * by_width
@@ -57,6 +60,7 @@ def find_maxima(curves, edge_width):  # type: ignore[no-untyped-def]
 def maximum_of(curves, i):  # type: ignore[no-untyped-def]
     """Position and curvature that `find_maxima` found for curve ``i``; NaN if there is no maximum near the line."""
     position, curvature = float(curves[POSITION, i]), float(curves[CURVATURE, i])
-    if curvature < 0.0 and abs(position - curves[CENTRE, i]) < 1.5 * curves[WIDTH, i]:
+    settled = abs(position - curves[BEFORE, i]) < _SETTLED
+    if settled and curvature < 0.0 and abs(position - curves[CENTRE, i]) < 1.5 * curves[WIDTH, i]:
         return position, curvature
     return math.nan, math.nan

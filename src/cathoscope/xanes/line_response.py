@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cathoscope.core.errors import MeasurementError
 from cathoscope.xanes.line_calibration import (
     CalibratedLines,
     LineCalibration,
@@ -68,14 +69,25 @@ def with_artefacts(
     around the maximum feel that most. Where odd and even projections find the same difference between highest point
     and fit, it is no noise; its variance beyond the scatter of shapes is shared by the two.
     The middle of the distribution decides, so voxels of truly mixed states, being fewer, stay conspicuous.
+    With fewer than 6 voxels that both halves know, or none at all, the calibration stays as it is.
 
     Parameters
     ----------
     halves
-        Coefficients from odd and from even projections, ``[spectrum, K]``.
+        Coefficients from odd and from even projections, ``[spectrum, K]``, of the same voxels.
     noise_scale
         Variance of the noise of a half in units of the plan's.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes do not fit.
     """
+    shapes = [np.shape(half) for half in halves]
+    if shapes[0] != shapes[1]:
+        raise MeasurementError(
+            "the halves are not of the same voxels", expected=f"two of shape {shapes[0]}", found=f"{shapes[1]}"
+        )
     odd, even = (_discrepancy(plan, calibration, z, noise_scale) for z in halves)
     both = np.isfinite(odd + even)
     if calibration.order == "none" or both.sum() < _FEWEST_IN_GROUP:

@@ -42,7 +42,7 @@ class Polynomial:
 
     def values(self, distance: Array, order: int = 0) -> Array:
         """Polynomial, or its derivative of ``order``, at a distance from E0 in eV."""
-        derivative = np.polynomial.polynomial.polyder(self.coefficients, order)
+        derivative = np.polynomial.polynomial.polyder(self.coefficients, order) if order else self.coefficients
         return np.asarray(np.polynomial.polynomial.polyval(distance, derivative))
 
     def response(self, distance: Array, weight: Array) -> Array:
@@ -122,6 +122,15 @@ class NormalisedSpectrum:
         """Normalised spectrum (or its derivative of ``order``) at finite resolution, [energy]."""
         distance = np.atleast_1d(np.asarray(energy, dtype=np.float64)) - self.edge_energy
         return (self.smoothed.values(energy, order) - self.baseline.values(distance, order)) / self.edge_step
+
+    def value_and_slope(self, energy: float) -> tuple[float, float]:
+        """`values` at one energy, and their derivative."""
+        distance = np.array([energy - self.edge_energy])
+        value, slope = (
+            (smoothed - float(self.baseline.values(distance, order)[0])) / self.edge_step
+            for order, smoothed in enumerate(self.smoothed.value_of_orders(energy, 0, 1))
+        )
+        return value, slope
 
     def response(self, energy: Array, weight: Array) -> Array:
         """Derivative of ``sum(weight * values(energy))`` with respect to the recorded absorption, [point]."""

@@ -70,7 +70,7 @@ def _foil_calibrations(context: Context, raw: xr.Dataset) -> tuple[list[FoilCali
     energy = raw["scan_energy"].values
     foil = raw.get("reference_absorption") if section.calibration in ("auto", "reference") else None
     curves = raw["absorption"].values if section.calibration == "self" else None if foil is None else foil.values
-    apart = _foil_measured_apart(context)
+    apart = None if section.foil is None else calibration_of_foil(context, section.foil)
     found: list[FoilCalibration | None] = []
     remarks: list[str] = []
     for index, name in enumerate(names):
@@ -88,10 +88,14 @@ def _foil_calibrations(context: Context, raw: xr.Dataset) -> tuple[list[FoilCali
     return found, remarks
 
 
-def _foil_measured_apart(context: Context) -> FoilCalibration | None:
-    file = context.section.xas.foil
-    if file is None:
-        return None
+def calibration_of_foil(context: Context, file: str) -> FoilCalibration:
+    """Energy scale by the spectrum of a foil in a file of its own.
+
+    Raises
+    ------
+    CathoscopeError
+        If the file cannot be read or holds no bulk spectrum, or the spectrum cannot be calibrated.
+    """
     foil = open_raw(context.data_folder / file)
     if "scan_energy" not in foil.variables:
         raise MeasurementError("the foil is no bulk spectrum", where=file, cure="name a file of a foil's spectrum")

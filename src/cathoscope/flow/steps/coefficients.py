@@ -64,7 +64,6 @@ class Survey:
 def spectral_survey(context: Context) -> xr.Dataset:
     """Noise of every energy, and the spectra that rise above it, from some rows of every scan."""
     raw = context.raw
-    _check_choices(context)
     rows = survey_rows(n_rows_of(raw.first))
     method = reconstruction_of(context)
     found: dict[ScanIndex, Survey] = {}
@@ -81,16 +80,6 @@ def spectral_survey(context: Context) -> xr.Dataset:
     context.progress.finish()
     bases = {condition: _basis(context, found, condition) for condition in np.ndindex(raw.shape[:-1])}
     return _survey_dataset(context, found, {at: basis for at, basis in bases.items() if basis is not None})
-
-
-def _check_choices(context: Context) -> None:
-    section = context.section.tomography
-    if section.non_negative and section.reconstruct == "coefficients":
-        raise MeasurementError(
-            "spectral coefficients have either sign, so their volumes cannot be kept from being negative",
-            where=context.name,
-            cure='leave out non_negative, or set  reconstruct = "energies"  in [measurement.NAME.tomography]',
-        )
 
 
 def survey_rows(n_rows: int) -> list[slice]:
@@ -199,7 +188,6 @@ def _survey_dataset(
 def coefficients(context: Context) -> None:
     """Spectral coefficients of every voxel, and the difference of odd and even projections, slab by slab."""
     raw, work = context.raw, context.work
-    _check_choices(context)
     method = reconstruction_of(context)
     _prepare(context, method)
     units = [(condition, rows) for condition in np.ndindex(raw.shape[:-1]) for rows in _slabs(context, method)]

@@ -6,13 +6,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cathoscope.core.errors import CathoscopeError, MeasurementError
+from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
 from cathoscope.flow.sections import MeasurementSection, SeriesEntry
-from cathoscope.io import open_raw
-from cathoscope.physics.edges import elements_with_edge_within
-from cathoscope.xanes.edge import FoilCalibration, calibration_shift_from_foil
+from cathoscope.flow.steps.bulk import calibration_of_foil
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +37,7 @@ def energy_scale(context: Context) -> xr.Dataset:
         if entry.foil is None or at is None:
             continue
         try:
-            found = _calibrated(context, entry.foil)
+            found = calibration_of_foil(context, entry.foil)
         except CathoscopeError as error:
             remarks.append(f"{entry.foil}: the foil is not used: {error.problem}")
             continue
@@ -62,21 +60,6 @@ def _index_of(context: Context, entry: SeriesEntry) -> tuple[int, ...] | None:
     return (int(at[0]),) if at.size else None
 
 
-def _calibrated(context: Context, file: str) -> FoilCalibration:
-    foil = open_raw(context.data_folder / file)
-    if "scan_energy" not in foil.variables:
-        raise MeasurementError("the foil is no bulk spectrum", where=file, cure="name a file of a foil's spectrum")
-    energy, absorption = (np.asarray(foil[name].values[0], dtype=np.float64) for name in ("scan_energy", "absorption"))
-    known = np.isfinite(energy) & np.isfinite(absorption)
-    stated = context.section.xas.element or foil.attrs.get("element")
-    within = elements_with_edge_within(lowest=float(energy[known].min()), highest=float(energy[known].max()))
-    if not stated and len(within) != 1:
-        raise MeasurementError("the element of the foil is not known", where=file, cure='add  xas.element = "Ni"')
-    return calibration_shift_from_foil(
-        energy=energy[known], absorption=absorption[known], element=str(stated or within[0])
-    )
-
-
 def _out_of_place(offset: Floats, temperature: Floats) -> list[str]:
     """Foils that say that the energies of their temperature are off by another amount than those of the others."""
     middle = float(np.nanmedian(offset)) if np.isfinite(offset).any() else np.nan
@@ -93,7 +76,8 @@ def _shared(offset: Floats, std: Floats) -> list[str]:
 
     Offsets are taken as scattered about their mean by a drift of variance tau^2, what their scatter exceeds their own
     uncertainties by; each is the mean of its own foil and of all, weighted by s^2 and tau^2 (empirical Bayes: Efron and
-    Morris, J. Am. Stat. Assoc. 70, 311, 1975). Without drift all temperatures get the mean of the foils.
+    Morris, J. Am. Stat. Assoc. 70, 311, 1975). Without drift all temperatures get the mean of the foils. The drift is
+    itself found from the few foils: where it is as large as their uncertainties, what is stated is a fifth too small.
     """
     known = np.isfinite(offset)
     count = int(known.sum())

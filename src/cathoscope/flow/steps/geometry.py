@@ -15,6 +15,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
 from cathoscope.flow.sections import TomographySection
+from cathoscope.flow.steps import doubtful
 from cathoscope.flow.steps.projections import (
     Floats,
     at_temperature,
@@ -38,7 +39,10 @@ from cathoscope.tomography.correct import (
 
 @dataclass(frozen=True)
 class ScanGeometry:
-    """What the survey of one scan finds: per projection angle, beam and jitter, and the axis by two methods."""
+    """What the survey of one scan finds: per projection angle, beam and jitter, and the axis by two methods.
+
+    ``absorption`` is the optical depth summed over the rows looked at, mean of the projections.
+    """
 
     angle: NDArray[np.float64]
     beam: NDArray[np.float64]
@@ -48,6 +52,7 @@ class ScanGeometry:
     check: float
     method: AxisMethod
     remarks: tuple[str, ...]
+    absorption: float
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,36 @@ _OF_SERIES = _Names(axis="survey_axis", check="survey_axis_check", shift="survey
 
 
 def survey(context: Context) -> xr.Dataset:
-    """Angle, beam intensity, rotation axis and jitter of every scan, from some rows of each."""
-    return _survey(context, _Names(), axis_is_wanted="rotation_axis" in context.makes)
+    """Angle, beam intensity, rotation axis and jitter of every scan, from some rows of each.
+
+    Scans of several energies are compared with each other, as where their geometry is solved together.
+    """
+    raw = context.raw
+    of_energies = raw.dims[-1:] == ("energy",)
+    too_short, remarks = doubtful.cut_short(raw) if of_energies else ({}, [])
+    set_aside = [raw.put_aside(index, reason) for index, reason in too_short.items()]
+    found, failed = _look_at_all(context, axis_is_wanted="rotation_axis" in context.makes)
+    made = _geometry_dataset(raw, _Names(), found, [*set_aside, *failed])
+    if of_energies:
+        if "beam_intensity" in context.makes:  # else it is fixed in the recipe
+            remarks += doubtful.flats_of_another_day(raw, made["beam_intensity"])
+        absorption = {index: geometry.absorption for index, geometry in found.items()}
+        energy = np.asarray(raw.coords["energy"].values, dtype=np.float64)
+        remarks += doubtful.energies_out_of_place(raw, absorption, energy)
+        made["angle"].attrs["remarks"] += remarks
+    return made
 
 
 def survey_of_series(context: Context) -> xr.Dataset:
-    """As `survey`, for scans whose axes are found together: one that has none by itself may have one among others."""
-    return _survey(context, _OF_SERIES, axis_is_wanted=False)
+    """As `survey`, for scans whose axes are found together: one that has none by itself may have one among others.
+
+    They are compared with each other where that is done.
+    """
+    return _geometry_dataset(context.raw, _OF_SERIES, *_look_at_all(context, axis_is_wanted=False))
 
 
-def _survey(context: Context, names: _Names, *, axis_is_wanted: bool) -> xr.Dataset:
+def _look_at_all(context: Context, *, axis_is_wanted: bool) -> tuple[dict[ScanIndex, ScanGeometry], list[list[str]]]:
+    """Geometry of every scan by itself; those that have none are set aside."""
     raw = context.raw
     found: dict[ScanIndex, ScanGeometry] = {}
     failed: dict[ScanIndex, str] = {}
@@ -92,7 +117,7 @@ def _survey(context: Context, names: _Names, *, axis_is_wanted: bool) -> xr.Data
     set_aside = [raw.put_aside(index, reason) for index, reason in sorted(failed.items())]
     if not found:
         raise MeasurementError("no scan has a usable geometry", where=context.name, found="; ".join(failed.values()))
-    return _geometry_dataset(raw, names, found, set_aside)
+    return found, set_aside
 
 
 def _survey_scan(
@@ -137,6 +162,7 @@ def _geometry_of(
     axis_is_wanted: bool,
 ) -> ScanGeometry:
     column_sum = sinogram.sum(axis=0, dtype=np.float64)
+    absorption = float(column_sum.sum()) / angle.size
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
     mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
     groups = np.array_split(sinogram, min(_MIRROR_BANDS, len(sinogram)))
@@ -148,10 +174,11 @@ def _geometry_of(
     except MeasurementError:
         if axis_is_wanted:
             raise
-        return ScanGeometry(angle, beam, np.zeros(angle.size), np.nan, np.nan, np.nan, AxisMethod.NONE, remarks)
+        none = (np.nan, np.nan, np.nan, AxisMethod.NONE)
+        return ScanGeometry(angle, beam, np.zeros(angle.size), *none, remarks, absorption)
     shift = _jitter_share(chosen, section) * chosen.jitter
     method = AxisMethod.CENTRE_OF_MASS if chosen is mass else AxisMethod.MIRRORED_PROJECTIONS
-    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, method, remarks)
+    return ScanGeometry(angle, beam, shift, chosen.axis, std, check, method, remarks, absorption)
 
 
 def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[AxisEstimate, float, float]:

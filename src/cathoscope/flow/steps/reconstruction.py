@@ -22,7 +22,14 @@ from cathoscope.tomography.iterative import (
     reconstruct_cgls,
     reconstruct_tv,
 )
-from cathoscope.tomography.reconstruct import BATCH, Plan, plan_reconstruction, reconstruct, reconstruct_halves
+from cathoscope.tomography.reconstruct import (
+    BATCH,
+    Plan,
+    noise_std_of_rows,
+    plan_reconstruction,
+    reconstruct,
+    reconstruct_halves,
+)
 
 _TV, _CGLS = TotalVariation(), 20  # choices where the recipe leaves them open
 _NAMES = {"fbp": "filtered back-projection", "cgls": "conjugate gradients", "tv": "total variation"}
@@ -51,7 +58,10 @@ class Reconstruction:
         plan = self.plan_of(key)
         if section.method == "fbp":
             return reconstruct(plan, *geometry)
-        noise = alternating_noise_std(plan, *geometry) if difference is None else _noise_of_rows(difference)
+        if difference is None:
+            noise = alternating_noise_std(plan, *geometry)
+        else:
+            noise = noise_std_of_rows(difference=difference)
         if section.method == "cgls":
             of_depth = depth_noise_from_volume_noise(plan=plan, noise_std=noise, pixel_size=inputs.pixel_size)
             return reconstruct_cgls(
@@ -111,14 +121,6 @@ def depth_noise_from_volume_noise(
     with the pixel size a and the angular weights, for noise that is the same everywhere (see `tomography.noise`).
     """
     return np.asarray(noise_std * pixel_size * np.sqrt(12.0 / np.sum(plan.angle_weight**2)))
-
-
-def _noise_of_rows(difference: Floats) -> NDArray[np.float64]:
-    """Noise ``[row]`` of filtered back-projections from the difference of their halves, as `alternating_noise_std`."""
-    position = np.arange(difference.shape[-1]) - 0.5 * (difference.shape[-1] - 1)
-    inside = np.hypot(position[:, None], position) <= 0.5 * difference.shape[-1]
-    values = difference[:, inside].astype(np.float64)
-    return np.asarray(1.4826 * np.median(np.abs(values - np.median(values, axis=1, keepdims=True)), axis=1))
 
 
 def slabs_within_memory(context: Context, method: Reconstruction, *, bytes_per_row: float) -> list[slice]:

@@ -15,6 +15,7 @@ from cathoscope.core.study import NewArray
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.projections import blocks_of
+from cathoscope.numerics.spectral import expansion_of, measured_energies, weights_of
 
 Unit = tuple[ScanIndex, slice]
 
@@ -57,11 +58,14 @@ def weights_at(data: xr.Dataset, condition: ScanIndex) -> tuple[NDArray[np.float
 
     Coefficients and energies that are not there have the weight zero.
     """
-    std = np.asarray(data["attenuation_std"][condition].values, dtype=np.float64)
-    vectors = np.asarray(data["spectral_vector"][condition].values, dtype=np.float64)
-    measured = np.isfinite(std) & (np.nan_to_num(vectors) != 0).any(axis=0)
-    weights = np.where(measured, np.nan_to_num(vectors) / np.where(measured, std, 1.0), 0.0)
-    return weights.astype(np.float32), measured
+    basis = _basis_at(data, condition)
+    return weights_of(*basis).astype(np.float32), measured_energies(*basis)
+
+
+def _basis_at(data: xr.Dataset, condition: ScanIndex) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors [coefficient, energy] and noise [energy] of one temperature, as `numerics.spectral` takes them."""
+    vectors, std = (data[name][condition].values for name in ("spectral_vector", "attenuation_std"))
+    return np.asarray(vectors, dtype=np.float64), np.asarray(std, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -154,10 +158,8 @@ class Voxels:
 
     def expansion(self, condition: ScanIndex) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Attenuation [coefficient, energy] that one unit of a coefficient stands for, and the measured energies."""
-        _, measured = weights_at(self.context.data, condition)
-        std = np.nan_to_num(np.asarray(self.context.data["attenuation_std"][condition].values, dtype=np.float64))
-        vectors = np.nan_to_num(np.asarray(self.context.data["spectral_vector"][condition].values))
-        return np.asarray(vectors * std * measured, dtype=np.float32), measured
+        basis = _basis_at(self.context.data, condition)
+        return expansion_of(*basis).astype(np.float32), measured_energies(*basis)
 
     def new(self, name: str, dtype: str = "float32", **attrs: object) -> NewArray:
         """A map with one value for every voxel."""

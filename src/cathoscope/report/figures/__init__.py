@@ -32,7 +32,6 @@ PANELS: tuple[MakePanel, ...] = (
     states.state_views_panel,
     xanes.white_line_maps_panel,
     state_curves.state_histogram_panel,
-    xanes.white_line_histogram_panel,
     states.difference_maps_panel,
     state_curves.difference_histogram_panel,
     xanes.white_line_difference_panel,

@@ -30,7 +30,6 @@ from cathoscope.report.style import (
     DOUBLE_COLUMN,
     Panel,
     add_colour_bar,
-    add_legend,
     axis_label,
     mean_line,
     new_figure,
@@ -107,35 +106,6 @@ def map_row(
         axes.set_title(temperature_name(name))
     add_colour_bar(shown, list(grid.ravel()), label)
     return figure
-
-
-def white_line_histogram_panel(data: xr.Dataset) -> Panel | None:
-    """Distribution of the white-line energy at every temperature, with its mean."""
-    if not draws(data, "white_line_energy", "y", "x") or "white_line_density" in data:
-        return None
-    fine = histograms_of_white_line(data)
-    if not any(each.total for each in fine):
-        return None
-    names = [temperature_name(name) for name in temperatures(data["white_line_energy"])]
-    figure = new_figure(height=58)
-    axes = figure.subplots()
-    for each, name, colour in zip(bins_of_width(fine), names, series_colours(len(names)), strict=True):
-        _draw_histogram(axes, each, name or None, colour)
-    low, high = common_range(fine)
-    axes.set_xlim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("white-line energy (eV)")
-    axes.set_ylabel("voxels (% per eV)")
-    add_legend(axes)
-    parts = [
-        f"{name + ': ' if name else ''}{count_text(each.total, 'voxel')}, mean {each.mean:.2f} eV, "
-        f"standard deviation {each.width:.2f} eV"
-        for each, name in zip(fine, names, strict=True)
-    ]
-    caption = (
-        f"White-line energies of all trusted voxels, noise included; dashed lines are the means. {'; '.join(parts)}."
-    )
-    return Panel("white-line-histogram", "Distribution of the white-line energy", caption, figure)
 
 
 def _draw_histogram(axes: Axes, each: Histogram, name: str | None, colour: Any) -> None:
