@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import symtable
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -40,10 +40,9 @@ def _collect(piece: Callable[..., Any] | type, local: dict[str, str], modules: s
     name = f"{piece.__module__}.{piece.__qualname__}"
     if name in local:
         return
-    source = inspect.cleandoc("\n" + inspect.getsource(piece))
-    local[name] = _dump(ast.parse(source))
+    local[name], used = _read(piece)
     words = vars(sys.modules[piece.__module__])
-    for word in sorted(_global_words(source)):
+    for word in used:
         value = words.get(word)
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         if isinstance(value, int | float | str | tuple):
@@ -55,6 +54,13 @@ def _collect(piece: Callable[..., Any] | type, local: dict[str, str], modules: s
                 _collect(value, local, modules)
         elif _counts(home):
             modules.add(home)
+
+
+@cache  # to find a piece in its file takes long, and many steps share it
+def _read(piece: Callable[..., Any] | type) -> tuple[str, tuple[str, ...]]:
+    """What of the text of a function or class counts, and the names it takes from its module, in order."""
+    source = inspect.cleandoc("\n" + inspect.getsource(piece))
+    return _dump(ast.parse(source)), tuple(sorted(_global_words(source)))
 
 
 def _global_words(source: str) -> set[str]:
@@ -86,20 +92,31 @@ def _imports(name: str) -> frozenset[str]:
         module = waiting.pop()
         if module not in reached:
             reached.add(module)
-            waiting.extend(other for other in _imported_in(_source(module)) if _counts(other))
+            waiting.extend(other for other in _contents(_source(module))[0] if _counts(other))
     return frozenset(reached)
 
 
 # Texts are remembered, not names: many modules are reached from many steps, and reading them is what costs.
 @cache
-def _imported_in(source: str) -> tuple[str, ...]:
-    """Modules of the package that a text imports."""
+def _contents(source: str) -> tuple[tuple[str, ...], str]:
+    """Modules of the package that a text imports, and the hash of what of it counts."""
+    tree = ast.parse(source)
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_PACKAGE):
             found.append(node.module)
             found += [full for alias in node.names if _is_module(full := f"{node.module}.{alias.name}")]
-    return tuple(found)
+    return tuple(found), hashlib.sha256(_dump(tree).encode()).hexdigest()
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The tree and all statements in it, without the expressions they are made of."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting.extend(getattr(node, block, ()))
 
 
 def _is_module(name: str) -> bool:
@@ -111,12 +128,7 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _digest_of_module(name: str) -> str:
-    return _digest_of_text(_source(name))
-
-
-@cache
-def _digest_of_text(source: str) -> str:
-    return hashlib.sha256(_dump(ast.parse(source)).encode()).hexdigest()
+    return _contents(_source(name))[1]
 
 
 def _source(name: str) -> str:
@@ -127,7 +139,7 @@ def _source(name: str) -> str:
 
 
 def _dump(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
@@ -181,7 +181,7 @@ class Trend:
     def at(self, x: float, *, level: float = 0.68) -> Interval:
         """The mean over particles at ``x`` with its profile-likelihood interval."""
         value, variance = (part[:, 0] for part in self._members(np.array([float(x)]), np.arange(self.tau.size)))
-        reach = chi2.ppf(level, 1) - 2.0 * (self.log_likelihood.max() - self.log_likelihood)
+        reach = chdtri(1, 1.0 - level) - 2.0 * (self.log_likelihood.max() - self.log_likelihood)
         allowed = reach >= 0
         half = np.sqrt(variance[allowed] * reach[allowed])
         within = value[allowed]
@@ -189,7 +189,7 @@ class Trend:
 
     def shape(self, number: int, *, level: float = 0.68) -> Interval:
         """A shape number and its interval; an end at the rim of the grid is not bounded."""
-        near = self.log_likelihood >= self.log_likelihood.max() - 0.5 * chi2.ppf(level, 1)
+        near = self.log_likelihood >= self.log_likelihood.max() - 0.5 * chdtri(1, 1.0 - level)
         values, allowed = self.shapes[:, number], self.shapes[near, number]
         low, high, axis = float(allowed.min()), float(allowed.max()), self.family.axes[number]
         return Interval(
@@ -318,7 +318,7 @@ def place_of_equal(
     if not low < high:
         raise MeasurementError("places to be looked at are no range", expected="low < high", found=f"{low} to {high}")
     x = np.linspace(low, high, _FINE + 1)
-    limit = 0.5 * float(chi2.ppf(level, 1))
+    limit = 0.5 * float(chdtri(1, 1.0 - level))
     loss = _loss_of_meeting(first, second, x, limit)
     apart = first.curve(x) - (second.curve(x) if isinstance(second, Trend) else second.value)
     allowed = np.flatnonzero(loss <= limit)

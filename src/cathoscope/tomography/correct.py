@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from algotom.prep import removal
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
@@ -272,10 +271,14 @@ def stripes_removed(sinogram: FloatArray, method: StripeMethod, *, snr: float = 
     cleaned = np.array(sinogram, dtype=np.float32)
     if method == "none":
         return cleaned
-    for k, row in enumerate(cleaned):
-        if method == "gain":
+    if method == "gain":
+        for k, row in enumerate(cleaned):
             cleaned[k] -= stripe_offsets_from_sinogram(sinogram=row)
-        elif method == "sorting":
+        return cleaned
+    from algotom.prep import removal  # takes a second to load, and few recipes ask for it
+
+    for k, row in enumerate(cleaned):
+        if method == "sorting":
             cleaned[k] = removal.remove_stripe_based_sorting(row, size=width, dim=1)
         else:
             cleaned[k] = removal.remove_all_stripe(row, snr=snr, la_size=2 * width + 1, sm_size=width, dim=1)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtr, pdtrc
 from skimage.filters import threshold_otsu
 
 from cathoscope.core.errors import MeasurementError
@@ -179,8 +179,9 @@ def particle_mask_from_edge_jump(
     if not finite.any():
         return mask
     significant = finite & (jump > minimum_sigma * np.where(finite, std, 0.0)) & (jump > 0)
-    by_chance = finite.sum() * stats.norm.sf(minimum_sigma)
-    if stats.poisson.sf(significant.sum() - 1, by_chance) > _CHANCE_OF_NOISE:
+    by_chance = finite.sum() * ndtr(-minimum_sigma)
+    # As many by chance, or more: Poisson's distribution.
+    if not significant.any() or pdtrc(significant.sum() - 1, by_chance) > _CHANCE_OF_NOISE:
         return mask
     if threshold is None:
         seen = jump[finite]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, stats
+from scipy import ndimage
 from skimage.measure import label as connected_regions
 from skimage.measure import regionprops_table
 from skimage.registration import phase_cross_correlation
@@ -52,13 +52,21 @@ def variance_per_count(*, frames: ArrayLike) -> float:
     if not np.isfinite(counts).all():
         raise MeasurementError("a frame holds NaN or infinity", expected="counts")
     # outliers must not count for the level: in an uneven beam a wrong level is a difference of its own
-    level = np.maximum(stats.trim_mean(counts.reshape(len(counts), -1), _TRIMMED, axis=1), _FEWEST_COUNTS)
+    level = np.maximum(_trimmed_mean(counts.reshape(len(counts), -1)), _FEWEST_COUNTS)
     scaled = counts * (level.mean() / level)[:, None, None]
     found = []
     for first, second in pairwise(scaled):
         difference = (second - first) / np.sqrt(np.maximum(first + second, _FEWEST_COUNTS))
         found.append(1.4826 * np.median(np.abs(difference - np.median(difference))))
     return float(np.mean(np.square(found)))
+
+
+def _trimmed_mean(values: Floats) -> Floats:
+    """Mean of every row without its lowest and its highest values, a share ``_TRIMMED`` of them each, [row]."""
+    n_values = values.shape[1]
+    cut = int(_TRIMMED * n_values)
+    ordered = np.partition(values, (cut, n_values - cut - 1), axis=1)
+    return np.asarray(ordered[:, cut : n_values - cut].mean(axis=1))
 
 
 def optical_depth_from_frames(
