@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import coefficients, fbp, iterative, polynomial, reading, virtual, whiteline
+from benchmarks import (
+    coefficients,
+    fbp,
+    iterative,
+    morphology_paths,
+    morphology_sheets,
+    morphology_surface,
+    polynomial,
+    reading,
+    virtual,
+    whiteline,
+)
+
+_ALL = (
+    fbp,
+    coefficients,
+    iterative,
+    whiteline,
+    polynomial,
+    reading,
+    virtual,
+    morphology_surface,
+    morphology_sheets,
+    morphology_paths,
+)
 
 
 def main() -> int:
     """Run them one after the other."""
-    return max(each.main() for each in (fbp, coefficients, iterative, whiteline, polynomial, reading, virtual))
+    return max(each.main() for each in _ALL)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cathoscope
-from cathoscope.cli import app, main
+from cathoscope.cli import _what_next, app, main
 from cathoscope.core.study import Study
 
 RecipeWriter = Callable[..., Path]
@@ -245,3 +245,11 @@ def test_run_writes_the_report_beside_the_study_and_report_elsewhere(
         assert text.lower().startswith("<!doctype html>")
         assert "rod" in text
         assert "<script src" not in text
+
+
+def test_a_simulation_that_nothing_analyses_yet_says_so(tmp_path: Path) -> None:
+    recipe = tmp_path / "study.toml"
+    recipe.write_text('[study]\ntitle = "x"\n# [measurement.a]\n', encoding="utf-8")
+    assert "no technique analyses" in _what_next(recipe)
+    recipe.write_text('[measurement.a]\ntechnique = "xas"\n', encoding="utf-8")
+    assert "cathoscope run" in _what_next(recipe)

@@ -280,6 +280,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.regions]": sections.RegionsSection,
     "[measurement.NAME.combination]": sections.CombinationSection,
     "[measurement.NAME.imaging]": sections.ImagingSection,
+    "[measurement.NAME.morphology]": sections.MorphologySection,
 }
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import tomllib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -115,7 +116,8 @@ def simulate(
     preset: Annotated[
         str,
         typer.Argument(
-            help="hou, rod, gravel, cadiou, L-NMC, H-NMC, spheres, spheres-asymmetric; or a TOML file that changes one"
+            help="hou, rod, gravel, cadiou, L-NMC, H-NMC, cadiou-cycling, L-NMC-cycling, H-NMC-cycling, sections, "
+            "spheres, spheres-asymmetric; or a TOML file that changes one of the first six"
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
@@ -128,7 +130,8 @@ def simulate(
     """Make a virtual experiment: raw files as the beamline writes them, the truth, and a recipe.
 
     hou: rod- and gravel-grained particles heated from 25 to 250 C, XANES tomography; rod and gravel are its parts.
-    cadiou: low- and high-gradient particles, nano-CT; L-NMC and H-NMC are its parts. spheres: the simplest truth.
+    cadiou: low- and high-gradient particles, nano-CT; L-NMC and H-NMC are its parts; cadiou-cycling: the same through
+    45 cycles, FIB/SEM. sections: etched sections and a mosaic, SEM. spheres: the simplest truth.
     """
     from cathoscope.virtual.study import simulate_study
 
@@ -143,7 +146,14 @@ def simulate(
             resources=resources,
             progress=progress,
         )
-    _out.print(f"wrote {recipe.parent}; analyse it with:  cathoscope run {recipe}", highlight=False, soft_wrap=True)
+    _out.print(f"wrote {recipe.parent}; {_what_next(recipe)}", highlight=False, soft_wrap=True)
+
+
+def _what_next(recipe: Path) -> str:
+    """What to type, or that no technique analyses these files yet: then the recipe has no measurement."""
+    if "measurement" in tomllib.loads(recipe.read_text(encoding="utf-8")):
+        return f"analyse it with:  cathoscope run {recipe}"
+    return "no technique analyses its files yet; the truth lies in its folder truth"
 
 
 @app.command()

@@ -220,6 +220,34 @@ _SPECS = (
     ),
     ArraySpec("porosity", ("temperature",), "1", "f", "Share of the envelope that is not oxide"),
     ArraySpec("envelope_volume", ("temperature",), "um3", "f", "Volume inside the outer surface"),
+    # morphology
+    ArraySpec("threshold", ("threshold",), "1", "f", "Share of oxide below which a voxel is counted as pore"),
+    ArraySpec("shell", ("shell",), "1", "f", "Middle of a shell, of the radius: 0 at the centre, 1 at the surface"),
+    ArraySpec("pore_kind", ("temperature", *_VOXEL), "1", "i", "Kind of pore at a voxel; see flag_meanings"),
+    ArraySpec("crack_width", ("temperature", *_VOXEL), "um", "f", "Opening of the crack whose middle is in a voxel"),
+    ArraySpec("path_length", ("temperature", *_VOXEL), "um", "f", "Way through the oxide to the nearest open surface"),
+    ArraySpec("threshold_porosity", ("temperature",), "1", "f", "Porosity by a threshold between oxide and void"),
+    ArraySpec("shell_porosity", ("temperature", "shell"), "1", "f", "Porosity of shells of the particle"),
+    ArraySpec("porosity_curve", ("temperature", "threshold"), "1", "f", "Porosity over the threshold"),
+    ArraySpec("open_porosity_curve", ("temperature", "threshold"), "1", "f", "The part joined to the outside"),
+    ArraySpec("solid_surface", ("temperature",), "um2", "f", "Surface of the oxide, closed pores included"),
+    ArraySpec("wetted_surface", ("temperature",), "um2", "f", "Surface of the oxide that a liquid outside reaches"),
+    ArraySpec("crack_volume", ("temperature",), "um3", "f", "Volume of the cracks that a threshold shows"),
+    ArraySpec("void_volume", ("temperature",), "um3", "f", "Volume of the voids, hollow core left out"),
+    ArraySpec("core_volume", ("temperature",), "um3", "f", "Volume of the hollow core by grey levels; 0 without one"),
+    ArraySpec("crack_area", ("temperature",), "um2", "f", "Area of the cracks, one side"),
+    ArraySpec("crack_density", ("temperature",), "1/um", "f", "Area of the cracks over the particle's volume"),
+    ArraySpec("mean_opening", ("temperature",), "um", "f", "Mean opening of the cracks over their area"),
+    ArraySpec("pore_thickness", ("temperature",), "um", "f", "Mean local thickness of cracks and voids"),
+    ArraySpec("pore_evenness", ("temperature",), "1", "f", "Gini coefficient of the local thickness: 0 if even"),
+    ArraySpec("mean_path", ("temperature",), "um", "f", "Mean way through the oxide to an open surface"),
+    ArraySpec("longest_path", ("temperature",), "um", "f", "Longest way through the oxide to an open surface"),
+    ArraySpec("path_tortuosity", ("temperature",), "1", "f", "Mean of that way over the straight distance"),
+    ArraySpec("open_pore_share", ("temperature",), "1", "f", "Share of the pores that is joined to the outside"),
+    ArraySpec("cut_off_share", ("temperature",), "1", "f", "Share of the oxide from which no way leads outside"),
+    ArraySpec("euler_number", ("temperature",), "1", "f", "Parts less tunnels plus cavities of the oxide"),
+    ArraySpec("domain_count", ("temperature",), "1", "f", "Domains of oxide that cracks and necks bound"),
+    ArraySpec("isolated_domains", ("temperature",), "1", "f", "Domains without a contact to another"),
     ArraySpec("placement_shift", ("temperature", "axis"), "um", "f", "Displacement of the particle"),
     ArraySpec("placement_rotation", ("temperature", "axis"), "deg", "f", "Rotation vector of the particle"),
     ArraySpec("specimen_shift", (*_CONDITION, "axis"), "um", "f", "Displacement of the particle during one scan"),
@@ -261,20 +289,21 @@ STD_SOURCES = ("counting", "fit covariance", "half-set", "scatter", "threshold",
 
 
 def spec_of(name: str) -> ArraySpec:
-    """The entry of ``name``; the uncertainty of ``x`` is ``x_std``, with the dims and unit of ``x``.
+    """The entry of ``name``; ``x_std`` has the dims and unit of ``x``, and so has its systematic part ``x_systematic``.
 
     Raises
     ------
     SchemaError
         If no array of that name is known.
     """
-    base = name.removesuffix("_std")
+    base = name.removesuffix("_std").removesuffix("_systematic")
     spec = SCHEMA.get(base)
     if spec is None or (base != name and spec.kind != "f"):
         raise SchemaError(f"unknown array {name!r}", expected="a name of core/schema.py")
     if base == name:
         return spec
-    return ArraySpec(name, spec.dims, spec.unit, "f", f"Standard uncertainty: {spec.meaning}")
+    part = "Standard uncertainty" if name.endswith("_std") else "Systematic part of the standard uncertainty"
+    return ArraySpec(name, spec.dims, spec.unit, "f", f"{part}: {spec.meaning}")
 
 
 def label(

@@ -281,6 +281,13 @@ class ImagingSection(Section):
     smallest_particle: Length = 1.0
 
 
+class MorphologySection(Section):
+    """Pores, cracks and surfaces of the particle in a volume; the table asks for them."""
+
+    closing_radius: Length | None = Field(default=None, description="2 to 4 times the widest crack at the surface")
+    crack_width: Length | None = Field(default=None, description="wider pores are voids; 4 voxels if not given")
+
+
 class MeasurementSection(Section):
     """One file set of one technique on one sample under one series of conditions."""
 
@@ -308,6 +315,7 @@ class MeasurementSection(Section):
     regions: RegionsSection = RegionsSection()
     combination: CombinationSection = CombinationSection()
     imaging: ImagingSection = ImagingSection()
+    morphology: MorphologySection | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:

@@ -61,7 +61,16 @@ _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "cathoscope"},
 }
 
-_UNIT_TEXT = {"degC": "°C", "um": "µm", "1/um": "µm⁻¹", "um2": "µm²", "deg": "°", "count": "counts", "1": ""}
+_UNIT_TEXT = {
+    "degC": "°C",
+    "um": "µm",
+    "1/um": "µm⁻¹",
+    "um2": "µm²",
+    "um3": "µm³",
+    "deg": "°",
+    "count": "counts",
+    "1": "",
+}
 
 
 @dataclass(frozen=True)

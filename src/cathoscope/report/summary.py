@@ -121,6 +121,7 @@ def _status(failure: str, empty: bool, n_aside: int, n_missing: int) -> tuple[st
 def main_numbers(data: xr.Dataset) -> list[Row]:
     """The numbers a reader looks for first."""
     rows = [*_white_line_numbers(data), *_mixture_numbers(data), *bulk_numbers(data), *particle_numbers(data)]
+    rows += _morphology_numbers(data)
     return rows or [*_axis_numbers(data), *_volume_numbers(data)]
 
 
@@ -132,6 +133,31 @@ def _white_line_numbers(data: xr.Dataset) -> list[Row]:
             for index, value in enumerate(values):
                 place = _condition(data[name], index)
                 rows.append(Row(words + place, format_value(float(value), stds[index], "eV")))
+    return rows
+
+
+_MORPHOLOGY = {
+    "porosity": "porosity",
+    "envelope_volume": "volume within the surface",
+    "core_volume": "hollow core",
+    "crack_area": "crack area",
+    "mean_opening": "mean crack opening",
+    "wetted_surface": "wetted surface",
+    "mean_path": "mean way to an open surface",
+}
+
+
+def _morphology_numbers(data: xr.Dataset) -> list[Row]:
+    """What a particle's pores, cracks and surfaces sum to."""
+    if "pore_kind" not in data:
+        return []
+    rows = []
+    for name, words in _MORPHOLOGY.items():
+        values, stds = np.atleast_1d(data[name].values), _stds(data, name)
+        for index, value in enumerate(values):
+            if np.isfinite(value):
+                text = format_value(float(value), stds[index], str(data[name].attrs.get("units", "1")))
+                rows.append(Row(words + _condition(data[name], index), text))
     return rows
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
+from cathoscope.virtual.cycling_study import (
+    CYCLING_PRESETS,
+    CyclingPlan,
+    chosen_size,
+    cycling_recipe,
+    simulate_cycling,
+)
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
-from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, size_of
+from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.presets import PRESETS, simulate
 from cathoscope.virtual.pristine_study import simulate_nano_ct
+from cathoscope.virtual.section_study import SECTION_PRESETS, SectionPlan, section_recipe, simulate_sections
 
 
 def simulate_study(
@@ -42,33 +50,62 @@ def simulate_study(
     """
     recipe = folder / "study.toml"
     own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    if own is None and preset not in {**PARTICLE_PRESETS, **PRESETS}:
-        known = " or ".join([*PARTICLE_PRESETS, *PRESETS])
+    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *PRESETS]
+    if own is None and preset not in names:
+        known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
     if folder.exists() and not folder.is_dir():
         raise StudyError("this is not a folder", where=folder, cure="choose another one with --output")
     resources, progress = resources or Resources(), progress or Silent()
     if preset in PRESETS:
-        measurements = _spheres(preset, size, seed, particles, folder, resources, progress)
+        text = recipe_text(preset, seed, _spheres(preset, size, seed, particles, folder, resources, progress))
     else:
-        chosen = own or PARTICLE_PRESETS[preset]
-        plan = Plan(chosen, size_of(chosen, size), seed, particles)
+        make = _maker(preset, own, size, seed, particles)
         place = folder / "study.zarr"
         new = not place.exists()
         study = Study.create(place)
-        make = simulate_heating if chosen.temperatures else simulate_nano_ct
         try:
             with study.locked():
-                measurements = make(study, plan, resources=resources, progress=progress)
+                text = make(study, resources, progress)
         except CathoscopeError:
             # One that was refused before anything was written does not stay; another's is left alone.
             if new and not study.measurements("truth") and not any(folder.glob("raw/*")):
                 shutil.rmtree(place)
             raise
     temporary = recipe.with_suffix(".toml.partial")
-    temporary.write_text(recipe_text(preset, seed, measurements), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, recipe)
     return recipe
+
+
+def _maker(
+    preset: str, own: ParticlePreset | None, size: str, seed: int, particles: int
+) -> Callable[[Study, Resources, Progress], str]:
+    """What writes the raw files and the truth of a preset and returns the recipe.
+
+    Raises
+    ------
+    CathoscopeError
+        If size, seed or number of particles are not possible.
+    """
+    if own is None and preset in CYCLING_PRESETS:
+        cycling = CYCLING_PRESETS[preset]
+        cycled = CyclingPlan(cycling, chosen_size(cycling.sizes, size), seed, particles)
+        return lambda study, resources, progress: cycling_recipe(
+            preset, seed, cycled, simulate_cycling(study, cycled, resources=resources, progress=progress)
+        )
+    if own is None and preset in SECTION_PRESETS:
+        sections = SECTION_PRESETS[preset]
+        cut = SectionPlan(sections, chosen_size(sections.sizes, size), seed, particles)
+        return lambda study, resources, progress: section_recipe(
+            preset, seed, cut, simulate_sections(study, cut, resources=resources, progress=progress)
+        )
+    chosen = own or PARTICLE_PRESETS[preset]
+    plan = Plan(chosen, size_of(chosen, size), seed, particles)
+    simulated = simulate_heating if chosen.temperatures else simulate_nano_ct
+    return lambda study, resources, progress: recipe_text(
+        preset, seed, simulated(study, plan, resources=resources, progress=progress)
+    )
 
 
 def _spheres(

@@ -11,6 +11,7 @@ from cathoscope.flow.steps import (
     geometry,
     imaging,
     mixture,
+    morphology,
     projections,
     regions,
     volumes,
@@ -23,7 +24,7 @@ from cathoscope.flow.steps.technique import Technique
 # A volume that another program reconstructed comes without projections from which its noise could be found.
 _NOISE = ("attenuation_std",)
 
-_TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS)
+_TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS, *morphology.STEPS)
 
 TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
     {
@@ -33,6 +34,7 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             targets=("attenuation",),
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,
+            asked_for=morphology.asked_for,
         ),
         "xanes-tomography": Technique(
             "XANES tomography",

@@ -12,6 +12,7 @@ from cathoscope.report.figures import (
     geometry,
     groups,
     imaging,
+    morphology,
     motion,
     spectra,
     spectromicroscopy,
@@ -29,6 +30,8 @@ MakePanel = Callable[[xr.Dataset], Panel | None]
 # A panel is left out where its arrays are missing, so one list serves every technique.
 PANELS: tuple[MakePanel, ...] = (
     states.particle_panel,
+    morphology.pores_panel,
+    morphology.porosity_panel,
     states.state_views_panel,
     xanes.white_line_maps_panel,
     state_curves.state_histogram_panel,

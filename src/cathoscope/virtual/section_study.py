@@ -1,0 +1,214 @@
+"""Virtual studies of sections: etched single particles with a scale bar, and a mosaic of many; files and truth."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
+from cathoscope.core.study import Study
+from cathoscope.virtual.cycling_study import SlicedMeasurement, recipe_with_remarks
+from cathoscope.virtual.fibsem_files import Header, Truth, write_image, write_truth_file
+from cathoscope.virtual.grains import draw_grains
+from cathoscope.virtual.mosaic import (
+    POPULATION,
+    Measured,
+    MosaicOptions,
+    draw_scene,
+    draw_tiles,
+    measured,
+    true_field,
+)
+from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
+from cathoscope.virtual.recording import require_space
+from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
+
+_GRAINS, _IMAGE, _MOSAIC = range(3)
+_BYTES = 14  # of image and truth per pixel
+_MEANINGS = {
+    "number": ("1", "Label of the particle"),
+    "y": ("um", "Centre of the section down the field"),
+    "x": ("um", "Centre of the section across the field"),
+    "diameter": ("um", "Diameter of the whole particle"),
+    "section_diameter": ("um", "Diameter of the disk of the section's area"),
+    "porosity": ("1", "Share of the section that is not oxide"),
+    "crack_share": ("1", "Share of the section that is crack"),
+    "hollow": ("1", "Whether the plane cuts the hollow core"),
+    "cracked": ("1", "Whether cracks take more than 0.5 % of the section"),
+    "whole": ("1", "Whether the section lies wholly within the field"),
+}
+
+
+@dataclass(frozen=True)
+class SectionSize:
+    """Pixel (um) of the single sections, and the mosaic's pixel (um) and tiles (down, across)."""
+
+    pixel: float
+    mosaic_pixel: float
+    tiles: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SectionPreset:
+    """A virtual study of sections: designs by sample, and the mosaic's population."""
+
+    meaning: str
+    samples: Mapping[str, ParticleDesign]
+    sizes: Mapping[str, SectionSize]
+    population: Sequence[ParticleDesign] = POPULATION
+    section: SectionOptions = field(default_factory=SectionOptions)
+    mosaic: MosaicOptions = field(default_factory=MosaicOptions)
+
+
+SECTION_PRESETS: Mapping[str, SectionPreset] = MappingProxyType(
+    {
+        "sections": SectionPreset(
+            "etched sections of rod- and gravel-grained particles, and a mosaic of many particles, SEM",
+            MappingProxyType({"rod": replace(ROD, isotropic_radius=0.0), "gravel": GRAVEL}),
+            MappingProxyType(
+                {
+                    "small": SectionSize(0.03, 0.1, (2, 2)),
+                    "medium": SectionSize(0.015, 0.05, (4, 4)),
+                    "large": SectionSize(0.01, 0.05, (10, 10)),
+                }
+            ),
+        )
+    }
+)
+
+
+@dataclass(frozen=True)
+class SectionPlan:
+    """A study to be simulated; ``particles`` of each sample are sectioned."""
+
+    preset: SectionPreset
+    size: SectionSize
+    seed: int
+    particles: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
+            if value < least:
+                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+
+    @property
+    def jobs(self) -> list[tuple[str, int]]:
+        """Sample and number of every particle."""
+        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+
+    @property
+    def mosaic(self) -> MosaicOptions:
+        """Of this size."""
+        return replace(self.preset.mosaic, pixel=self.size.mosaic_pixel, tiles=self.size.tiles)
+
+    def number(self, job: tuple[str, int], kind: int) -> int:
+        """Seed of the random numbers of one kind for one particle."""
+        key = self.seed, zlib.crc32(job[0].encode()), job[1], kind
+        return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Of all images and their truth, generously."""
+        sections = sum((1.2 * self.preset.samples[name].diameter / self.size.pixel) ** 2 for name, _ in self.jobs)
+        tiles = np.prod(self.mosaic.tiles) * np.prod(self.mosaic.tile)
+        return int(_BYTES * (sections + tiles))
+
+
+def simulate_sections(
+    study: Study, plan: SectionPlan, *, resources: Resources | None = None, progress: Progress | None = None
+) -> list[SlicedMeasurement]:
+    """Write images into ``raw`` and truth into ``truth`` beside a study.
+
+    Raises
+    ------
+    CathoscopeError
+        If it does not fit on the disk or a number is impossible.
+    StudyError
+        If a place cannot be written.
+    """
+    resources, progress = resources or Resources(), progress or Silent()
+    folder = study.path.parent
+    progress.remark(f"up to {plan.bytes_on_disk / 1e9:.3g} GB will be written to {folder}")
+    require_space(folder, plan.bytes_on_disk)
+
+    def work(job: tuple[str, int]) -> None:
+        """One section."""
+        _write_section(folder, plan, job)
+        progress.advance(1)
+
+    progress.start("sections", len(plan.jobs), "section")
+    run_slabs(work, plan.jobs, threads=resources.threads)
+    progress.finish()
+    _write_mosaic(folder, plan)
+    made = [
+        SlicedMeasurement(f"{name}-{n}-section", name, n, "sem-section", f"raw/{name}-{n}/section.tif", "etched")
+        for name, n in plan.jobs
+    ]
+    first = next(iter(plan.preset.samples))
+    return [*made, SlicedMeasurement("mosaic", first, 1, "mosaic", "raw/mosaic/tile_*.tif", "many particles")]
+
+
+def section_recipe(preset: str, seed: int, plan: SectionPlan, measurements: list[SlicedMeasurement]) -> str:
+    """The recipe of the study, see `recipe_with_remarks`."""
+    return recipe_with_remarks(preset, seed, plan.preset.samples, measurements)
+
+
+def _write_section(folder: Path, plan: SectionPlan, job: tuple[str, int]) -> None:
+    """Image and truth of one particle."""
+    name, options = f"{job[0]}-{job[1]}", replace(plan.preset.section, pixel=plan.size.pixel)
+    grains = draw_grains(plan.preset.samples[job[0]], plan.number(job, _GRAINS))
+    made: EtchedSection = etched_section(grains, options, seed=plan.number(job, _IMAGE))
+    header = Header(options.pixel, f"{name} section", note=f"virtual experiment, seed {plan.seed}")
+    write_image(folder / "raw" / name / "section.tif", made.image, header)
+    truth = {
+        "grain_label": Truth(made.labels, "1", "Grain + 1 of each pixel above the strip, 0 outside"),
+        "boundary_distance": Truth(made.distance.astype(np.float32), "um", "Distance from the nearest grain boundary"),
+        "solid_fraction": Truth(made.solid, "1", "Share of each pixel that is oxide"),
+        "grain_in_plane_axis": Truth(grains.in_plane, "1", "Unit vector along [110] of each grain"),
+        "scale_bar_length": Truth(made.bar.length, "um", "Length that the text states"),
+        "scale_bar_px": Truth(made.bar.length_px, "px", "Length of the bar"),
+    }
+    design = grains.design
+    write_truth_file(
+        folder / "truth" / f"{name}-section.h5",
+        truth,
+        sample=job[0],
+        particle=job[1],
+        pixel=options.pixel,
+        scale_bar_text=made.bar.text,
+        aspect=design.aspect,
+        alignment=design.alignment,
+        grain_size=design.grain_size,
+    )
+
+
+def _write_mosaic(folder: Path, plan: SectionPlan) -> None:
+    """Tiles and truth of the mosaic."""
+    options = plan.mosaic
+    seed = plan.number(("mosaic", 1), _MOSAIC)
+    scene = draw_scene(options, seed=seed, population=plan.preset.population)
+    tiles = draw_tiles(scene, options, seed=seed)
+    for tile in tiles:
+        header = Header(options.pixel, "mosaic", stage=tile.nominal[::-1], note=f"virtual experiment, seed {plan.seed}")
+        write_image(folder / "raw" / "mosaic" / f"tile_{tile.place[0]:02d}_{tile.place[1]:02d}.tif", tile.image, header)
+    labels, oxide = true_field(scene, options)
+    table = measured(scene, options)
+    truth = {
+        f"particle/{name}": Truth(np.array([getattr(row, name) for row in table]), *_MEANINGS[name])
+        for name in Measured._fields
+    }
+    truth |= {
+        "particle_label": Truth(labels, "1", "Number of the particle at each pixel of the whole field, 0 between"),
+        "solid_fraction": Truth(np.rint(255 * oxide).astype(np.uint8), "1/255", "Share of each pixel that is oxide"),
+        "tile_nominal": Truth(np.array([tile.nominal for tile in tiles]), "um", "Stated place (y, x) of each tile"),
+        "tile_true": Truth(np.array([tile.true for tile in tiles]), "um", "True place (y, x) of each tile"),
+        "tile_index": Truth(np.array([tile.place for tile in tiles]), "1", "Number of each tile down and across"),
+        "tile_gain": Truth(np.array([tile.gain for tile in tiles]), "1", "Gain of each tile"),
+    }
+    write_truth_file(folder / "truth" / "mosaic.h5", truth, pixel=options.pixel)

@@ -1,0 +1,203 @@
+"""How much a particle, or its hollow core, has grown or shrunk between two states, and what of the error cancels.
+
+A threshold that is too low makes both volumes too large, and so does a closing ball that is too large: of the ratio of
+two volumes found in the same way only the difference of these errors remains. The magnification of the microscope does
+not cancel: dV / V = 3 dM / M, and 0.3 % of magnification are 1 % of volume. So
+
+    u(V' / V)^2 = threshold^2 + plateau^2 + surface^2 + (3 dM / M)^2
+
+with the first three taken from the ratio itself, at both ends of the band of the threshold and of the closing radius.
+"""
+
+from __future__ import annotations
+
+from math import hypot
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.particle import outer_mask, signed_depth
+from cathoscope.volume.porosity import SolidShare, porosity, solid_share
+from cathoscope.volume.segment import GreyLevels, grey_levels
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+VoxelSize = tuple[float, float, float]
+
+_SMOOTHING = 1.0  # voxels, before the threshold
+_MARGIN = 3.0  # voxels that the blur of a core's wall reaches
+
+
+class VolumeState(NamedTuple):
+    """Volume within the outer surface of one particle in one state, um³, and what it would be if found otherwise.
+
+    ``volume`` is the best value, from the grey values of the surface, with its errors. ``by_threshold`` are the volumes
+    of the closed mask at the lower limit of the threshold, at it, and at the upper limit; ``by_radius`` those at
+    1 / 1.5, 1 and 1.5 times the closing radius (um), ``closing_radius``.
+    """
+
+    volume: Estimate
+    by_threshold: tuple[float, float, float]
+    by_radius: tuple[float, float, float]
+    closing_radius: float
+
+
+class VolumeChange(NamedTuple):
+    """V' / V - 1 and where its uncertainty comes from; all relative to the first volume.
+
+    ``change`` has the scatter of both surfaces as statistical part, and ``threshold``, ``plateau``, ``surface`` and
+    ``magnification`` in quadrature as systematic part. ``cancelled`` is what threshold and plateau would have
+    contributed had both states been found independently, and does not because both were found in the same way.
+    """
+
+    change: Estimate
+    threshold: float
+    plateau: float
+    surface: float
+    magnification: float
+    cancelled: float
+
+
+def volume_state(
+    volume: Float32Array,
+    *,
+    voxel_size: VoxelSize,
+    closing_radius: float | None = None,
+    levels: GreyLevels | None = None,
+    share: SolidShare | None = None,
+) -> VolumeState:
+    """Volume of the particle in a grey volume [z, y, x]; give all states of a series the same closing radius (um).
+
+    Parameters
+    ----------
+    levels
+        None: found in the volume. Of a series, the threshold is relative to the levels of each volume.
+    share
+        Of the same volume, if it is there already; else it is made.
+    """
+    levels = grey_levels(volume) if levels is None else levels
+    smooth = gaussian_filter(np.asarray(volume, dtype=np.float32), _SMOOTHING)
+    mask = outer_mask(smooth > levels.threshold, voxel_size=voxel_size, closing_radius=closing_radius)
+    ends = [
+        outer_mask(smooth > limit, voxel_size=voxel_size, closing_radius=mask.closing_radius).volume.value
+        for limit in (levels.low, levels.high)
+    ]
+    if share is None:
+        share = solid_share(volume, mask.particle, voxel_size=voxel_size, levels=levels)
+    best = porosity(share).envelope_volume
+    return VolumeState(best, (ends[0], mask.volume.value, ends[1]), mask.plateau, mask.closing_radius)
+
+
+def relative_volume_change(
+    before: VolumeState, after: VolumeState, *, magnification_std: float, same_method: bool = True
+) -> VolumeChange:
+    """V' / V - 1 of two states of one particle.
+
+    Parameters
+    ----------
+    magnification_std
+        Standard uncertainty of the ratio of the two magnifications (or voxel sizes), relative: dM / M.
+    same_method
+        Whether threshold rule and closing radius were the same; if not, nothing cancels.
+
+    Raises
+    ------
+    MeasurementError
+        If a volume or the uncertainty of the magnification is impossible.
+    """
+    _require_states(before, after, magnification_std)
+    ratio = after.volume.value / before.volume.value
+    apart = [_half_range(state.by_threshold) for state in (before, after)]
+    apart_plateau = [_half_range(state.by_radius) / np.sqrt(3) for state in (before, after)]
+    alone = hypot(*apart), hypot(*apart_plateau)
+    threshold, plateau = alone
+    if same_method:
+        threshold = _half_range(_ratios(before.by_threshold, after.by_threshold))
+        plateau = _half_range(_ratios(before.by_radius, after.by_radius)) / np.sqrt(3)
+    cancelled = np.sqrt(max(alone[0] ** 2 + alone[1] ** 2 - threshold**2 - plateau**2, 0.0))
+    surface = hypot(*(state.volume.systematic / state.volume.value for state in (before, after)))
+    std = hypot(*(state.volume.std / state.volume.value for state in (before, after)))
+    parts = [float(ratio * part) for part in (threshold, plateau, surface, 3 * magnification_std)]
+    change = Estimate(ratio - 1, ratio * std, float(np.sqrt(np.sum(np.square(parts)))))
+    return VolumeChange(change, parts[0], parts[1], parts[2], parts[3], float(ratio * cancelled))
+
+
+def _require_states(before: VolumeState, after: VolumeState, magnification_std: float) -> None:
+    """Refuse volumes that are none, and an impossible uncertainty."""
+    least = min(before.volume.value, after.volume.value, *before.by_threshold, *after.by_threshold)
+    if not least > 0 or not 0 <= magnification_std < 0.5:
+        raise MeasurementError(
+            "these two states cannot be compared",
+            expected="two positive volumes, and dM/M between 0 and 0.5 (0.003 is usual in a heated microscope)",
+            found=f"smallest volume {least:g} um³, dM/M {magnification_std:g}",
+            cure="magnification_std=0.003",
+        )
+
+
+def _half_range(values: tuple[float, ...]) -> float:
+    """Half the range of positive values, relative to the middle one."""
+    return (max(values) - min(values)) / (2 * values[1])
+
+
+def _ratios(before: tuple[float, float, float], after: tuple[float, float, float]) -> tuple[float, ...]:
+    """Ratios of the volumes found in the same way."""
+    return tuple(second / first for first, second in zip(before, after, strict=True))
+
+
+def core_volume(share: SolidShare, core: BoolArray) -> Estimate:
+    """Volume (um³) of a hollow core, by the grey deficit in and around its mask.
+
+    The deficit is summed over the mask grown by three voxels, which holds the blurred wall. What cracks contribute
+    there is told from the next three voxels around: with their porosity p, V_core = (deficit - p V) / (1 - p).
+
+    Parameters
+    ----------
+    core
+        Mask of the core by a threshold, [z, y, x].
+
+    Raises
+    ------
+    MeasurementError
+        If the mask is empty.
+    """
+    if core.shape != share.solid.shape or core.dtype != np.bool_ or not core.any():
+        raise MeasurementError(
+            "there is no hollow core in the mask",
+            expected=f"bool of shape {share.solid.shape}, True in the core",
+            found=f"{core.dtype} of shape {core.shape}, {np.count_nonzero(core)} voxels True",
+            cure="a core that has collapsed altogether has the volume 0",
+        )
+    unit = float(np.prod(share.voxel_size)) ** (1 / 3)
+    away = -signed_depth(core, share.voxel_size) / unit
+    near = porosity(share, away <= _MARGIN)
+    around = porosity(share, (away > _MARGIN) & (away <= 2 * _MARGIN))
+    p = around.grey.value
+    value = (near.pore_volume.value - p * near.envelope_volume.value) / (1 - p)
+    slope = (near.pore_volume.value - near.envelope_volume.value) / (1 - p) ** 2
+    # both porosities rest on the same solid level: an error of it moves both, and leaves the difference
+    std = hypot(near.pore_volume.std / (1 - p), slope * around.grey.std)
+    systematic = abs(near.pore_volume.systematic / (1 - p) + slope * around.grey.systematic)
+    return Estimate(value, std, systematic)
+
+
+def core_collapse(before: Estimate, after: Estimate, *, magnification_std: float) -> Estimate:
+    """V_core' / V_core with its uncertainty; 1: unchanged, 0: collapsed altogether.
+
+    Systematic parts of the two volumes, relative, are those of one method: their difference remains, and the
+    magnification's 3 dM / M.
+    """
+    if not before.value > 0:
+        raise MeasurementError(
+            "there was no hollow core before",
+            expected="a positive volume of the core in the first state",
+            found=f"{before.value:g} um³",
+            cure="compare states of which the first has a core",
+        )
+    ratio = after.value / before.value
+    std = hypot(after.std / before.value, ratio * before.std / before.value)
+    kept = (after.systematic - ratio * before.systematic) / before.value
+    return Estimate(ratio, std, hypot(kept, ratio * 3 * magnification_std))

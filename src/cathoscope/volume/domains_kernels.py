@@ -1,0 +1,161 @@
+"""Kernels of `domains`: a watershed without queue, and what is counted of its labels in one pass each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def sorted_down(distance, per_length, levels):  # type: ignore[no-untyped-def]
+    """Flat positions of all voxels of positive distance, the farthest first, by counting in ``levels`` steps."""
+    flat = distance.ravel()
+    starts = np.zeros(levels + 1, dtype=np.int64)
+    for i in range(flat.size):
+        if flat[i] > 0:
+            starts[levels - min(int(flat[i] * per_length), levels - 1)] += 1
+    for k in range(levels):
+        starts[k + 1] += starts[k]
+    order = np.empty(starts[levels], dtype=np.int32)
+    for i in range(flat.size):
+        if flat[i] > 0:
+            k = levels - 1 - min(int(flat[i] * per_length), levels - 1)
+            order[starts[k]] = i
+            starts[k] += 1
+    return order
+
+
+@njit(cache=True, nogil=True)
+def _peak(parent, node):  # type: ignore[no-untyped-def]
+    """The maximum that a voxel belongs to; paths are halved on the way."""
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@njit(cache=True, nogil=True)
+def watershed(distance, order, depth, labels):  # type: ignore[no-untyped-def]
+    """Label the basins of a distance map whose maxima stand out by ``depth``; returns their number.
+
+    Voxels enter from the farthest to the nearest. One that has neighbours (6) joins the farthest of them; where it
+    connects two maxima of which one is less than ``depth`` above it, that one becomes part of the higher. Labels
+    ``[z, y, x]`` are 1, 2, ... in the order of falling maxima, and 0 where the distance is 0.
+    """
+    n_z, n_y, n_x = distance.shape
+    flat, parent = distance.ravel(), labels.ravel()
+    parent[:] = -1
+    roots = np.empty(6, dtype=np.int64)
+    for i in range(order.size):
+        here = order[i]
+        z, rest = here // (n_y * n_x), here % (n_y * n_x)
+        y, x = rest // n_x, rest % n_x
+        count, own, highest = 0, here, np.float32(-1.0)
+        for side in range(6):
+            if side == 0:
+                inside, other = x > 0, here - 1
+            elif side == 1:
+                inside, other = x + 1 < n_x, here + 1
+            elif side == 2:
+                inside, other = y > 0, here - n_x
+            elif side == 3:
+                inside, other = y + 1 < n_y, here + n_x
+            elif side == 4:
+                inside, other = z > 0, here - n_y * n_x
+            else:
+                inside, other = z + 1 < n_z, here + n_y * n_x
+            if not inside or parent[other] < 0:
+                continue
+            root = _peak(parent, other)
+            roots[count] = root
+            count += 1
+            if flat[other] > highest:
+                highest, own = flat[other], root
+        parent[here] = own
+        for k in range(count):
+            first, second = _peak(parent, own), _peak(parent, roots[k])
+            if first == second:
+                continue
+            low, high = (first, second) if flat[first] < flat[second] else (second, first)
+            if flat[low] - flat[here] < depth:
+                parent[low] = high
+    return _numbered(parent, order)
+
+
+@njit(cache=True, nogil=True)
+def _numbered(parent, order):  # type: ignore[no-untyped-def]
+    """Turn positions of maxima into numbers from 1."""
+    for i in range(order.size):
+        parent[order[i]] = _peak(parent, order[i])
+    count = 0
+    for i in range(order.size):
+        here = order[i]
+        if parent[here] == here:
+            count += 1
+            parent[here] = -count - 1
+    for i in range(order.size):
+        here = order[i]
+        if parent[here] >= 0:
+            parent[here] = parent[parent[here]]
+    for i in range(parent.size):
+        parent[i] = -parent[i] - 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def moments(labels, number):  # type: ignore[no-untyped-def]
+    """Sums of 1, z, y, x, zz, yy, xx, zy, zx, yx over the voxels of every label, and faces on the volume's rim."""
+    out = np.zeros((number + 1, 11))
+    depth, height, width = labels.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                label = labels[z, y, x]
+                if label == 0:
+                    continue
+                row = out[label]
+                row[0] += 1.0
+                row[1] += z
+                row[2] += y
+                row[3] += x
+                row[4] += z * z
+                row[5] += y * y
+                row[6] += x * x
+                row[7] += z * y
+                row[8] += z * x
+                row[9] += y * x
+                if z == 0 or y == 0 or x == 0 or z + 1 == depth or y + 1 == height or x + 1 == width:
+                    row[10] += 1.0
+    return out
+
+
+@njit(cache=True, nogil=True)
+def common_faces(labels, number):  # type: ignore[no-untyped-def]
+    """Faces between two labels: ``(smaller * (number + 1) + larger)`` of each, and 1 to 3 for z to x, signed.
+
+    The sign is positive where the smaller label comes first.
+    """
+    depth, height, width = labels.shape
+    count = 0
+    for filling in range(2):
+        room = count if filling == 1 else 0
+        keys, sides = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int8)
+        count = 0
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    a = np.int64(labels[z, y, x])
+                    if a == 0:
+                        continue
+                    for axis in range(3):
+                        p, q, r = z + (axis == 0), y + (axis == 1), x + (axis == 2)
+                        if p == depth or q == height or r == width:
+                            continue
+                        b = np.int64(labels[p, q, r])
+                        if b == 0 or b == a:
+                            continue
+                        if filling == 1:
+                            keys[count] = min(a, b) * (number + 1) + max(a, b)
+                            sides[count] = axis + 1 if a < b else -axis - 1
+                        count += 1
+    return keys, sides

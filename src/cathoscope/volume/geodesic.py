@@ -1,0 +1,140 @@
+"""How far oxygen or lithium must go inside the solid to reach a surface: geodesic depth and its tortuosity.
+
+The depth of a point of the oxide is the length of the shortest path within the oxide to the outside or to a pore
+that is open to the outside. Closed voids and cracks that end inside are in its way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import edt  # type: ignore[import-not-found]
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.checks import checked_mask, checked_voxel
+from cathoscope.volume.geodesic_kernels import lengths_of, march, seed_front
+
+Float32Array = NDArray[np.float32]
+
+# In edges of a voxel: how far the centres of the nearest voxels of a phase lie behind its surface, by counting over
+# planes of all directions (0.29) and spheres (0.1 to 0.35); and what is not known of it.
+SURFACE_OFFSET, SURFACE_OFFSET_STD = 0.25, 0.12
+_BITS = 10  # of a coordinate in 32 bits
+_CELL = np.dtype([("length", np.float32), ("anchor", np.int32)])
+_WIDE_CELL = np.dtype([("length", np.float32), ("anchor", np.int64)], align=True)
+
+
+class PathStatistics(NamedTuple):
+    """Depths of a particle.
+
+    Attributes
+    ----------
+    mean, median, longest
+        Length (um) of the shortest paths from all voxels of the solid that a path joins to a surface.
+    quantile_90
+        Nine of ten voxels are nearer (um).
+    tortuosity
+        Mean of the length of the path over the straight distance to the nearest surface, solid or not between.
+    cut_off
+        Share of the solid that no path joins to a surface.
+    """
+
+    mean: Estimate
+    median: Estimate
+    quantile_90: Estimate
+    longest: Estimate
+    tortuosity: float
+    cut_off: float
+
+
+def path_length(
+    solid: NDArray[np.bool_], source: NDArray[np.bool_], *, voxel_size: tuple[float, float, float]
+) -> Float32Array:
+    """Length of the shortest path through the solid to the nearest surface, at every voxel of the solid.
+
+    Parameters
+    ----------
+    solid
+        Where paths may lead, bool [z, y, x]; they step through faces of voxels (6 neighbours).
+    source
+        What they lead to, bool [z, y, x]: the outside and the pores open to it, as from `connection.open_to_outside`.
+        Solid voxels in it count as source.
+    voxel_size
+        Edges z, y, x of a voxel, um.
+
+    Returns
+    -------
+    float32 [z, y, x]
+        Length in um; 0 outside the solid, inf where no path leads to a source. A straight path has its Euclidean
+        length; one around obstacles is too long by about 1 % of its bent part. The surface lies `SURFACE_OFFSET`
+        of a voxel's edge before the centres of the source's voxels.
+
+    Raises
+    ------
+    MeasurementError
+        If a mask is empty or they differ in shape, or no voxel of one touches the other.
+    """
+    inside, start = checked_mask("solid", solid), checked_mask("source", source, solid)
+    edges = checked_voxel(voxel_size)
+    if max(inside.shape) > 1 << 20:
+        raise MeasurementError("the volume is too long", expected="below 1048576 voxels", found=str(inside.shape))
+    wide = max(inside.shape) > 1 << _BITS
+    bits = 20 if wide else _BITS
+    blocks = int(np.prod([(n + 1) // 2 for n in inside.shape]))
+    room = np.zeros(8 * blocks, dtype=_WIDE_CELL if wide else _CELL)
+    front = seed_front(start, inside, bits, room["length"], room["anchor"])
+    if front.size == 0:
+        raise MeasurementError(
+            "no voxel of the source touches the solid",
+            expected="a surface from which paths start",
+            found=f"{start.sum()} voxels of source, {inside.sum()} of solid",
+            cure="pass the outside of the particle together with the pores that are open to it",
+        )
+    step = tuple(np.float32(edge) for edge in edges)
+    march(room["length"], room["anchor"], inside.shape, front, step, bits)
+    length = np.empty(inside.shape, dtype=np.float32)
+    lengths_of(room["length"], np.float32(SURFACE_OFFSET * np.mean(edges)), length)
+    return length
+
+
+def path_statistics(
+    length: NDArray[np.floating[Any]],
+    solid: NDArray[np.bool_],
+    source: NDArray[np.bool_],
+    *,
+    voxel_size: tuple[float, float, float],
+) -> PathStatistics:
+    """Depths of the solid in numbers, from the map of `path_length` of the same masks.
+
+    The systematic uncertainty is that of where in a voxel the surface is; depths of one particle are not samples, so
+    they have no statistical one. The tortuosity is 1 for a solid without obstacles.
+
+    Raises
+    ------
+    MeasurementError
+        If shapes differ or no voxel is joined to a surface.
+    """
+    inside = checked_mask("solid", solid, length) & ~checked_mask("source", source, length)
+    edges = checked_voxel(voxel_size)
+    depth = np.asarray(length)[inside]
+    joined = np.isfinite(depth)
+    if not joined.any():
+        raise MeasurementError(
+            "no voxel of the solid is joined to a surface", expected="finite lengths", found=f"{depth.size} infinite"
+        )
+    straight = edt.edt(~np.asarray(source, dtype=bool), anisotropy=edges, black_border=False, parallel=1)[inside]
+    edge = float(np.mean(edges))
+    reached, systematic = depth[joined], SURFACE_OFFSET_STD * edge
+    ratio = (reached + SURFACE_OFFSET * edge) / straight[joined]
+    median, quantile_90, longest = (Estimate(float(q), 0.0, systematic) for q in np.quantile(reached, (0.5, 0.9, 1.0)))
+    return PathStatistics(
+        mean=Estimate(float(reached.mean(dtype=np.float64)), 0.0, systematic),
+        median=median,
+        quantile_90=quantile_90,
+        longest=longest,
+        tortuosity=float(ratio.mean(dtype=np.float64)),
+        cut_off=float(1.0 - joined.mean()),
+    )

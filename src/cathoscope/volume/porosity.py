@@ -1,0 +1,289 @@
+"""Porosity from grey levels: cracks narrower than a voxel count with the volume that they have.
+
+The share of solid in a voxel is f = (I - I_v) / (I_s - I_v); blur moves it between voxels and keeps its sum. The
+porosity of a region is 1 - sum(f) / sum(e), e being the share of a voxel within the outer surface, blurred as the
+volume is: so what the blur and partial volume of the outer surface take away is no porosity. I_s is that of crack-free
+solid along the radius (`solid_level`), the surface is that of `envelope`. The porosity by a threshold, with its band,
+stands beside.
+
+Limits: blur symmetric and of at most two voxels (standard deviation); grey values linear in the share of solid; solid
+that is five voxels or more from cracks on all sides, somewhere. Where no radius has any, a change of composition cannot
+be told from a web of fine cracks: the level is continued from the nearest radius that has some.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.envelope import Envelope, fit_envelope
+from cathoscope.volume.particle import signed_depth
+from cathoscope.volume.segment import GreyLevels, grey_levels, require_volume
+from cathoscope.volume.solid_level import (
+    SolidLevel,
+    crack_free,
+    noise_covariance,
+    relative_radius,
+    solid_level,
+    split_grey,
+)
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+VoxelSize = tuple[float, float, float]
+
+_RIM = 4.0  # voxels below the surface that its blur darkens
+_REACH = 4.5  # voxels above the surface over which it spreads oxide
+_OUTSIDE = 6.0  # voxels from the mask beyond which there is nothing but void
+_VOID = 1000  # voxels of void from which its level is taken, at least
+_WIDEST_BLUR = 2.0  # voxels
+
+
+@dataclass(frozen=True)
+class SolidShare:
+    """Share of solid of every voxel of a particle, and of its envelope.
+
+    Attributes
+    ----------
+    solid
+        f, [z, y, x]; with the volume's noise, so also below 0 and above 1. 0 far outside.
+    envelope
+        e, [z, y, x], 0 to 1.
+    depth
+        Signed distance from the outer surface, um, positive inside, [z, y, x].
+    radius
+        Relative: 0 at the centre of volume, 1 at the surface, [z, y, x].
+    within
+        Voxels that hold anything of the particle, blur included, [z, y, x].
+    solid_level, void_level
+        Grey values of solid along the radius, and of void.
+    blur
+        Standard deviation, um.
+    surface
+        Mean outward error of the surface, um: value 0.
+    noise
+        Standard deviation of a sum of ``solid`` over n voxels, by noise, over the square root of n.
+    above
+        Where the volume exceeds the threshold, its lower and its upper limit, three masks [z, y, x].
+    voxel_size
+        um, (z, y, x).
+    """
+
+    solid: Float32Array
+    envelope: Float32Array
+    depth: Float32Array
+    radius: Float32Array
+    within: BoolArray
+    solid_level: SolidLevel
+    void_level: Estimate
+    blur: float
+    surface: Estimate
+    noise: float
+    above: tuple[BoolArray, BoolArray, BoolArray]
+    voxel_size: VoxelSize
+
+
+class Porosity(NamedTuple):
+    """Pore over envelope of a region.
+
+    ``grey`` is the porosity from grey levels; ``threshold`` that from a threshold, whose systematic part is half of its
+    band, which reaches from ``threshold_low`` to ``threshold_high``. ``envelope_volume`` and ``pore_volume`` are um³.
+    """
+
+    grey: Estimate
+    threshold: Estimate
+    threshold_low: float
+    threshold_high: float
+    envelope_volume: Estimate
+    pore_volume: Estimate
+
+
+def solid_share(
+    volume: Float32Array,
+    particle: BoolArray,
+    *,
+    voxel_size: VoxelSize,
+    levels: GreyLevels | None = None,
+    reference: SolidLevel | None = None,
+    seed: int = 0,
+) -> SolidShare:
+    """Share of solid and of envelope in every voxel of one particle.
+
+    Parameters
+    ----------
+    volume
+        Grey values [z, y, x], solid bright.
+    particle
+        Outer mask, see `particle.outer_mask`. A particle that fills the field has no surface in it: a region.
+    levels
+        Of the volume; None: found in it. Needed for a volume that is solid nearly everywhere.
+    reference
+        Level of crack-free solid from elsewhere; None: found in the particle.
+    seed
+        Of the random numbers that split the noise.
+
+    Raises
+    ------
+    MeasurementError
+        If no crack-free solid is left, the mask does not fit, or the blur is wider than two voxels.
+    """
+    require_volume(volume, voxel_size)
+    _require_particle(volume, particle)
+    volume = np.ascontiguousarray(volume, dtype=np.float32)
+    levels = grey_levels(volume) if levels is None else levels
+    unit = float(np.prod(voxel_size)) ** (1 / 3)
+    depth = signed_depth(particle, voxel_size)
+    radius = relative_radius(depth, particle, voxel_size)
+    inner = depth > _RIM * unit
+    void = _void_level(volume, depth < -_OUTSIDE * unit, levels)
+    covariance = _noise(volume, inner, radius, levels.solid)
+    split = split_grey(volume, covariance, seed)
+    white = float(np.sqrt(covariance[3, 3, 3]))
+    level = solid_level(split, inner, radius, levels.solid, white) if reference is None else reference
+    contrast = level.at(radius) - np.float32(void.value)
+    scaled = [(part - np.float32(void.value)) / contrast for part in (split.select, split.average)]
+    surface = _envelope(scaled, depth, particle, voxel_size)
+    within = surface.depth > -_REACH
+    solid = np.where(within, (volume - np.float32(void.value)) / contrast, np.float32(0))
+    noise = float(np.sqrt(max(covariance.sum(), 0.0)) / contrast[inner].mean())
+    return SolidShare(
+        solid,
+        surface.share,
+        surface.depth * np.float32(unit),
+        radius,
+        within,
+        level,
+        void,
+        surface.blur * unit,
+        Estimate(0.0, surface.std * unit, surface.systematic * unit),
+        noise,
+        (volume > levels.threshold, volume > levels.low, volume > levels.high),
+        voxel_size,
+    )
+
+
+def _require_particle(volume: Float32Array, particle: BoolArray) -> None:
+    """Refuse masks of another shape, or empty ones."""
+    if particle.shape != volume.shape or particle.dtype != np.bool_ or not particle.any():
+        raise MeasurementError(
+            "the mask of the particle does not fit the volume",
+            expected=f"bool of shape {volume.shape}, True somewhere",
+            found=f"{particle.dtype} of shape {particle.shape}, {np.count_nonzero(particle)} voxels True",
+            cure="particle = outer_mask(volume > grey_levels(volume).threshold, voxel_size=...).particle",
+        )
+
+
+def _void_level(volume: Float32Array, outside: BoolArray, levels: GreyLevels) -> Estimate:
+    """Mean grey value far outside the particle, with the scatter of octants of the field as its uncertainty."""
+    if np.count_nonzero(outside) < _VOID:
+        return Estimate(levels.void, levels.void_spread / np.sqrt(_VOID))
+    values = volume[outside & (volume < levels.threshold)]
+    parts = np.array_split(values, 16)
+    means = [float(part.mean(dtype=np.float64)) for part in parts]
+    return Estimate(float(values.mean(dtype=np.float64)), float(np.std(means, ddof=1) / np.sqrt(len(means))))
+
+
+def _noise(volume: Float32Array, inner: BoolArray, radius: Float32Array, start: float) -> Float64Array:
+    """Autocovariance of the noise in crack-free solid."""
+    calm = crack_free(volume, inner, radius, start, 2.0)
+    if np.count_nonzero(calm) < 200:
+        raise MeasurementError(
+            "no solid far from cracks is left to measure the noise and the solid's grey level in",
+            expected="200 voxels of crack-free solid or more, 4 voxels below the surface",
+            found=f"{np.count_nonzero(calm)}",
+            cure="a finer voxel; or check that the mask and the volume belong together",
+        )
+    mean = np.float32(volume[calm].mean(dtype=np.float64))
+    return noise_covariance(volume - mean, calm)
+
+
+def _envelope(scaled: list[Float32Array], depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:
+    """The outer surface, or none where the particle fills the field."""
+    if particle.all():
+        one = np.ones(particle.shape, dtype=np.float32)
+        return Envelope(100 * one, one, 1.0, 1.0, 0.0, 0.0)
+    surface = fit_envelope(scaled[0], scaled[1], depth, voxel_size)
+    if surface.blur > _WIDEST_BLUR:
+        raise MeasurementError(
+            "the blur is too wide for the voxels",
+            expected=f"a standard deviation of at most {_WIDEST_BLUR:g} voxels at the outer surface",
+            found=f"{surface.blur:.2g} voxels",
+            cure="bin the volume by two along each axis",
+        )
+    return surface
+
+
+def porosity(share: SolidShare, region: BoolArray | None = None) -> Porosity:
+    """Porosity of a particle, or of its part within ``region`` [z, y, x].
+
+    Raises
+    ------
+    MeasurementError
+        If the region holds nothing of the particle.
+    """
+    inside = share.within if region is None else share.within & region
+    total = float(share.envelope[inside].sum(dtype=np.float64))
+    if not total > 0.5:
+        raise MeasurementError(
+            "the region holds nothing of the particle",
+            expected="a region that overlaps the outer mask",
+            found=f"{np.count_nonzero(inside)} voxels",
+            cure="box_region(...) or ball_region(...) of volume/regions.py",
+        )
+    solid = share.solid[inside].astype(np.float64)
+    filled = float(solid.sum()) / total
+    std, systematic = _uncertainty(share, inside, solid, total)
+    voxel = float(np.prod(share.voxel_size))
+    surface = _surface_error(share, inside)
+    volume = Estimate(voxel * total, voxel * surface[0], voxel * surface[1])
+    pore = Estimate((1 - filled) * volume.value, std * volume.value, systematic * volume.value)
+    mask = inside & (share.depth > 0)
+    size = max(int(np.count_nonzero(mask)), 1)
+    by_threshold = sorted(1 - float(np.count_nonzero(above & mask)) / size for above in share.above[1:])
+    middle = 1 - float(np.count_nonzero(share.above[0] & mask)) / size
+    threshold = Estimate(middle, 0.0, (by_threshold[1] - by_threshold[0]) / 2)
+    grey = Estimate(1 - filled, std, systematic)
+    return Porosity(grey, threshold, by_threshold[0], by_threshold[1], volume, pore)
+
+
+def _surface_error(share: SolidShare, inside: BoolArray) -> tuple[float, float]:
+    """Statistical and systematic uncertainty of the sum of the envelope's shares: area times that of the surface."""
+    unit = float(np.prod(share.voxel_size)) ** (1 / 3)
+    t = share.depth[inside].astype(np.float64) / share.blur
+    area = float(np.sum(np.exp(-0.5 * t * t)) / (share.blur / unit * np.sqrt(2 * np.pi)))
+    return area * share.surface.std / unit, area * share.surface.systematic / unit
+
+
+def _uncertainty(share: SolidShare, inside: BoolArray, solid: Float64Array, total: float) -> tuple[float, float]:
+    """Statistical and systematic uncertainty of 1 - sum(f) / sum(e).
+
+    d(phi) = sum(f d(I_s) / (I_s - I_v)) / sum(e), and with the surface (1 - phi) d(sum(e)) / sum(e); the void's level
+    enters with sum(1 - f), which is the pores and the field around the particle.
+    """
+    radius = share.radius[inside]
+    contrast = share.solid_level.at(radius).astype(np.float64) - share.void_level.value
+    slope = share.solid_level.shares(radius, solid / contrast) / total
+    level = float(slope @ share.solid_level.covariance @ slope)
+    surface_std, surface_systematic = _surface_error(share, inside)
+    filled = solid.sum() / total
+    void = float(np.sum((1 - solid) / contrast)) / total * share.void_level.std
+    noise = share.noise * np.sqrt(solid.size) / total
+    std = np.sqrt(level + (filled * surface_std / total) ** 2 + void**2 + noise**2)
+    systematic = np.hypot(slope.sum() * share.solid_level.systematic, filled * surface_systematic / total)
+    return float(std), float(systematic)
+
+
+def porosity_against_radius(share: SolidShare, edges: Float64Array) -> list[Porosity]:
+    """Porosity of shells between ``edges`` of the relative radius, 0 to 1; the outermost holds the blurred surface."""
+    shells = []
+    for low, high in pairwise(edges):
+        last = high >= edges[-1]
+        shells.append(porosity(share, (share.radius >= low) & (share.radius <= (np.inf if last else high))))
+    return shells

@@ -1,0 +1,256 @@
+"""One particle from its grey volume to all its numbers, in the order in which they need each other.
+
+Porosity and crack widths come from grey values, so cracks thinner than a voxel count. What needs a set of voxels
+(connection, paths, surfaces, kinds of pore) takes the voxels that are less than half solid: thinner cracks are not in
+it, and the curve over the threshold shows how much that matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.change import core_volume
+from cathoscope.volume.connection import (
+    ConnectionCurve,
+    WettedSurface,
+    connection_curve,
+    open_to_outside,
+    wetted_surface,
+)
+from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals, crack_widths
+from cathoscope.volume.domains import Domains, crack_bounded_domains
+from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics
+from cathoscope.volume.minkowski import Functionals, functionals
+from cathoscope.volume.particle import OuterMask, outer_mask
+from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
+from cathoscope.volume.porosity import Porosity, SolidShare, porosity, porosity_against_radius, solid_share
+from cathoscope.volume.segment import grey_levels
+from cathoscope.volume.sheetness import find_sheets
+from cathoscope.volume.thickness import Thickness, local_thickness, thickness_statistics
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+VoxelSize = tuple[float, float, float]
+
+_CRACK_WIDTH = 4.0  # voxels: what counts as a crack where nothing is stated
+SHELLS = np.linspace(0.0, 1.0, 11)
+"""Ends of the shells, of the relative radius."""
+THRESHOLDS = np.linspace(0.3, 0.7, 17)
+"""Shares of solid over which the connection is told."""
+NUMBERS = (
+    "porosity",
+    "threshold_porosity",
+    "envelope_volume",
+    "solid_surface",
+    "wetted_surface",
+    "crack_volume",
+    "void_volume",
+    "core_volume",
+    "crack_area",
+    "crack_density",
+    "mean_opening",
+    "pore_thickness",
+    "mean_path",
+    "longest_path",
+)
+"""Numbers with uncertainties, by the names of `cathoscope.core.schema`."""
+PLAIN_NUMBERS = (
+    "pore_evenness",
+    "path_tortuosity",
+    "open_pore_share",
+    "cut_off_share",
+    "euler_number",
+    "domain_count",
+    "isolated_domains",
+)
+"""Numbers without."""
+_LEAST_BLUR = 0.3  # voxels
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person may state of a particle: closing radius and crack width in um, None for what suits the data."""
+
+    closing_radius: float | None = None
+    crack_width: float | None = None
+
+
+@dataclass(frozen=True)
+class Morphology:
+    """All of one particle; parts that it lacks are None, and ``remarks`` say why.
+
+    Attributes
+    ----------
+    outer, share
+        Outer mask; share of solid of every voxel.
+    porosity, shells
+        Of the whole, and in shells of equal relative radius.
+    pore
+        Voxels within the outer mask that are less than half solid, [z, y, x].
+    split, cracks, totals
+        Kinds of pore; widths of cracks and what they sum to.
+    curve, wetted
+        Connection to the outside over the threshold (share of solid); surface that a liquid reaches.
+    solid, pore_thickness
+        Functionals of the solid; local thickness of cracks and voids.
+    path, paths
+        Way (um) through the solid to the nearest reached surface, [z, y, x], and its statistics.
+    domains
+        Crack-bounded domains.
+    """
+
+    outer: OuterMask
+    share: SolidShare
+    porosity: Porosity
+    shells: list[Porosity]
+    pore: BoolArray
+    split: PoreSplit | None
+    cracks: CrackMap | None
+    totals: CrackTotals | None
+    curve: ConnectionCurve
+    wetted: WettedSurface | None
+    solid: Functionals
+    pore_thickness: Thickness | None
+    path: Float32Array
+    paths: PathStatistics
+    domains: Domains
+    remarks: tuple[str, ...]
+
+
+def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | None = None) -> Morphology:
+    """Everything of the particle in a volume.
+
+    Parameters
+    ----------
+    volume
+        Grey values [z, y, x], solid bright. Of several particles the largest counts.
+    voxel_size
+        um, (z, y, x).
+    choices
+        What is stated.
+
+    Raises
+    ------
+    MeasurementError
+        If the volume holds no particle, or no solid by which grey values could be told.
+    """
+    choices = choices or Choices()
+    levels = grey_levels(volume)
+    outer = outer_mask(volume > levels.threshold, voxel_size=voxel_size, closing_radius=choices.closing_radius)
+    share = solid_share(volume, outer.particle, voxel_size=voxel_size, levels=levels)
+    # beside the surface, what the envelope does not fill is no pore
+    filled = share.solid + (np.float32(1) - share.envelope)
+    pore = outer.particle & (filled < 0.5)
+    whole = porosity(share)
+    solid = outer.particle & ~pore
+    remarks: list[str] = []
+    split = _split(pore, outer.particle, voxel_size, choices, remarks)
+    cracks = _cracks(volume, share, outer.particle, split, remarks)
+    reached = ~outer.particle | (open_to_outside(pore, outer.particle) if pore.any() else pore)
+    path = path_length(solid, reached, voxel_size=voxel_size)
+    sheets = None if cracks is None else cracks.sheets.mask
+    return Morphology(
+        outer=outer,
+        share=share,
+        porosity=whole,
+        shells=porosity_against_radius(share, SHELLS),
+        pore=pore,
+        split=split,
+        cracks=cracks,
+        totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
+        curve=connection_curve(filled, outer.particle, THRESHOLDS),
+        wetted=wetted_surface(pore, outer.particle, voxel_size=voxel_size) if pore.any() else None,
+        solid=functionals(solid, voxel_size=voxel_size, connectivity=6),
+        pore_thickness=_thickness(pore, split, voxel_size),
+        path=path,
+        paths=path_statistics(path, solid, reached, voxel_size=voxel_size),
+        domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
+        remarks=tuple(remarks),
+    )
+
+
+def _split(
+    pore: BoolArray, particle: BoolArray, voxel_size: VoxelSize, choices: Choices, remarks: list[str]
+) -> PoreSplit | None:
+    """Kinds of pore; None where no voxel is pore."""
+    if not pore.any():
+        remarks.append("no voxel is less than half solid: cracks and voids cannot be told apart")
+        return None
+    width = choices.crack_width or _CRACK_WIDTH * float(np.prod(voxel_size)) ** (1 / 3)
+    return split_pores(pore, particle, voxel_size=voxel_size, crack_width=width)
+
+
+def _cracks(
+    volume: Float32Array, share: SolidShare, particle: BoolArray, split: PoreSplit | None, remarks: list[str]
+) -> CrackMap | None:
+    """Widths of the cracks below the blurred surface; None where there are none.
+
+    The solid's grey value may change along the radius, so widths are taken from the share of solid.
+    """
+    unit = float(np.prod(share.voxel_size)) ** (1 / 3)
+    wide = np.zeros_like(particle) if split is None else (split.kind == VOID) | (split.kind == CORE)
+    below = share.depth > 2.0 * max(share.blur, _LEAST_BLUR * unit)
+    inside = share.radius[particle & below]
+    contrast = share.solid_level.at(inside).astype(np.float64) - share.void_level.value
+    error = float(np.hypot(np.sqrt(np.diag(share.solid_level.covariance)).mean(), share.solid_level.systematic))
+    levels = Levels(1.0, 0.0, error / float(contrast.mean()), share.void_level.total / float(contrast.mean()))
+    try:
+        sheets = find_sheets(share.solid, voxel_size=share.voxel_size, within=particle & below & ~wide)
+    except MeasurementError as error_of_noise:
+        remarks.append(f"no cracks were sought: {error_of_noise.problem}")
+        return None
+    if not sheets.points.size:
+        remarks.append("no crack rises above the noise")
+        return None
+    return crack_widths(
+        share.solid, sheets, levels=levels, blur=max(share.blur / unit, _LEAST_BLUR), barrier=wide | ~particle
+    )
+
+
+def _thickness(pore: BoolArray, split: PoreSplit | None, voxel_size: VoxelSize) -> Thickness | None:
+    """Local thickness of cracks and voids; the hollow core is no pore in this."""
+    if split is None or not (rest := pore & (split.kind != CORE)).any():
+        return None
+    return thickness_statistics(local_thickness(rest, voxel_size=voxel_size), voxel_size=voxel_size)
+
+
+def numbers_of(found: Morphology) -> dict[str, Estimate]:
+    """The numbers of a particle by the names of `cathoscope.core.schema`."""
+    split, totals, wetted = found.split, found.totals, found.wetted
+    numbers = {
+        "porosity": found.porosity.grey,
+        "threshold_porosity": found.porosity.threshold,
+        "envelope_volume": found.porosity.envelope_volume,
+        "solid_surface": found.solid.surface,
+        "mean_path": found.paths.mean,
+        "longest_path": found.paths.longest,
+    }
+    if split is not None:
+        numbers |= {"crack_volume": split.crack, "void_volume": split.void}
+        numbers["core_volume"] = Estimate(0.0) if split.core is None else core_volume(found.share, split.kind == CORE)
+    if totals is not None and totals.density is not None:
+        numbers |= {"crack_area": totals.area, "mean_opening": totals.opening, "crack_density": totals.density}
+    if wetted is not None:
+        numbers["wetted_surface"] = wetted.total
+    if found.pore_thickness is not None:
+        numbers["pore_thickness"] = found.pore_thickness.mean
+    return numbers
+
+
+def plain_numbers_of(found: Morphology) -> dict[str, float]:
+    """Numbers whose uncertainty is not stated: shares, counts and indices."""
+    domains, thickness = found.domains, found.pore_thickness
+    return {
+        "open_pore_share": float("nan") if found.wetted is None else found.wetted.open_share,
+        "cut_off_share": found.paths.cut_off,
+        "path_tortuosity": found.paths.tortuosity,
+        "euler_number": found.solid.euler,
+        "pore_evenness": float("nan") if thickness is None else thickness.gini,
+        "domain_count": float(domains.volume.size),
+        "isolated_domains": float(domains.isolated.sum()),
+    }
