@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfftn, rfftn
 from scipy.ndimage import gaussian_filter
-from scipy.signal import oaconvolve
 
 from cathoscope.core.errors import MeasurementError
 
@@ -136,6 +135,8 @@ def split_grey(volume: Float32Array, covariance: Float64Array, seed: int = 0) ->
     if relative.max() < _WHITE:
         noise = np.float32(np.sqrt(centre)) * white
     else:
+        from scipy.signal import oaconvolve  # takes long to load, and white noise needs none
+
         noise = oaconvolve(white, _root(covariance), mode="same").astype(np.float32)
     smooth = float(np.sqrt(1 + SPLIT**2) * np.std(smoothed_grey(noise)))
     return SplitGrey(volume + np.float32(SPLIT) * noise, volume - noise / np.float32(SPLIT), smooth)
