@@ -32,7 +32,7 @@ from cathoscope.tomography.series import SeriesGeometry, SeriesOptions, solve_se
 _LARGEST_COLUMNS = 256
 # Memory of the registration of one scan, in units of the scan, and of the program itself. Beside it the solver holds
 # every scan of the temperature at the resolution of its survey.
-_SCANS_IN_WORK = 14
+_SCANS_IN_WORK = 15
 _SURVEY_COLUMNS = 64
 _PROGRAM = 4e8  # bytes
 # What is read at once of a scan, bytes of float32 counts.
