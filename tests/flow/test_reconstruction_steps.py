@@ -213,7 +213,7 @@ def test_choices_of_another_method_are_mistakes(choices: dict[str, object]) -> N
 
 
 _RUN = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from cathoscope.core.schema import dataset, label
@@ -229,11 +229,13 @@ std = label("attenuation_std", np.ones((1, 2)), ("temperature", "energy"), std_s
 basis = label("spectral_vector", vectors, ("temperature", "coefficient", "energy"))
 number = label("coefficient", np.arange(1, 13), ("coefficient",))
 coefficients.coefficients(knowing(context, dataset([std, basis.assign_coords(coefficient=number)])))
-print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# not getrusage: what that tells is at least the memory of the process that started this one
+status = Path("/proc/self/status").read_text().split()
+print(1024 * int(status[status.index("VmHWM:") + 1]))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is counted in other units elsewhere")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from /proc")
 def test_memory_stays_within_what_is_allowed(tmp_path: Path) -> None:
     """The volumes alone are 0.09 GB, more than the libraries leave."""
     root = Path(__file__).parents[2]
@@ -241,4 +243,4 @@ def test_memory_stays_within_what_is_allowed(tmp_path: Path) -> None:
     for name in ("kernels", "measured"):  # compiling, which the first may have to do, takes memory of its own
         run = [sys.executable, "-c", _RUN, str(tmp_path / f"{name}.zarr")]
         peak = float(subprocess.run(run, cwd=root, capture_output=True, check=True).stdout)
-    assert peak < 4.8e8
+    assert peak < 5.6e8

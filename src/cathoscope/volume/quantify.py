@@ -26,7 +26,7 @@ from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals
 from cathoscope.volume.domains import Domains, crack_bounded_domains
 from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics
 from cathoscope.volume.minkowski import Functionals, functionals
-from cathoscope.volume.particle import OuterMask, outer_mask
+from cathoscope.volume.particle import OuterMask, outer_mask, signed_depth
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
 from cathoscope.volume.porosity import Porosity, SolidShare, porosity, porosity_against_radius, solid_share
 from cathoscope.volume.segment import grey_levels
@@ -194,7 +194,10 @@ def _cracks(
     """
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
     wide = np.zeros_like(particle) if split is None else (split.kind == VOID) | (split.kind == CORE)
-    below = share.depth > 2.0 * max(share.blur, _LEAST_BLUR * unit)
+    margin = 2.0 * max(share.blur, _LEAST_BLUR * unit)
+    if wide.any():  # the blurred walls of voids are no cracks
+        wide = signed_depth(wide, share.voxel_size) > -margin
+    below = share.depth > margin
     inside = share.radius[particle & below]
     contrast = share.solid_level.at(inside).astype(np.float64) - share.void_level.value
     error = float(np.hypot(np.sqrt(np.diag(share.solid_level.covariance)).mean(), share.solid_level.systematic))
@@ -234,7 +237,9 @@ def numbers_of(found: Morphology) -> dict[str, Estimate]:
         numbers |= {"crack_volume": split.crack, "void_volume": split.void}
         numbers["core_volume"] = Estimate(0.0) if split.core is None else core_volume(found.share, split.kind == CORE)
     if totals is not None and totals.density is not None:
-        numbers |= {"crack_area": totals.area, "mean_opening": totals.opening, "crack_density": totals.density}
+        # of the sheets: the swept volume goes on into cracks beyond where they are looked for
+        opening = Estimate(*(part / totals.area.value for part in totals.sheet_volume))
+        numbers |= {"crack_area": totals.area, "mean_opening": opening, "crack_density": totals.density}
     if wetted is not None:
         numbers["wetted_surface"] = wetted.total
     if found.pore_thickness is not None:
