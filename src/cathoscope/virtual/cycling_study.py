@@ -25,6 +25,7 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CycledParticle, Cyc
 from cathoscope.virtual.fibsem import Cut, FibSemOptions, Frame, draw_cuts, image_slice
 from cathoscope.virtual.fibsem_files import Header, Truth, eight_bit, write_image, write_truth_file
 from cathoscope.virtual.grains import draw_grains
+from cathoscope.virtual.outline import jobs_of, require_counts
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -130,14 +131,12 @@ class CyclingPlan:
     particles: int = 1
 
     def __post_init__(self) -> None:
-        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
-            if value < least:
-                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+        require_counts(self.seed, self.particles)
 
     @property
     def jobs(self) -> list[tuple[str, int]]:
         """Sample and number of every particle."""
-        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def options(self) -> FibSemOptions:

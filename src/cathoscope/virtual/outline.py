@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.truth import Windows
 
 
@@ -80,3 +81,21 @@ pre_edge = ["{below[0]:g} eV", "{below[1]:g} eV"]
 post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
 """
     ]
+
+
+def require_counts(seed: int, particles: int) -> None:
+    """Refuse a negative seed and less than one particle.
+
+    Raises
+    ------
+    CathoscopeError
+        Naming which of the two.
+    """
+    for name, value, least in (("seed", seed, 0), ("number of particles", particles, 1)):
+        if value < least:
+            raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+
+
+def jobs_of(samples: Iterable[str], particles: int) -> list[tuple[str, int]]:
+    """Sample and number of every particle."""
+    return [(sample, number) for sample in samples for number in range(1, particles + 1)]

@@ -25,7 +25,7 @@ from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
 from cathoscope.virtual.heating import heat
 from cathoscope.virtual.microscope import FINE, Series
 from cathoscope.virtual.nickel import edge_scale, xanes_energies
-from cathoscope.virtual.outline import Simulated
+from cathoscope.virtual.outline import Simulated, jobs_of, require_counts
 from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_truth import (
     Seen,
@@ -60,9 +60,7 @@ class Plan:
     particles: int = 1
 
     def __post_init__(self) -> None:
-        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
-            if value < least:
-                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+        require_counts(self.seed, self.particles)
         labels = [f"{temperature:03.0f}" for temperature in self.preset.temperatures]
         if len(set(labels)) < len(labels):
             raise CathoscopeError(
@@ -94,7 +92,7 @@ class Plan:
     @property
     def jobs(self) -> list[tuple[str, int]]:
         """Sample and number of every particle."""
-        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def bytes_beside_maps(self) -> int:

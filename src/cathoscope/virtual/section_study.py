@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
 from cathoscope.core.study import Study
 from cathoscope.virtual.cycling_study import SlicedMeasurement, recipe_with_remarks
@@ -25,6 +24,7 @@ from cathoscope.virtual.mosaic import (
     measured,
     true_field,
 )
+from cathoscope.virtual.outline import jobs_of, require_counts
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
@@ -93,14 +93,12 @@ class SectionPlan:
     particles: int = 1
 
     def __post_init__(self) -> None:
-        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
-            if value < least:
-                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+        require_counts(self.seed, self.particles)
 
     @property
     def jobs(self) -> list[tuple[str, int]]:
         """Sample and number of every particle."""
-        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def mosaic(self) -> MosaicOptions:
