@@ -54,6 +54,7 @@ def test_what_is_found_is_stored_and_what_is_not_is_told(context: Context, tmp_p
     assert np.isnan(data["porosity"][1])
     (remark,) = [text for text in context.progress.remarks if "no morphology" in text]  # type: ignore[attr-defined]
     assert "150 C" in remark
+    assert any("at 25 C: no crack" in text for text in context.progress.remarks)  # type: ignore[attr-defined]
 
 
 def test_a_finished_volume_is_not_measured_again(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

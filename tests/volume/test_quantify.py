@@ -76,6 +76,17 @@ def test_a_dense_ball_has_nothing_to_split_and_no_open_pores() -> None:
     assert found.wetted is None
 
 
+def test_sheets_as_faint_as_rings_are_no_cracks() -> None:
+    """A plane that is 10 % darker, one voxel wide, like the ghost of a detector column."""
+    z, y, x = (np.indices((56, 56, 56)) - 27.6) * EDGE
+    inside = np.clip((0.7 - np.sqrt(x**2 + y**2 + z**2)) / EDGE + 0.5, 0, 1)
+    grey = gaussian_filter(inside, 1.0) + 0.01 * np.random.default_rng(1).standard_normal(inside.shape)
+    grey[:, :, 24] -= 0.1 * inside[:, :, 24]
+    found = quantify(grey.astype(np.float32), voxel_size=VOXEL)
+    assert found.cracks is None
+    assert any("rings and streaks" in remark for remark in found.remarks)
+
+
 def test_a_volume_without_a_particle_is_answered() -> None:
     with pytest.raises(MeasurementError):
         quantify(np.zeros((24, 24, 24), np.float32), voxel_size=VOXEL)

@@ -70,6 +70,7 @@ PLAIN_NUMBERS = (
 )
 """Numbers without."""
 _LEAST_BLUR = 0.3  # voxels
+_THINNEST = 0.2  # voxels: below it widths are not known to be unbiased, and artefacts of a reconstruction look alike
 
 
 @dataclass(frozen=True)
@@ -210,9 +211,15 @@ def _cracks(
     if not sheets.points.size:
         remarks.append("no crack rises above the noise")
         return None
-    return crack_widths(
-        share.solid, sheets, levels=levels, blur=max(share.blur / unit, _LEAST_BLUR), barrier=wide | ~particle
-    )
+    blur, barrier = max(share.blur / unit, _LEAST_BLUR), wide | ~particle
+    cracks = crack_widths(share.solid, sheets, levels=levels, blur=blur, barrier=barrier)
+    wide_enough = cracks.opening >= _THINNEST * unit
+    if not wide_enough.any():
+        remarks.append(f"no crack is wider than {_THINNEST:g} voxels: thinner sheets are rings and streaks as well")
+        return None
+    if wide_enough.all():
+        return cracks
+    return crack_widths(share.solid, cracks.sheets.select(wide_enough), levels=levels, blur=blur, barrier=barrier)
 
 
 def _thickness(pore: BoolArray, split: PoreSplit | None, voxel_size: VoxelSize) -> Thickness | None:

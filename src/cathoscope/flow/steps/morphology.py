@@ -57,7 +57,10 @@ def morphology(context: Context) -> None:
         key = "-".join(map(str, ("volume", *condition)))
         if not context.work.is_done(key):
             try:
-                _store(context, condition, _quantified(context, condition))
+                found = _quantified(context, condition)
+                _store(context, condition, found)
+                for remark in found.remarks:
+                    context.progress.remark(f"{context.name}{_at(context, condition)}: {remark}")
             except MeasurementError as error:
                 context.progress.remark(f"{context.name}{_at(context, condition)}: no morphology: {error}")
             context.work.mark_done(key)
