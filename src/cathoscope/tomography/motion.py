@@ -7,9 +7,11 @@ A projection is compared with a short sum of model images seen through a motion,
 
 by Gauss-Newton steps. The shifts u and v belong to one projection; the magnification M, the weights w_k and the angle
 offset delta to the whole scan. The projection itself is never interpolated, so its noise stays white. Both sides pass
-the same band-pass (the difference of two Gaussians) after interpolation: it takes off what a wrong beam intensity,
-a background or a slow change of the chemistry across the object would feign, and the frequencies that interpolation
-gets wrong. Pixels are weighted by the transmission, to which the number of photons is proportional.
+the same band-pass (the difference of two Gaussians): it takes off what a wrong beam intensity, a background or a slow
+change of the chemistry across the object would feign, and the frequencies that interpolation gets wrong. The model
+passes it once, before it is interpolated: a shift and a convolution can change places, and so can a magnification and
+one that is M times as wide, so the projection passes a band-pass M times as wide as the model's. Pixels are weighted
+by the transmission, to which the number of photons is proportional.
 
 The normal equations have the shape of an arrow: one block of two per projection, bordered by the scan's own
 parameters, and are solved by the Schur complement.
@@ -31,7 +33,7 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _NARROW, WIDE = 0.8, 2.0  # standard deviations in px of the two Gaussians of the band-pass
-_REACH = 3.0  # standard deviations at which they are cut off
+_REACH = 4.0  # standard deviations at which they are cut off: at 3, widths would not follow a scale within 1 %
 _LOCAL = 2  # parameters of one projection: column shift, row shift
 _SHARED = 2  # of the scan besides the weights: logarithm of the magnification, angle offset
 _LEAST_TRANSMISSION = 0.02
@@ -121,14 +123,20 @@ class Model:
     Attributes
     ----------
     coefficient
-        Cubic spline coefficients of the components and, last, of the first one's derivative with respect to the
-        angle (1/rad), ``[component + 1, projection, row, column]``.
+        Cubic spline coefficients of the band-passed components and, last, of the first one's derivative with respect
+        to the angle (1/rad), ``[component + 1, projection, row, column]``.
+    plain
+        The first component as it is, ``[projection, row, column]``: the optical depth by which pixels are weighted.
     middle
         Row and column of the optical axis in px.
+    wide
+        Standard deviation in px of the wider Gaussian of the band-pass.
     """
 
     coefficient: Float32Array
+    plain: Float32Array
     middle: tuple[float, float]
+    wide: float
 
     @property
     def components(self) -> int:
@@ -148,20 +156,22 @@ def _filter_splines(images: FloatArray, result: Float32Array) -> None:
     spline_filter1d(result, order=3, axis=-2, output=result, mode="mirror")
 
 
-def model_of(components: Float32Array, angle: Float64Array, middle: tuple[float, float]) -> Model:
+def model_of(components: Float32Array, angle: Float64Array, middle: tuple[float, float], wide: float = WIDE) -> Model:
     """Model of component images ``[component, projection, row, column]`` at ascending ``angle`` (rad)."""
     # one image after the other into its place: several times the components would be the largest thing in memory
     coefficient = np.empty((len(components) + 1, *components.shape[1:]), dtype=np.float32)
+    everywhere = np.ones(len(angle), dtype=bool)
     for images, result in zip(components, coefficient, strict=False):
-        _filter_splines(images, result)
-    _filter_splines(np.gradient(components[0], angle, axis=0).astype(np.float32), coefficient[-1])
-    return Model(coefficient, middle)
+        _filter_splines(band_passed(images, everywhere, wide), result)
+    slope = np.gradient(components[0], angle, axis=0).astype(np.float32)
+    _filter_splines(band_passed(slope, everywhere, wide), coefficient[-1])
+    return Model(coefficient, components[0], middle, wide)
 
 
-def band_passed(images: FloatArray, usable: BoolArray, wide: float = WIDE) -> Float32Array:
-    """Images ``[projection, row, column]`` after the band-pass; zero where not ``usable``."""
+def band_passed(images: FloatArray, usable: BoolArray, wide: float = WIDE, scale: float = 1.0) -> Float32Array:
+    """Images ``[projection, row, column]`` after the band-pass, ``scale`` times as wide; zero where not ``usable``."""
     result = np.empty(images.shape, dtype=np.float32)
-    filters = gaussian_taps(_NARROW), gaussian_taps(wide)
+    filters = gaussian_taps(_NARROW, scale), gaussian_taps(wide, scale)
     filter_all(np.ascontiguousarray(images, dtype=np.float32), usable, *filters, result)
     return result
 
@@ -174,7 +184,6 @@ def register_scan(
     *,
     free: tuple[bool, bool] = (True, True),
     steps: int = 12,
-    wide: float = WIDE,
 ) -> Registration:
     """Register the projections of one scan, ``[projection, row, column]``, against a model of them.
 
@@ -190,28 +199,32 @@ def register_scan(
         Whether the magnification and the angle offset are found, or kept as in ``start``.
     steps
         The largest number of Gauss-Newton steps.
-    wide
-        Standard deviation in px of the wider Gaussian of the band-pass.
     """
-    seen = band_passed(depth, start.usable, wide)
     motion, converged, taken = start, False, 0
+    seen = band_passed(depth, start.usable, model.wide, motion.magnification)
+    sums = _normal_equations(seen, model, motion, angle_difference)
     radius = 0.25 * (depth.shape[1] + depth.shape[2])
     while taken < steps and not converged:
-        sums = _normal_equations(seen, model, motion, angle_difference, wide)
         step_local, step_shared = _arrow_step(sums, motion.usable, free, radius)
         motion = _stepped(motion, step_local, step_shared)
         local = float(np.sqrt(np.mean(step_local[motion.usable] ** 2))) if motion.usable.any() else 0.0
         converged = local < _STILL and float(np.abs(step_shared[:_SHARED]).max()) * radius < _STILL_SHARED
         taken += 1
-    sums = _normal_equations(seen, model, motion, angle_difference, wide)
-    passed = _noise_passed(model, motion, wide)
-    return _judged(sums, motion, free, Course(taken, converged, wide, passed))
+        if not converged:  # else the sums are those of a point too near to tell from this one
+            if free[0]:
+                seen = band_passed(depth, start.usable, model.wide, motion.magnification)
+            sums = _normal_equations(seen, model, motion, angle_difference)
+    passed = _noise_passed(model, motion)
+    return _judged(sums, motion, free, Course(taken, converged, model.wide, passed))
 
 
-def gaussian_taps(std: float) -> Float32Array:
-    """Weights of a sampled Gaussian of standard deviation ``std`` px; their sum is 1."""
+def gaussian_taps(std: float, scale: float = 1.0) -> Float32Array:
+    """Weights of a sampled Gaussian of standard deviation ``std * scale`` px; their sum is 1.
+
+    Their number depends on ``std`` alone: it must not jump where ``scale`` passes a limit.
+    """
     reach = int(np.ceil(_REACH * std))
-    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / std) ** 2)
+    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (std * scale)) ** 2)
     return np.asarray(weight / weight.sum(), dtype=np.float32)
 
 
@@ -235,9 +248,7 @@ class _Sums:
     count: Float64Array
 
 
-def _normal_equations(
-    seen: Float32Array, model: Model, motion: Motion, angle_difference: Float64Array, wide: float
-) -> _Sums:
+def _normal_equations(seen: Float32Array, model: Model, motion: Motion, angle_difference: Float64Array) -> _Sums:
     n_projections, size = seen.shape[0], _LOCAL + _SHARED + model.components
     sums = _Sums(
         np.zeros((n_projections, size, size)),
@@ -245,15 +256,13 @@ def _normal_equations(
         np.zeros(n_projections),
         np.zeros(n_projections),
     )
-    filters = gaussian_taps(_NARROW), gaussian_taps(wide)
     place = np.stack([motion.column_shift, motion.row_shift, motion.angle_offset + angle_difference], axis=1)
     sum_all(
         seen,
-        model.coefficient,
+        (model.coefficient, model.plain),
         (model.middle[0], model.middle[1], motion.magnification),
         place,
         (motion.weight, motion.usable),
-        filters,
         (sums.normal, sums.gradient, sums.square, sums.count),
     )
     return sums
@@ -332,7 +341,7 @@ def _judged(sums: _Sums, motion: Motion, free: tuple[bool, bool], course: Course
     )
 
 
-def _noise_passed(model: Model, motion: Motion, wide: float) -> tuple[float, float, float]:
+def _noise_passed(model: Model, motion: Motion) -> tuple[float, float, float]:
     """Variance of column shift, row shift and magnification over what white noise after the band-pass would give.
 
     The band-pass H correlates the noise: with derivatives g and pixel weights q the variance of a least-squares
@@ -342,16 +351,15 @@ def _noise_passed(model: Model, motion: Motion, wide: float) -> tuple[float, flo
     if not some.size:
         return (1.0, 1.0, 1.0)
     node = np.array([1.0, 4.0, 1.0]) / 6.0  # the cubic spline at its nodes
-    image = np.einsum("k,kprc->prc", motion.weight, model.coefficient[:-1, some])
+    filtered = np.einsum("k,kprc->prc", motion.weight, model.coefficient[:-1, some])
     for axis in (1, 2):
-        image = convolve1d(image, node, axis=axis, mode="mirror")
+        filtered = convolve1d(filtered, node, axis=axis, mode="mirror")
     everywhere = np.ones(some.size, dtype=bool)
-    filtered = band_passed(image, everywhere, wide)
-    q = np.maximum(np.exp(-np.maximum(image, 0.0)), _LEAST_TRANSMISSION)
+    q = np.maximum(np.exp(-np.maximum(model.plain[some], 0.0)), _LEAST_TRANSMISSION)
     up, along = np.gradient(filtered, axis=(1, 2))
-    row, column = (np.arange(size) - middle for size, middle in zip(image.shape[1:], model.middle, strict=True))
+    row, column = (np.arange(size) - middle for size, middle in zip(filtered.shape[1:], model.middle, strict=True))
     slopes = (along, up, along * column + up * row[:, None])
-    ratio = [np.sum(band_passed(q * g, everywhere, wide) ** 2 / q) / max(np.sum(q * g**2), 1e-30) for g in slopes]
+    ratio = [np.sum(band_passed(q * g, everywhere, model.wide) ** 2 / q) / max(np.sum(q * g**2), 1e-30) for g in slopes]
     return (float(ratio[0]), float(ratio[1]), float(ratio[2]))
 
 

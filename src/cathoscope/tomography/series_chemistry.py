@@ -43,7 +43,7 @@ def chemistry_free(
 
     None where there are no more scans than components. Angles in rad.
     """
-    model = model_of(passed.components[:1], angle, level.middle)
+    models = [model_of(passed.components[:1], angle, level.middle, width) for width in (WIDE, 2.0 * WIDE)]
     count = len(passed.found)
     strength, extrapolated, spread = (
         np.full((count, 0), np.nan),
@@ -59,8 +59,7 @@ def chemistry_free(
         strength[energy] = one.motion.weight[1:] / one.motion.weight[0]
         alone = replace(one.motion, weight=one.motion.weight[:1])
         narrow, wide = (
-            register_scan(scan.depth, model, alone, scan.difference, free=(False, False), steps=1, wide=width)
-            for width in (WIDE, 2.0 * WIDE)
+            register_scan(scan.depth, model, alone, scan.difference, free=(False, False), steps=1) for model in models
         )
         theta = angle + scan.difference
         spread[energy] = _modes(narrow, theta) - _modes(wide, theta)

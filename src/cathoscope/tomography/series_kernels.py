@@ -152,14 +152,25 @@ def _sum_rows(seen, filtered, weight_image, frame, shared_weight, sums):  # type
 
 
 @njit(cache=True, nogil=True)
-def sum_all(seen, coefficient, optics, place, shared, filters, sums):  # type: ignore[no-untyped-def]
-    """Normal equations of all projections of a scan."""
+def _weigh(depth, row_shift, column_shift, out):  # type: ignore[no-untyped-def]
+    """Transmission of an image moved by whole pixels; the rim is continued."""
+    n_rows, n_columns = depth.shape
+    for r in range(n_rows):
+        source = depth[min(max(r - row_shift, 0), n_rows - 1)]
+        for c in range(n_columns):
+            value = source[min(max(c - column_shift, 0), n_columns - 1)]
+            out[r, c] = max(np.exp(-max(value, np.float32(0.0))), _LEAST_TRANSMISSION)
+
+
+@njit(cache=True, nogil=True)
+def sum_all(seen, model, optics, place, shared, sums):  # type: ignore[no-untyped-def]
+    """Normal equations of all projections of a scan; ``model`` is its coefficients and the plain first component."""
+    coefficient, plain = model
     weight, usable = shared
     middle_row, middle_column, magnification = optics
     normal, gradient, square, count = sums
     n_images, _, n_rows, n_columns = coefficient.shape
-    raw = np.empty((n_images + 1, n_rows, n_columns), dtype=np.float32)
-    filtered = np.empty_like(raw)
+    filtered = np.empty((n_images + 1, n_rows, n_columns), dtype=np.float32)
     transmission = np.empty((n_rows, n_columns), dtype=np.float32)
     line = np.empty(n_columns, dtype=np.float32)
     row_map, column_map = _empty_map(n_rows), _empty_map(n_columns)
@@ -169,19 +180,12 @@ def sum_all(seen, coefficient, optics, place, shared, filters, sums):  # type: i
         column_shift, row_shift, turn = place[p]
         _spline_map(middle_column, column_shift, 1.0 / magnification, column_map)
         _spline_map(middle_row, row_shift, 1.0 / magnification, row_map)
-        raw[n_images] = np.float32(0.0)
+        filtered[n_images] = np.float32(0.0)
         for k in range(n_images):
-            _warp(coefficient[k, p], row_map, column_map, line, raw[k])
-            _band_pass(raw[k], filters, filtered[k])
-        for k in range(n_images - 1):
-            raw[n_images] += np.float32(weight[k]) * raw[k]
-            filtered[n_images] = (
-                filtered[n_images] + np.float32(weight[k]) * filtered[k] if k else np.float32(weight[k]) * filtered[k]
-            )
-        filtered[n_images] += np.float32(turn * weight[0]) * filtered[n_images - 1]
-        for r in range(n_rows):
-            for c in range(n_columns):
-                transmission[r, c] = max(np.exp(-max(raw[0, r, c], np.float32(0.0))), _LEAST_TRANSMISSION)
+            _warp(coefficient[k, p], row_map, column_map, line, filtered[k])
+            factor = np.float32(weight[k] if k < n_images - 1 else turn * weight[0])
+            filtered[n_images] += factor * filtered[k]
+        _weigh(plain[p], int(np.rint(row_shift)), int(np.rint(column_shift)), transmission)
         frame = (middle_row, middle_column, column_shift, row_shift, _MARGIN)
         totals = np.zeros(2)
         _sum_rows(seen[p], filtered, transmission, frame, np.float32(weight[0]), (normal[p], gradient[p], totals))
