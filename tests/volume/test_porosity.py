@@ -108,7 +108,7 @@ def test_dense_ball_has_no_porosity_whatever_its_composition(gradient):
 
 def test_surface_is_found_below_the_voxel():
     grey, share = ball_grey(20.0, 52, noise=0.05)
-    split = split_grey(grey, covariance(0.05), 0)
+    split = split_grey(grey, covariance(0.05), voxel_size=(1.0, 1.0, 1.0))
     true_volume = share.sum(dtype=float)
     for shift in (0.6, -0.5):
         depth = signed_depth(share > 0.5, (1.0, 1.0, 1.0)) + np.float32(shift)
@@ -132,7 +132,7 @@ def test_split_noise_is_independent_and_covariance_is_found(width):
     calm[20:30] = False
     found = noise_covariance(noise, calm)
     assert found[3, 3, 3] == pytest.approx(float(noise.var()), rel=0.03)
-    split = split_grey(noise, found, 3)
+    split = split_grey(noise, found, voxel_size=(1.0, 1.0, 1.0), seed=3)
     smooth = [gaussian_filter(part, 1.5) for part in (split.select, split.average)]
     assert abs(np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1]) < 0.1
     assert split.smooth_noise == pytest.approx(float(smooth[0].std()), rel=0.1)

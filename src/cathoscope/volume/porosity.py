@@ -30,6 +30,7 @@ from cathoscope.volume.solid_level import (
     crack_free,
     noise_covariance,
     relative_radius,
+    smoothed_grey,
     solid_level,
     split_grey,
 )
@@ -143,8 +144,8 @@ def solid_share(
     radius = relative_radius(depth, particle, voxel_size)
     inner = depth > _RIM * unit
     void = _void_level(volume, depth < -_OUTSIDE * unit, levels)
-    covariance = _noise(volume, inner, radius, levels.solid)
-    split = split_grey(volume, covariance, seed)
+    covariance = _noise(volume, inner, radius, levels.solid, voxel_size)
+    split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed)
     white = float(np.sqrt(covariance[3, 3, 3]))
     level = solid_level(split, inner, radius, levels.solid, white) if reference is None else reference
     contrast = level.at(radius) - np.float32(void.value)
@@ -190,9 +191,11 @@ def _void_level(volume: Float32Array, outside: BoolArray, levels: GreyLevels) ->
     return Estimate(float(values.mean(dtype=np.float64)), float(np.std(means, ddof=1) / np.sqrt(len(means))))
 
 
-def _noise(volume: Float32Array, inner: BoolArray, radius: Float32Array, start: float) -> Float64Array:
+def _noise(
+    volume: Float32Array, inner: BoolArray, radius: Float32Array, start: float, voxel_size: VoxelSize
+) -> Float64Array:
     """Autocovariance of the noise in crack-free solid."""
-    calm = crack_free(volume, inner, radius, start, 2.0)
+    calm = crack_free(smoothed_grey(volume, voxel_size), inner, radius, start, 2.0, voxel_size=voxel_size)
     if np.count_nonzero(calm) < 200:
         raise MeasurementError(
             "no solid far from cracks is left to measure the noise and the solid's grey level in",

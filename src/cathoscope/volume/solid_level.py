@@ -48,12 +48,14 @@ _LEAST = 200  # voxels of crack-free solid, at least
 class SplitGrey(NamedTuple):
     """Two volumes of the same object with independent noise: one to select in, one to average.
 
-    ``smooth_noise`` is the standard deviation of the noise of `smoothed_grey` of the first.
+    ``smooth_noise`` is the standard deviation of the noise of `smoothed_grey` of the first; ``voxel_size`` that of
+    both, um (z, y, x).
     """
 
     select: Float32Array
     average: Float32Array
     smooth_noise: float
+    voxel_size: VoxelSize
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def relative_radius(depth: Float32Array, particle: BoolArray, voxel_size: VoxelS
     return np.asarray(r / np.maximum(r + np.maximum(depth, 0), 1e-6), dtype=np.float32)
 
 
-def split_grey(volume: Float32Array, covariance: Float64Array, seed: int = 0) -> SplitGrey:
+def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: VoxelSize, seed: int = 0) -> SplitGrey:
     """Two volumes of independent noise, g + a n' and g - n' / a with a = 0.7.
 
     Parameters
@@ -138,8 +140,8 @@ def split_grey(volume: Float32Array, covariance: Float64Array, seed: int = 0) ->
         from scipy.signal import oaconvolve  # takes long to load, and white noise needs none
 
         noise = oaconvolve(white, _root(covariance), mode="same").astype(np.float32)
-    smooth = float(np.sqrt(1 + SPLIT**2) * np.std(smoothed_grey(noise)))
-    return SplitGrey(volume + np.float32(SPLIT) * noise, volume - noise / np.float32(SPLIT), smooth)
+    smooth = float(np.sqrt(1 + SPLIT**2) * np.std(smoothed_grey(noise, voxel_size)))
+    return SplitGrey(volume + np.float32(SPLIT) * noise, volume - noise / np.float32(SPLIT), smooth, voxel_size)
 
 
 def _root(covariance: Float64Array) -> Float32Array:
@@ -176,15 +178,22 @@ def noise_covariance(residual: Float32Array, calm: BoolArray) -> Float64Array:
 
 
 def crack_free(
-    select: Float32Array, inner: BoolArray, radius: Float32Array, start: float, away: float, spread: float | None = None
+    smooth: Float32Array,
+    inner: BoolArray,
+    radius: Float32Array,
+    start: float,
+    away: float,
+    *,
+    voxel_size: VoxelSize,
+    spread: float | None = None,
 ) -> BoolArray:
     """Where the solid is free of cracks: farther than ``away`` voxels from anything dark, within ``inner``.
 
-    ``start`` is a first guess of the level, ``spread`` the standard deviation of the noise of `smoothed_grey`; without
-    it the level is taken as uniform and the noise from what remains. Radii with few such voxels are left out: where all
-    solid lies near cracks, what seems to be a lower level is their blur.
+    ``smooth`` is the volume after `smoothed_grey`, ``start`` a first guess of the level, ``spread`` the standard
+    deviation of the noise of ``smooth``; without it the level is taken as uniform and the noise from what remains.
+    Radii with few such voxels are left out: where all solid lies near cracks, what seems to be a lower level is their
+    blur.
     """
-    smooth = smoothed_grey(select)
     values, place = smooth[inner], _classes(radius[inner])
     uniform = spread is None
     if spread is None:
@@ -197,7 +206,9 @@ def crack_free(
     for _ in range(5):
         dark = np.zeros(inner.shape, dtype=bool)
         dark[inner] = values < level - _DEPTH * spread
-        distance: Any = edt.edt(~dark, black_border=False, parallel=1) if dark.any() else np.inf
+        distance: Any = np.inf
+        if dark.any():
+            distance = edt.edt(~dark, anisotropy=_edges(voxel_size), black_border=False, parallel=1)
         kept = inner & (distance > away)
         chosen = kept[inner]
         if np.count_nonzero(chosen) < _LEAST:
@@ -213,9 +224,16 @@ def crack_free(
     return kept
 
 
-def smoothed_grey(volume: Float32Array) -> Float32Array:
-    """The volume in which cracks are looked for: a Gaussian of 1.5 voxels."""
-    return np.asarray(gaussian_filter(volume, _SMOOTHING, truncate=3), dtype=np.float32)
+def smoothed_grey(volume: Float32Array, voxel_size: VoxelSize) -> Float32Array:
+    """The volume in which cracks are looked for: a Gaussian of 1.5 voxels, alike in all directions."""
+    width = [_SMOOTHING / edge for edge in _edges(voxel_size)]
+    return np.asarray(gaussian_filter(volume, width, truncate=3), dtype=np.float32)
+
+
+def _edges(voxel_size: VoxelSize) -> VoxelSize:
+    """Edges of a voxel in voxels: the unit of length is the cube root of its volume."""
+    unit = float(np.prod(voxel_size)) ** (1 / 3)
+    return voxel_size[0] / unit, voxel_size[1] / unit, voxel_size[2] / unit
 
 
 def _classes(radius: Float32Array) -> NDArray[np.int64]:
@@ -302,7 +320,8 @@ def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start:
     MeasurementError
         If fewer than 200 voxels are free of cracks.
     """
-    kept = crack_free(split.select, inner, radius, start, _AWAY, split.smooth_noise)
+    smooth, size, spread = smoothed_grey(split.select, split.voxel_size), split.voxel_size, split.smooth_noise
+    kept = crack_free(smooth, inner, radius, start, _AWAY, voxel_size=size, spread=spread)
     count = int(np.count_nonzero(kept))
     if count < _LEAST:
         raise _no_reference(count)
@@ -311,7 +330,7 @@ def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start:
     knots, level, covariance = _fit_knots(place, values, scatter)
     residual = (values - np.interp(place, knots, level)).astype(np.float32)
     inflation = _block_inflation(kept, residual)
-    farther = crack_free(split.select, inner, radius, start, _FARTHER, split.smooth_noise)
+    farther = crack_free(smooth, inner, radius, start, _FARTHER, voxel_size=size, spread=spread)
     systematic = 0.0
     if np.count_nonzero(farther) >= _LEAST:
         rest = split.average[farther] - np.interp(radius[farther], knots, level)
