@@ -35,6 +35,7 @@ from cathoscope.tomography.series_chemistry import ChemistryFree, chemistry_free
 from cathoscope.tomography.series_common import CommonMotion, common_motion
 from cathoscope.tomography.series_levels import (
     Passed,
+    Scan,
     component_weights,
     finer,
     first_motions,
@@ -238,13 +239,13 @@ class _Solved:
 def _registered(scans: Scans, start: _Start, options: SeriesOptions, progress: Progress) -> _Solved:
     """From the first guess at the survey's resolution to the last pass at the final one."""
     angle, free = np.deg2rad(scans.angles.common), _free(options)
-    progress.start("geometry of the series", _SURVEY_PASSES + 2 + options.iterations, "passes")
-    passed = _surveyed(scans, start, options, progress)
-    level, read = scans.final, scans.at(scans.final)
+    linear = free[0] and options.law == "linear" and start.energy is not None
+    passes = 2 + options.iterations + linear
+    progress.start("geometry of the series", passes * len(scans.held), "scans")
+    passed = _surveyed(scans, start, options)
+    level, read = scans.final, _counted(scans.at(scans.final), progress)
     variance = _log_variance(passed.found)
     passed = pass_over(read, passed.motions, angle, level, None, free)
-    progress.advance()
-    linear = free[0] and options.law == "linear" and start.energy is not None
     for iteration in range(options.iterations + linear):
         if linear and iteration == options.iterations and start.energy is not None:
             passed, variance = _on_a_line(passed, variance, start.energy)
@@ -252,21 +253,30 @@ def _registered(scans: Scans, start: _Start, options: SeriesOptions, progress: P
         before = passed.components
         passed = _weeded(scans, pass_over(read, passed.motions, angle, level, before, free))
         variance = _log_variance(passed.found) if free[0] or options.magnification == "given" else variance
-        progress.advance()
     sharp = chemistry_free(read, passed, angle, level) if options.components > 1 else None
     passed = _with_leverage(passed)
     if free[0]:
         variance = _log_variance(passed.found)
-    progress.advance()
     progress.finish()
     return _Solved(passed.found, _mean_projections(passed), np.sqrt(variance), sharp)
+
+
+def _counted(read: Callable[[int], Scan | None], progress: Progress) -> Callable[[int], Scan | None]:
+    """The same scans, each told as it is read: every pass asks once for each."""
+
+    def counted(energy: int) -> Scan | None:
+        """One scan."""
+        progress.advance()
+        return read(energy)
+
+    return counted
 
 
 def _free(options: SeriesOptions) -> tuple[bool, bool]:
     return options.magnification == "estimate", options.angle_offset == "estimate"
 
 
-def _surveyed(scans: Scans, start: _Start, options: SeriesOptions, progress: Progress) -> Passed:
+def _surveyed(scans: Scans, start: _Start, options: SeriesOptions) -> Passed:
     """Registered at the survey's resolution; the motions are in pixels of the final one."""
     angle, level, read = np.deg2rad(scans.angles.common), scans.survey, scans.at(scans.survey)
     guess = first_motions(read, start.magnification, angle)
@@ -286,7 +296,6 @@ def _surveyed(scans: Scans, start: _Start, options: SeriesOptions, progress: Pro
             # what was dropped has pulled the others: once more against a mean without it
             clean = pass_over(read, passed.motions, angle, level, None, _free(options)).components
             passed = _weeded(scans, pass_over(read, passed.motions, angle, level, clean, _free(options)))
-        progress.advance()
     motions = passed.motions
     if sum(motion is not None for motion in motions) > options.components > 1:
         motions = component_weights(read, motions, passed.components[0], level, options.components)
