@@ -34,6 +34,7 @@ BoolArray = NDArray[np.bool_]
 
 _NARROW, WIDE = 0.8, 2.0  # standard deviations in px of the two Gaussians of the band-pass
 _REACH = 4.0  # standard deviations at which they are cut off: at 3, widths would not follow a scale within 1 %
+_AT_ONCE = 32  # projections that a model is made of at a time
 _LOCAL = 2  # parameters of one projection: column shift, row shift
 _SHARED = 2  # of the scan besides the weights: logarithm of the magnification, angle offset
 _LEAST_TRANSMISSION = 0.02
@@ -158,14 +159,22 @@ def _filter_splines(images: FloatArray, result: Float32Array) -> None:
 
 def model_of(components: Float32Array, angle: Float64Array, middle: tuple[float, float], wide: float = WIDE) -> Model:
     """Model of component images ``[component, projection, row, column]`` at ascending ``angle`` (rad)."""
-    # one image after the other into its place: several times the components would be the largest thing in memory
     coefficient = np.empty((len(components) + 1, *components.shape[1:]), dtype=np.float32)
-    everywhere = np.ones(len(angle), dtype=bool)
-    for images, result in zip(components, coefficient, strict=False):
-        _filter_splines(band_passed(images, everywhere, wide), result)
-    slope = np.gradient(components[0], angle, axis=0).astype(np.float32)
-    _filter_splines(band_passed(slope, everywhere, wide), coefficient[-1])
+    # a few projections at a time: several times the components would be the largest thing in memory
+    for start in range(0, len(angle), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        images = [*(one[part] for one in components), _change_with_angle(components[0], angle, part)]
+        everywhere = np.ones(len(images[0]), dtype=bool)
+        for one, result in zip(images, coefficient[:, part], strict=True):
+            _filter_splines(band_passed(one, everywhere, wide), result)
     return Model(coefficient, components[0], middle, wide)
+
+
+def _change_with_angle(images: Float32Array, angle: Float64Array, part: slice) -> Float32Array:
+    """Derivative of some of the images with respect to the angle (1/rad)."""
+    first, last = max(part.start - 1, 0), part.stop + 1
+    change = np.gradient(images[first:last], angle[first:last], axis=0)
+    return np.asarray(change[part.start - first : part.stop - first], dtype=np.float32)
 
 
 def band_passed(images: FloatArray, usable: BoolArray, wide: float = WIDE, scale: float = 1.0) -> Float32Array:
