@@ -12,7 +12,8 @@ from cathoscope.core.errors import MeasurementError
 BoolArray = NDArray[np.bool_]
 
 # um; a beam of electrons or X-rays and a particle of a battery are between them
-_SMALLEST_EDGE, _LARGEST_EDGE = 1e-5, 1e3
+_SMALLEST_EDGE, _LARGEST_EDGE = 1e-4, 100.0
+_LARGEST_RATIO = 10.0  # of two edges of a voxel
 
 
 def checked_voxel(voxel_size: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -21,13 +22,14 @@ def checked_voxel(voxel_size: tuple[float, float, float]) -> tuple[float, float,
     Raises
     ------
     MeasurementError
-        If they are not three edges between 0.01 nm and 1 mm.
+        If they are not three edges between 0.1 nm and 0.1 mm, within a factor of ten of one another.
     """
     edges = tuple(float(edge) for edge in voxel_size)
-    if len(edges) != 3 or not all(isfinite(edge) and _SMALLEST_EDGE <= edge <= _LARGEST_EDGE for edge in edges):
+    sensible = len(edges) == 3 and all(isfinite(edge) and _SMALLEST_EDGE <= edge <= _LARGEST_EDGE for edge in edges)
+    if not sensible or max(edges) > _LARGEST_RATIO * min(edges):
         raise MeasurementError(
             "the size of the voxels cannot be",
-            expected="three edges z, y, x in um, from 1e-5 to 1000",
+            expected="three edges z, y, x in um, from 0.0001 to 100, within a factor of 10 of one another",
             found=str(tuple(voxel_size)),
             cure="voxel_size=(0.019, 0.0135, 0.0135) is a voxel of 19 x 13.5 x 13.5 nm",
         )

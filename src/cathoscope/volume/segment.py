@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.volume.checks import checked_voxel
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -75,19 +76,8 @@ def require_volume(volume: Float32Array, voxel_size: tuple[float, float, float] 
             found=f"{bad} of {volume.size} voxels are NaN or infinite",
             cure="np.nan_to_num(volume, nan=void_level), or crop the field",
         )
-    if voxel_size is not None and not _sensible(voxel_size):
-        raise MeasurementError(
-            "the voxel size is absurd",
-            expected="three edges (z, y, x) in um, 0.0001 to 100 each and within a factor 10 of one another",
-            found=str(tuple(voxel_size)),
-            cure="voxel_size=(0.03, 0.03, 0.03) for 30 nm",
-        )
-
-
-def _sensible(voxel_size: tuple[float, float, float]) -> bool:
-    """Whether three edges can be those of a voxel in um."""
-    least, most = float(np.min(voxel_size)), float(np.max(voxel_size))
-    return bool(np.size(voxel_size) == 3 and least >= 1e-4 and most <= 100 and most <= 10 * least)
+    if voxel_size is not None:
+        checked_voxel(voxel_size)
 
 
 def grey_levels(volume: Float32Array) -> GreyLevels:
