@@ -352,3 +352,15 @@ def test_metadata_are_json_that_other_programs_read(study: Study) -> None:
     text = json.loads((study.path / "result" / "rod" / "edge_jump" / "zarr.json").read_text())
     assert text["dimension_names"] == ["z", "y", "x"]
     assert text["attributes"]["units"] == "1/um"
+
+
+def test_a_note_of_a_finished_slab_outlives_a_kill(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    work = Work(study, "result", "rod", "address")
+    assert work.note_of("first") is None
+    work.mark_done("first", "what was found: 8350 \N{PLUS-MINUS SIGN} 1")
+    again = Work(study, "result", "rod", "address")
+    assert again.note_of("first") == "what was found: 8350 \N{PLUS-MINUS SIGN} 1"
+    again.mark_done("second")
+    assert again.note_of("second") == ""
+    assert Work(study, "result", "rod", "another").note_of("first") is None

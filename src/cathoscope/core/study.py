@@ -32,7 +32,7 @@ GROUPS = ("raw", "result", "truth", "log")
 AT_INSTRUMENT = "truth/at_instrument"
 """Group of what a perfect analysis would find in noise-free images; ``truth`` itself holds the material."""
 # One temperature, a block of energies, and voxels such that a slice and a spectrum both read fast.
-_CHUNKS = {"temperature": 1, "energy": 20, "z": 8, "y": 64, "x": 64}
+_CHUNKS = {"temperature": 1, "cycle": 1, "energy": 20, "z": 8, "y": 64, "x": 64}
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
 
 
@@ -334,13 +334,19 @@ class Work:
         for name, array in data.data_vars.items():
             self.store(str(name), (), np.asarray(array.values))
 
-    def mark_done(self, slab: str) -> None:
-        """Remember that everything of this slab is on disk."""
+    def mark_done(self, slab: str, note: str = "") -> None:
+        """Remember that everything of this slab is on disk; a ``note`` is for the run that goes on after a kill."""
+        folder = self._folder / "done"
         try:
-            (self._folder / "done").mkdir(exist_ok=True)
-            (self._folder / "done" / slab).touch()
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{slab}.partial").write_text(note, encoding="utf-8")
+            os.replace(folder / f"{slab}.partial", folder / slab)
         except OSError as error:
             raise write_failure(self._study.path, error) from error
+
+    def note_of(self, slab: str) -> str | None:
+        """What was noted of a slab; None if it is not done."""
+        return (self._folder / "done" / slab).read_text(encoding="utf-8") if self.is_done(slab) else None
 
     def commit(self) -> None:
         """Move the finished arrays into place, replacing older ones."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -39,11 +41,32 @@ _PROGRAM = 4e8  # bytes
 _READ_AT_ONCE = 2e8
 
 
+_ARRAYS = tuple(field.name for field in fields(SeriesGeometry) if field.name not in ("binning", "reason", "remarks"))
 # Share of the work that the survey of a series is, which the solver tells first, and the registration.
 _SHARES = (0.1, 0.9)
 
 
-Solved = tuple[list[int], SeriesGeometry]
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one temperature.
+
+    Attributes
+    ----------
+    energies, geometry
+        Indices of the energies that were solved together, and their geometry; None where there is none.
+    failed
+        Why there is none.
+    unfit
+        Energies that were set aside, with the reason.
+    absorption
+        How much the scan of an energy absorbs.
+    """
+
+    energies: list[int]
+    geometry: SeriesGeometry | None
+    failed: str | None
+    unfit: dict[int, str]
+    absorption: dict[int, float]
 
 
 class _Counted:
@@ -77,56 +100,92 @@ class _Counted:
 def solve(context: Context) -> xr.Dataset:
     """Axis, magnification, drift and jitter of every scan, from all energies of its temperature together.
 
-    A temperature that cannot be solved is set aside with its reason, the others go on.
+    A temperature that cannot be solved is set aside with its reason, the others go on; one that a killed run has
+    solved is not solved again.
     """
     raw = context.raw
     too_short, remarks = doubtful.cut_short(raw)
     set_aside = [raw.put_aside(index, reason) for index, reason in too_short.items()]
-    solved: dict[ScanIndex, Solved] = {}
-    failed: dict[ScanIndex, str] = {}
-    unfit: dict[ScanIndex, str] = {}
-    absorption: dict[ScanIndex, float] = {}
+    outcomes: dict[ScanIndex, Outcome] = {}
     context.progress.start(f"{context.name}: series geometry", len(raw.scans), "scans")
 
     def one(condition: ScanIndex) -> None:
         """Geometry of one temperature, or why it has none."""
-        energies = [index[-1] for index in sorted(raw.scans) if index[:-1] == condition]
-        if len(energies) < 2:
-            failed[condition] = "it is the only usable scan of its temperature"
+        key = "-".join(map(str, ("geometry", *condition)))
+        note = context.work.note_of(key)
+        if note is not None:
+            outcomes[condition] = outcome_from(note)
+            context.progress.advance(sum(index[:-1] == condition for index in raw.scans))
             return
-        try:
-            progress = _Counted(context.progress, len(energies))
-            geometry = _solve_temperature(context, condition, energies, absorption, progress)
-            unlike = doubtful.unlike_the_others(geometry)
-            if unlike:  # they have pulled the others: once more without them
-                unfit.update({(*condition, energies[at]): reason for at, reason in unlike.items()})
-                energies = [e for at, e in enumerate(energies) if at not in unlike]
-                geometry = _solve_temperature(context, condition, energies, absorption, Silent())
-            solved[condition] = (energies, geometry)
-        except MeasurementError as error:
-            failed[condition] = error.problem
+        outcomes[condition] = _outcome(context, condition)
+        context.work.mark_done(key, note_from(outcomes[condition]))
 
     run_slabs(one, list(np.ndindex(raw.shape[:-1])), threads=_threads(context))
     context.progress.finish()
     remarks += doubtful.flats_of_another_day(raw, context.data["beam_intensity"])
-    unfit |= {index: failed[index[:-1]] for index in raw.scans if index[:-1] in failed}
+    unfit = {(*at, e): reason for at, one in outcomes.items() for e, reason in one.unfit.items()}
+    unfit |= {index: outcomes[index[:-1]].failed or "" for index in raw.scans if outcomes[index[:-1]].geometry is None}
     set_aside += [raw.put_aside(index, reason) for index, reason in sorted(unfit.items())]
-    set_aside += _unfit(raw, solved, remarks)
+    set_aside += _unfit(raw, outcomes, remarks)
     energy = np.asarray(raw.coords["energy"].values, dtype=np.float64)
+    absorption = {(*at, e): value for at, one in outcomes.items() for e, value in one.absorption.items()}
     remarks += doubtful.energies_out_of_place(raw, absorption, energy)
     if not raw.scans:
         raise MeasurementError(
             "no scan fits into a series", where=context.name, found="; ".join({r: r for _, r, _ in set_aside})
         )
-    return _dataset(raw, solved, set_aside, remarks)
+    return _dataset(raw, outcomes, set_aside, remarks)
 
 
-def _unfit(raw: RawMeasurement, solved: dict[ScanIndex, Solved], remarks: list[str]) -> list[list[str]]:
+def _outcome(context: Context, condition: ScanIndex) -> Outcome:
+    """One temperature, solved; once more without the scans that have pulled the others."""
+    energies = [index[-1] for index in sorted(context.raw.scans) if index[:-1] == condition]
+    if len(energies) < 2:
+        return Outcome(energies, None, "it is the only usable scan of its temperature", {}, {})
+    absorption: dict[int, float] = {}
+    unfit: dict[int, str] = {}
+    try:
+        progress = _Counted(context.progress, len(energies))
+        geometry = _solve_temperature(context, condition, energies, absorption, progress)
+        unlike = doubtful.unlike_the_others(geometry)
+        if unlike:
+            unfit = {energies[at]: reason for at, reason in unlike.items()}
+            energies = [e for at, e in enumerate(energies) if at not in unlike]
+            geometry = _solve_temperature(context, condition, energies, absorption, Silent())
+    except MeasurementError as error:
+        return Outcome(energies, None, error.problem, unfit, absorption)
+    return Outcome(energies, geometry, None, unfit, absorption)
+
+
+def note_from(outcome: Outcome) -> str:
+    """An outcome as text from which `outcome_from` makes it again, to the bit."""
+    geometry = None
+    if outcome.geometry is not None:
+        values = {field.name: getattr(outcome.geometry, field.name) for field in fields(SeriesGeometry)}
+        geometry = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+    return json.dumps({**vars(outcome), "geometry": geometry})
+
+
+def outcome_from(note: str) -> Outcome:
+    """The outcome that `note_from` wrote."""
+    content = json.loads(note)
+    if content["geometry"] is not None:
+        values: dict[str, Any] = {n: np.array(v) if n in _ARRAYS else v for n, v in content["geometry"].items()}
+        values |= {name: tuple(values[name]) for name in ("reason", "remarks")}
+        content["geometry"] = SeriesGeometry(**values)
+    for name in ("unfit", "absorption"):  # keys of JSON are text
+        content[name] = {int(energy): value for energy, value in content[name].items()}
+    return Outcome(**content)
+
+
+def _unfit(raw: RawMeasurement, outcomes: dict[ScanIndex, Outcome], remarks: list[str]) -> list[list[str]]:
     """Set aside the scans that a series was solved without; what is said of the others is added to the remarks."""
     set_aside = []
-    for condition, (energies, geometry) in sorted(solved.items()):
+    for condition, one in sorted(outcomes.items()):
+        if (geometry := one.geometry) is None:
+            continue
         remarks += geometry.remarks
-        for e, axis, reason in zip(energies, geometry.rotation_axis, geometry.reason, strict=True):
+        for e, axis, reason in zip(one.energies, geometry.rotation_axis, geometry.reason, strict=True):
             if not np.isfinite(axis):
                 set_aside.append(raw.put_aside((*condition, e), reason or "it does not fit into the series"))
             elif reason is not None:
@@ -138,7 +197,7 @@ def _solve_temperature(
     context: Context,
     condition: ScanIndex,
     energies: list[int],
-    absorption: dict[ScanIndex, float],
+    absorption: dict[int, float],
     progress: Progress,
 ) -> SeriesGeometry:
     """Geometry of the scans of one temperature; how much each absorbs is noted in passing."""
@@ -158,7 +217,7 @@ def _solve_temperature(
         """Optical depth of one scan on the angles of the series."""
         values = _binned_depth(context, (*condition, energies[at]), binning)
         doubtful.require_open_beam(values)
-        absorption[(*condition, energies[at])] = doubtful.absorption_of(values)
+        absorption[energies[at]] = doubtful.absorption_of(values)
         return grid.laid_on(at, values)
 
     binned = solve_series(
@@ -290,11 +349,12 @@ def _to_pixels(geometry: SeriesGeometry, binning: int) -> SeriesGeometry:
 
 def _dataset(
     raw: RawMeasurement,
-    solved: dict[ScanIndex, tuple[list[int], SeriesGeometry]],
+    outcomes: dict[ScanIndex, Outcome],
     set_aside: list[list[str]],
     remarks: list[str],
 ) -> xr.Dataset:
     size = pixel_size_of(raw)
+    solved = {at: (one.energies, one.geometry) for at, one in outcomes.items() if one.geometry is not None}
     longest = max((geometry.projection_shift.shape[1] for _, geometry in solved.values()), default=1)
     pixels: dict[str, tuple[tuple[int, ...], Callable[[SeriesGeometry], NDArray[np.float64]]]] = {
         "rotation_axis": ((), lambda g: g.rotation_axis),
