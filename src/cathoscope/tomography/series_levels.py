@@ -171,20 +171,36 @@ def pass_over(
     found: list[Registration | None] = []
     moved: list[Motion | None] = []
     for energy, motion in enumerate(motions):
-        scan = None if motion is None else scans(energy)
-        one = None
-        if motion is not None and scan is not None and model is not None:
-            one = register_scan(scan.depth, model, replace(motion, usable=scan.usable), scan.difference, free=free)
-            motion = one.motion
+        one, motion = _one_scan(scans, energy, motion, (model, level, free), (total, products))
         found.append(one)
-        moved.append(motion if scan is not None else None)
-        if motion is not None and scan is not None and motion.usable.any():
-            _add(scan, motion, model, level, total)
-            products[motion.usable] += np.outer(motion.weight, motion.weight)
+        moved.append(motion)
     return Passed(found, moved, _solved(total, products, components))
 
 
-def _add(scan: Scan, motion: Motion, model: Model | None, level: Level, total: Float32Array) -> None:
+def _one_scan(
+    scans: Scans,
+    energy: int,
+    motion: Motion | None,
+    against: tuple[Model | None, Level, tuple[bool, bool]],
+    sums: tuple[Float32Array, Float64Array],
+) -> tuple[Registration | None, Motion | None]:
+    """One scan registered and added to the sums; it is gone from memory when the next one is read."""
+    model, level, free = against
+    total, products = sums
+    scan = None if motion is None else scans(energy)
+    if motion is None or scan is None:
+        return None, None
+    one = None
+    if model is not None:
+        one = register_scan(scan.depth, model, replace(motion, usable=scan.usable), scan.difference, free=free)
+        motion = one.motion
+    if motion.usable.any():
+        _add(scan, motion, level, total)
+        products[motion.usable] += np.outer(motion.weight, motion.weight)
+    return one, motion
+
+
+def _add(scan: Scan, motion: Motion, level: Level, total: Float32Array) -> None:
     place = np.stack([motion.column_shift, motion.row_shift], axis=1)
     optics = (level.middle[0], level.middle[1], motion.magnification)
     accumulate(spline_coefficients(scan.depth), optics, place, motion.weight, motion.usable, total)

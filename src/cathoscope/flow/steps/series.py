@@ -38,7 +38,7 @@ _SCANS_IN_WORK = 15
 _SURVEY_COLUMNS = 64
 _PROGRAM = 4e8  # bytes
 # What is read at once of a scan, bytes of float32 counts.
-_READ_AT_ONCE = 2e8
+_READ_AT_ONCE = 5e7
 
 
 _ARRAYS = tuple(field.name for field in fields(SeriesGeometry) if field.name not in ("binning", "reason", "remarks"))
@@ -305,12 +305,13 @@ def _binned_depth(context: Context, index: ScanIndex, binning: int) -> Floats:
     count, n_rows, n_columns = scan.sizes["projection"], n_rows_of(scan), n_columns_of(scan)
     beam = np.asarray(context.data["beam_intensity"][index].values, dtype=np.float64)
     beam = np.array(np.broadcast_to(beam, (count,)) if beam.ndim == 0 else beam[:count])
-    at_once = max(int(_READ_AT_ONCE / (4.0 * count * n_columns)) // SLAB_ROWS, 1) * SLAB_ROWS
-    pieces = []
+    unit = max(SLAB_ROWS, binning)  # a bin is not divided between blocks
+    at_once = max(int(_READ_AT_ONCE / (4.0 * count * n_columns)) // unit, 1) * unit
+    depth = np.empty((count, n_rows // binning, n_columns // binning), dtype=np.float32)
     for rows in blocks_of(slice(0, n_rows), at_once):
         sinogram = sinogram_of_depth(optical_depth_of_rows(scan, rows, bad, beam, section), offset[rows], section)
-        pieces.append(_binned(sinogram, binning))
-    return np.ascontiguousarray(np.concatenate(pieces).transpose(1, 0, 2))
+        depth[:, rows.start // binning : rows.stop // binning] = _binned(sinogram, binning).transpose(1, 0, 2)
+    return depth
 
 
 def _binned(sinogram: Floats, binning: int) -> Floats:
