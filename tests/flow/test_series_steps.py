@@ -54,3 +54,16 @@ def test_a_temperature_that_failed_has_failed_for_good(tmp_path: Path, monkeypat
 def test_a_note_without_geometry() -> None:
     outcome = Outcome([3, 7], None, "too few", {3: "out of place"}, {7: 0.25, 3: float("inf")})
     assert outcome_from(note_from(outcome)) == outcome
+
+
+@pytest.mark.parametrize("binning", [1, 4, 16])
+def test_bins_are_whole_however_little_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binning: int
+) -> None:
+    context = context_in(Study.create(tmp_path / "study.zarr"))
+    fine = series._binned_depth(context, (0, 1), 1)
+    rows, columns = (size // binning for size in fine.shape[1:])
+    cut = fine[:, : rows * binning, : columns * binning].astype(np.float64)
+    expected = cut.reshape(-1, rows, binning, columns, binning).mean(axis=(2, 4))
+    monkeypatch.setattr(series, "_READ_AT_ONCE", 1.0)
+    np.testing.assert_allclose(series._binned_depth(context, (0, 1), binning), expected, atol=1e-5)
