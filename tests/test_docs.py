@@ -281,6 +281,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.combination]": sections.CombinationSection,
     "[measurement.NAME.imaging]": sections.ImagingSection,
     "[measurement.NAME.morphology]": sections.MorphologySection,
+    "[measurement.NAME.slices]": sections.SlicesSection,
+    "[measurement.NAME.micrograph]": sections.MicrographSection,
 }
 
 

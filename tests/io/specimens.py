@@ -253,6 +253,16 @@ def tiff(folder: Path) -> list[Path]:
     return [path]
 
 
+def fibsem_tiff(folder: Path) -> list[Path]:
+    """A slice with the microscope's block of text."""
+    lines = ("AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 13.5 nm", "AP_SLICE_NUMBER", "Slice Number = 4")
+    lines += ("AP_SLICE_THICKNESS", "Slice Thickness = 19 nm", "SV_USER_TEXT", "User Text = cycle 4")
+    path = folder / "slice_0004.tif"
+    text = "".join(f"{line}\r\n" for line in lines) + "\0"
+    tifffile.imwrite(path, _frames(6, 8), extratags=[(34118, 2, 0, text, True)], **TIFF)
+    return [path]
+
+
 def tiff_zip(folder: Path) -> list[Path]:
     """A compressed stack of pages."""
     path = folder / "compressed.tif"
@@ -283,6 +293,7 @@ SPECIMENS = {
     "columns": Specimen("columns", columns),
     "csv_table": Specimen("columns", csv_table),
     "json_table": Specimen("table", json_table),
+    "fibsem_tiff": Specimen("fibsem_tiff", fibsem_tiff),
     "tiff": Specimen("tiff", tiff),
     "tiff_zip": Specimen("tiff", tiff_zip),
     "tiff_sequence": Specimen("tiff", tiff_sequence),

@@ -393,3 +393,20 @@ def test_references_that_are_not_there(write_recipe: RecipeWriter, spheres: Path
     text = single(SCAN, 'mixture = { references = { oxidised = "oxidised.txt" } }')
     error = planning(write_recipe, text, spheres)
     assert (error.problem, error.where) == ("no such file", "study.toml, line 6")
+
+
+# -- morphology ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('closing_radius = "0 um"', "greater than 0"),
+        ('crack_width = "4 voxels"', "length"),
+        ("magnification_std = 0.7", "less than 0.5"),
+        ('closing_radus = "0.3 um"', "closing_radius"),
+    ],
+)
+def test_a_mistake_in_the_table_of_morphology(write_recipe: RecipeWriter, line: str, words: str) -> None:
+    error = the_mistake(write_recipe, f"{GOOD}\n[measurement.rod.morphology]\n{line}\n", line)
+    assert words in str(error)

@@ -288,7 +288,7 @@ def test_a_study_leaves_images_truth_and_a_recipe(tmp_path: Path, monkeypatch: p
     assert float(truth["porosity"]) == pytest.approx(porosity[4])
     text = recipe.read_text()
     assert '[sample.H-NMC]\ncomposition = "LiNi0.86Mn0.04Co0.1O2"' in text
-    assert '# technique = "fibsem-series"' in text
+    assert '\ntechnique = "fibsem-series"' in text
     assert '# technique = "fibsem-stack"' in text
 
 

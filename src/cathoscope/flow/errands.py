@@ -80,9 +80,9 @@ class _Joined(Work):
         self._slab.on_disk = done
         return done
 
-    def mark_done(self, slab: str) -> None:
+    def mark_done(self, slab: str, note: str = "") -> None:
         """Remember that everything of this slab is on disk."""
-        super().mark_done(slab)
+        super().mark_done(slab, note)
         self._slab.on_disk = True
 
 

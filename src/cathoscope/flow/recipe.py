@@ -9,8 +9,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, NoneType
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -171,8 +171,13 @@ def _known_keys(path: KeyPath) -> list[str]:
             model = _TABLES_OF_TABLES[part]
             next(parts, None)  # the name that the user gave, or the place in the list
         else:
-            model = model.model_fields[part].annotation
+            model = _section_of(model.model_fields[part].annotation)
     return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section that a field holds; a table that may be left out is annotated with None beside it."""
+    return next((each for each in get_args(annotation) if isinstance(each, type) and each is not NoneType), annotation)
 
 
 _TABLES_OF_TABLES: Mapping[str | int, type[Section]] = MappingProxyType(

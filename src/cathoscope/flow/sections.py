@@ -28,6 +28,7 @@ def _as_list(value: Any) -> Any:
 
 Energy = Annotated[float, _quantity("energy")]
 Length = Annotated[float, _quantity("length"), Field(gt=0)]
+_Position = Annotated[float, _quantity("length")]
 Temperature = Annotated[float, _quantity("temperature"), Field(gt=-273.15)]
 Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
@@ -286,6 +287,43 @@ class MorphologySection(Section):
 
     closing_radius: Length | None = Field(default=None, description="2 to 4 times the widest crack at the surface")
     crack_width: Length | None = Field(default=None, description="wider pores are voids; 4 voxels if not given")
+    magnification_std: float = Field(
+        default=0.003, ge=0, lt=0.5, description="relative, between temperatures; thrice it goes into volume changes"
+    )
+
+
+class SlicesSection(Section):
+    """Slices of a FIB/SEM, one after every cycle: what the files do not say, and what is asked."""
+
+    cycles: tuple[float, ...] | None = Field(default=None, description="of the files in order, if they do not say it")
+    closing_radius: Length | None = Field(default=None, description="of the outline; 4 % of the diameter if not given")
+    cut_height: _Position = Field(default=0.0, description="of the first cut beyond the middle of the particle")
+    region: tuple[_Position, _Position, _Position, _Position] | None = Field(
+        default=None, description="top, bottom, left, right of a box of interest, from the centre of the section"
+    )
+    at_cycle: float | None = Field(default=None, ge=0, description="porosity at this cycle; the last if not given")
+    porosity: float | None = Field(default=None, gt=0, lt=1, description="cycle at which this porosity is reached")
+
+    @model_validator(mode="after")
+    def _of_cycles(self) -> SlicesSection:
+        if self.cycles is not None and len(set(self.cycles)) != len(self.cycles):
+            raise ValueError("a cycle is given twice; every slice is that of another cycle")
+        if self.region is not None and not (self.region[0] < self.region[1] and self.region[2] < self.region[3]):
+            raise ValueError('the region is top < bottom, left < right, such as ["-1 um", "1 um", "-1 um", "1 um"]')
+        return self
+
+
+class MicrographSection(Section):
+    """Sections in a scanning electron microscope: grains of an etched particle, or a mosaic of many particles."""
+
+    scale_bar: Length | None = Field(default=None, description="length of the bar, where its text cannot be read")
+    groove_width: Length | None = Field(default=None, description="standard deviation of an etched groove across")
+    smallest_particle: Length = 1.0
+    crack_width: Length | None = Field(default=None, description="widest crack at the surface of a particle")
+    void: float | None = Field(default=None, description="grey level of emptiness; from wide pores if not given")
+    stage_error: Length | None = Field(default=None, description="standard uncertainty of the stage; 0.5 um")
+    columns: int | None = Field(default=None, ge=1, description="tiles in a row, where files do not say their place")
+    overlap: float = Field(default=0.1, gt=0, lt=1, description="of neighbouring tiles, with columns")
 
 
 class MeasurementSection(Section):
@@ -293,7 +331,18 @@ class MeasurementSection(Section):
 
     sample: str
     particle: int | None = Field(default=None, ge=1, description="its number, where several of a sample are measured")
-    technique: Literal["tomography", "xanes-tomography", "xanes-regions", "spectromicroscopy", "xas", "xanes-imaging"]
+    technique: Literal[
+        "tomography",
+        "xanes-tomography",
+        "xanes-regions",
+        "spectromicroscopy",
+        "xas",
+        "xanes-imaging",
+        "fibsem-series",
+        "fibsem-stack",
+        "sem-section",
+        "mosaic",
+    ]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()
     reader: str | None = None
@@ -316,6 +365,8 @@ class MeasurementSection(Section):
     combination: CombinationSection = CombinationSection()
     imaging: ImagingSection = ImagingSection()
     morphology: MorphologySection | None = None
+    slices: SlicesSection | None = None
+    micrograph: MicrographSection | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:

@@ -11,12 +11,13 @@ import h5py
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io.fibsem_tiff import open_fibsem_tiff, recognise_fibsem_tiff, recognise_plain_tiff
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
 from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
 from cathoscope.io.spectra_athena import open_athena, recognise_athena
 from cathoscope.io.spectra_columns import open_columns, recognise_columns
 from cathoscope.io.spectra_xdi import open_xdi, recognise_xdi
-from cathoscope.io.stacks import open_tiff, recognise_tiff
+from cathoscope.io.stacks import open_tiff
 from cathoscope.io.stxm import open_stxm, recognise_stxm
 from cathoscope.io.txm import open_data_exchange, open_fxi, recognise_data_exchange, recognise_fxi
 from cathoscope.io.volumes import (
@@ -102,7 +103,16 @@ READERS: tuple[Reader, ...] = (
         recognise_columns,
         open_columns,
     ),
-    Reader("tiff", "TIFF image stack", (".tif", ".tiff"), ("pages",), recognise_tiff, open_tiff, sequence=True),
+    Reader(
+        "fibsem_tiff",
+        "TIFF slices of a FIB/SEM",
+        (".tif", ".tiff"),
+        ("pages",),
+        recognise_fibsem_tiff,
+        open_fibsem_tiff,
+        sequence=True,
+    ),
+    Reader("tiff", "TIFF image stack", (".tif", ".tiff"), ("pages",), recognise_plain_tiff, open_tiff, sequence=True),
     Reader(
         "sandbox_cube",
         "TXM-Sandbox aligned XANES cube",

@@ -19,6 +19,7 @@ import xarray as xr
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
 from cathoscope.report.figures import comparison_panels, panels_of
+from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
@@ -34,6 +35,7 @@ from cathoscope.report.white_line_tables import white_line_tables
 
 MOST_BYTES = 5_000_000
 ACROSS = "samples"  # first part of the names of figures that show several measurements
+_SIDE_BY_SIDE = {"white_line_mean": samples_panel, "porosity_trend": series_panel}  # by what each needs
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
 _QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
 
@@ -136,17 +138,18 @@ def across_measurements(study: Study) -> list[Panel]:
     results = []
     for name in measurement_names(study):
         data = _read(study, "result", name)
-        if data is not None and "white_line_mean" in data:
+        if data is not None and any(key in data for key in _SIDE_BY_SIDE):
             raw = study.attributes("raw", name)
             results.append(ParticleResult(str(raw.get("sample", name)), str(raw.get("particle") or name), data))
-    if len(results) < 2:
-        return []
+    panels = []
     with journal_style():
-        panel = samples_panel(results)
-    if panel is None:
-        return []
-    freeze_layout(panel.figure)
-    return [panel]
+        for key, make in _SIDE_BY_SIDE.items():
+            chosen = [each for each in results if key in each.data]
+            panel = make(chosen) if len(chosen) > 1 else None
+            panels += [] if panel is None else [panel]
+    for panel in panels:
+        freeze_layout(panel.figure)
+    return panels
 
 
 def _read(study: Study, group: str, name: str) -> xr.Dataset | None:

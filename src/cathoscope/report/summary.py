@@ -12,6 +12,8 @@ import xarray as xr
 
 from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
+from cathoscope.report.figures.sections import section_numbers
+from cathoscope.report.figures.slice_series import slice_numbers
 from cathoscope.report.figures.spectromicroscopy import components_above_noise
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
 from cathoscope.report.numbers import Number, Row, count_text, format_value, plain_number, size_text
@@ -121,7 +123,7 @@ def _status(failure: str, empty: bool, n_aside: int, n_missing: int) -> tuple[st
 def main_numbers(data: xr.Dataset) -> list[Row]:
     """The numbers a reader looks for first."""
     rows = [*_white_line_numbers(data), *_mixture_numbers(data), *bulk_numbers(data), *particle_numbers(data)]
-    rows += _morphology_numbers(data)
+    rows += [*_morphology_numbers(data), *slice_numbers(data), *section_numbers(data)]
     return rows or [*_axis_numbers(data), *_volume_numbers(data)]
 
 
@@ -139,6 +141,8 @@ def _white_line_numbers(data: xr.Dataset) -> list[Row]:
 _MORPHOLOGY = {
     "porosity": "porosity",
     "envelope_volume": "volume within the surface",
+    "relative_volume": "relative volume",
+    "relative_core": "relative volume of the core",
     "core_volume": "hollow core",
     "crack_area": "crack area",
     "mean_opening": "mean crack opening",
@@ -153,9 +157,11 @@ def _morphology_numbers(data: xr.Dataset) -> list[Row]:
         return []
     rows = []
     for name, words in _MORPHOLOGY.items():
+        if name not in data:
+            continue
         values, stds = np.atleast_1d(data[name].values), _stds(data, name)
         for index, value in enumerate(values):
-            if np.isfinite(value):
+            if np.isfinite(value) and stds[index] != 0:  # of a ratio to itself there is nothing to tell
                 text = format_value(float(value), stds[index], str(data[name].attrs.get("units", "1")))
                 rows.append(Row(words + _condition(data[name], index), text))
     return rows

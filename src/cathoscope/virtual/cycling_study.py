@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from cathoscope.core import schema
@@ -31,6 +32,8 @@ from cathoscope.virtual.recording import require_space
 
 T = TypeVar("T")
 
+ANALYSED = ("fibsem-series",)  # techniques that a recipe can ask for; measurements of others are remarks
+_ASKED_CYCLE, _ASKED_POROSITY = 35.0, 0.22  # of Cadiou's comparison of the samples
 _GRAINS, _SERIES, _STACK = range(3)
 _MARGIN = 0.25  # um beside the particle, besides room for drift
 _REMOUNTED = 3.0  # px by which the particle lies elsewhere after it was in the electrolyte
@@ -119,6 +122,7 @@ class SlicedMeasurement:
     technique: str
     pattern: str
     note: str
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,8 @@ def _expose(
     truth = _truth_of_states([particle.state(cycle) for cycle in cycles])
     imaging = partial(_image_all, plan, job, particle, resources=resources, progress=progress)
     truth |= imaging("series", cuts, options, folder=study.path.parent)
-    made = [_measurement(job, "series", "fibsem-series", f"cycle {cycles[0]:g} to {cycles[-1]:g}, one slice each")]
+    study.write("truth", f"{name}-series", _truth_of_series(truth))
+    made = [replace(_measurement(job, "series", "fibsem-series", _words(cycles)), settings=_asked(cycles))]
     thick = replace(options, thickness=plan.size.thickness)
     count = plan.slices(particle.grains.design.diameter)
     for cycle in plan.preset.stacks:
@@ -222,6 +227,35 @@ def _expose(
         study.path.parent / "truth" / f"{name}.h5", truth, sample=job[0], particle=job[1], load=particle.load
     )
     return made
+
+
+def _words(cycles: NDArray[np.float64]) -> str:
+    return f"cycle {cycles[0]:g} to {cycles[-1]:g}, one slice each"
+
+
+def _asked(cycles: NDArray[np.float64]) -> tuple[str, ...]:
+    """What the recipe of a series asks for: the porosity at a cycle, and the cycle of a porosity."""
+    return (f"slices = {{ at_cycle = {min(_ASKED_CYCLE, float(cycles[-1])):g}, porosity = {_ASKED_POROSITY:g} }}",)
+
+
+def _truth_of_series(truth: Mapping[str, Truth]) -> xr.Dataset:
+    """What the analysis of a series is to find: porosity of particle and sections, area, and what the recipe asks."""
+    cycle, porosity = (np.asarray(truth[f"particle/{name}"].values, dtype=np.float64) for name in ("cycle", "porosity"))
+    along = {"porosity": porosity}
+    along |= {name: np.asarray(truth[f"series/{key}"].values) for name, key in _OF_SECTIONS.items()}
+    after = np.flatnonzero(porosity >= _ASKED_POROSITY)
+    reached = float("nan")
+    if after.size and after[0] > 0:
+        pair = slice(int(after[0]) - 1, int(after[0]) + 1)
+        reached = float(np.interp(_ASKED_POROSITY, porosity[pair], cycle[pair]))
+    at = float(np.interp(min(_ASKED_CYCLE, float(cycle[-1])), cycle, porosity))
+    coords = {"cycle": schema.label("cycle", cycle, ("cycle",))}
+    arrays = [schema.label(name, values, ("cycle",), coords=coords) for name, values in along.items()]
+    numbers = {"porosity_at_cycle": at, "cycle_of_porosity": reached}
+    return schema.dataset([*arrays, *(schema.label(name, np.array(number), ()) for name, number in numbers.items())])
+
+
+_OF_SECTIONS = {"slice_porosity": "porosity", "section_area": "section_area"}
 
 
 class _Kept(NamedTuple):
@@ -316,7 +350,7 @@ def cycling_recipe(preset: str, seed: int, plan: CyclingPlan, measurements: list
 def recipe_with_remarks(
     preset: str, seed: int, samples: Mapping[str, ParticleDesign], measurements: list[SlicedMeasurement]
 ) -> str:
-    """A recipe of samples, with the measurements as remarks until their techniques can be analysed."""
+    """A recipe of samples and measurements; those of techniques that cannot be analysed yet are remarks."""
     parts = [
         f"# Written by: cathoscope simulate {preset}; seed {seed}.\n",
         f'[study]\ntitle = "Virtual experiment: {preset}, seed {seed}"\n',
@@ -331,6 +365,8 @@ def recipe_with_remarks(
             f'technique = "{one.technique}"',
             f"particle = {one.particle}",
             f'files = "{one.pattern}"',
+            *one.settings,
         ]
-        parts.append("".join(f"# {line}\n" for line in lines))
+        mark = "" if one.technique in ANALYSED else "# "
+        parts.append("".join(f"{mark}{line}\n" for line in lines))
     return "\n".join(parts)

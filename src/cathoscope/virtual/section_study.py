@@ -9,7 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import xarray as xr
+from skimage.measure import regionprops_table
 
+from cathoscope.core import schema
 from cathoscope.core.parallel import Progress, Resources, Silent, run_slabs
 from cathoscope.core.study import Study
 from cathoscope.virtual.cycling_study import SlicedMeasurement, recipe_with_remarks
@@ -19,6 +22,8 @@ from cathoscope.virtual.mosaic import (
     POPULATION,
     Measured,
     MosaicOptions,
+    Scene,
+    Tile,
     draw_scene,
     draw_tiles,
     measured,
@@ -30,6 +35,7 @@ from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
 
 _GRAINS, _IMAGE, _MOSAIC = range(3)
+_FEWEST_PIXELS = 30  # of a grain whose shape counts
 _BYTES = 14  # of image and truth per pixel
 _MEANINGS = {
     "number": ("1", "Label of the particle"),
@@ -137,13 +143,13 @@ def simulate_sections(
 
     def work(job: tuple[str, int]) -> None:
         """One section."""
-        _write_section(folder, plan, job)
+        study.write("truth", f"{job[0]}-{job[1]}-section", _write_section(folder, plan, job))
         progress.advance(1)
 
     progress.start("sections", len(plan.jobs), "section")
     run_slabs(work, plan.jobs, threads=resources.threads)
     progress.finish()
-    _write_mosaic(folder, plan)
+    study.write("truth", "mosaic", _write_mosaic(folder, plan))
     made = [
         SlicedMeasurement(f"{name}-{n}-section", name, n, "sem-section", f"raw/{name}-{n}/section.tif", "etched")
         for name, n in plan.jobs
@@ -153,12 +159,22 @@ def simulate_sections(
 
 
 def section_recipe(preset: str, seed: int, plan: SectionPlan, measurements: list[SlicedMeasurement]) -> str:
-    """The recipe of the study, see `recipe_with_remarks`."""
-    return recipe_with_remarks(preset, seed, plan.preset.samples, measurements)
+    """The recipe of the study."""
+    parts = [recipe_with_remarks(preset, seed, plan.preset.samples, [])]
+    for one in measurements:
+        lines = [
+            f"[measurement.{one.name}]  # {one.note}",
+            f'sample = "{one.sample}"',
+            f'technique = "{one.technique}"',
+            f"particle = {one.particle}",
+            f'files = "{one.pattern}"',
+        ]
+        parts.append("".join(f"{line}\n" for line in lines))
+    return "\n".join(parts)
 
 
-def _write_section(folder: Path, plan: SectionPlan, job: tuple[str, int]) -> None:
-    """Image and truth of one particle."""
+def _write_section(folder: Path, plan: SectionPlan, job: tuple[str, int]) -> xr.Dataset:
+    """Image and truth of one particle; returns what the analysis of the image is to find."""
     name, options = f"{job[0]}-{job[1]}", replace(plan.preset.section, pixel=plan.size.pixel)
     grains = draw_grains(plan.preset.samples[job[0]], plan.number(job, _GRAINS))
     made: EtchedSection = etched_section(grains, options, seed=plan.number(job, _IMAGE))
@@ -184,10 +200,29 @@ def _write_section(folder: Path, plan: SectionPlan, job: tuple[str, int]) -> Non
         alignment=design.alignment,
         grain_size=design.grain_size,
     )
+    return _grains_in_section(made, options.pixel)
 
 
-def _write_mosaic(folder: Path, plan: SectionPlan) -> None:
-    """Tiles and truth of the mosaic."""
+def _grains_in_section(made: EtchedSection, pixel: float) -> xr.Dataset:
+    """Alignment, aspect and size of the grains of a section, from their true labels."""
+    labels = np.where(made.solid > 0.5, made.labels, 0)
+    wanted = ("area", "centroid", "orientation", "axis_major_length", "axis_minor_length")
+    table = regionprops_table(labels, properties=wanted)  # type: ignore[no-untyped-call]
+    keep = table["area"] >= _FEWEST_PIXELS
+    area, row, column, turn, long, short = (np.asarray(values)[keep] for values in table.values())
+    middle = (labels.shape[0] - 1) / 2
+    # scikit-image counts the orientation from the rows towards the columns
+    angle = turn - np.arctan2(column - middle, row - middle)
+    numbers = {
+        "grain_alignment": np.average(np.cos(2 * angle), weights=area),
+        "grain_mean_aspect": np.average(long / short, weights=area),
+        "grain_mean_diameter": np.sqrt(4 * area / np.pi).mean() * pixel,
+    }
+    return schema.dataset([schema.label(name, np.array(value), ()) for name, value in numbers.items()])
+
+
+def _write_mosaic(folder: Path, plan: SectionPlan) -> xr.Dataset:
+    """Tiles and truth of the mosaic; returns what the analysis of the tiles is to find."""
     options = plan.mosaic
     seed = plan.number(("mosaic", 1), _MOSAIC)
     scene = draw_scene(options, seed=seed, population=plan.preset.population)
@@ -210,3 +245,29 @@ def _write_mosaic(folder: Path, plan: SectionPlan) -> None:
         "tile_gain": Truth(np.array([tile.gain for tile in tiles]), "1", "Gain of each tile"),
     }
     write_truth_file(folder / "truth" / "mosaic.h5", truth, pixel=options.pixel)
+    return _of_the_field(scene, options, tiles)
+
+
+def _of_the_field(scene: Scene, options: MosaicOptions, tiles: Sequence[Tile]) -> xr.Dataset:
+    """Places and gains of the tiles, and numbers of all particles.
+
+    Images tell where tiles lie to each other, not where all of them lie: the mean is that of the stated places. At a
+    particle's outline the pixels of its disk are partly outside; as that falls with the size of the pixels, finer ones
+    tell how much it is.
+    """
+    fine = replace(options, pixel=options.pixel / 2, tile=(2 * options.tile[0], 2 * options.tile[1]))
+    pairs = [(a, b) for a, b in zip(measured(scene, options), measured(scene, fine), strict=True) if a.whole]
+    porosity = np.array([2 * finer.porosity - coarse.porosity for coarse, finer in pairs])
+    nominal, true = (np.array([getattr(tile, name) for tile in tiles]) for name in ("nominal", "true"))
+    place = true - true.mean(axis=0) + nominal.mean(axis=0)
+    gain = np.array([tile.gain for tile in tiles])
+    coords = {"tile": schema.label("tile", np.arange(1, len(tiles) + 1), ("tile",))}
+    along = {"tile_y": place[:, 0], "tile_x": place[:, 1], "tile_gain": gain / gain.mean()}
+    arrays = [schema.label(name, values, ("tile",), coords=coords) for name, values in along.items()]
+    numbers = {
+        "mean_porosity": porosity.mean(),
+        "porosity_spread": porosity.std(ddof=1) if len(pairs) > 1 else np.nan,
+        "cracked_share": np.mean([row.cracked for row, _ in pairs]),
+        "hollow_share": np.mean([row.hollow for row, _ in pairs]),
+    }
+    return schema.dataset([*arrays, *(schema.label(name, np.array(value), ()) for name, value in numbers.items())])

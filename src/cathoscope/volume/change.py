@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.volume.particle import outer_mask, signed_depth
+from cathoscope.volume.particle import OuterMask, outer_mask, signed_depth
 from cathoscope.volume.porosity import SolidShare, porosity, solid_share
 from cathoscope.volume.segment import GreyLevels, grey_levels
 
@@ -80,15 +80,33 @@ def volume_state(
         Of the same volume, if it is there already; else it is made.
     """
     levels = grey_levels(volume) if levels is None else levels
-    smooth = gaussian_filter(np.asarray(volume, dtype=np.float32), _SMOOTHING)
-    mask = outer_mask(smooth > levels.threshold, voxel_size=voxel_size, closing_radius=closing_radius)
-    ends = [
-        outer_mask(smooth > limit, voxel_size=voxel_size, closing_radius=mask.closing_radius).volume.value
-        for limit in (levels.low, levels.high)
-    ]
+    mask, ends = _masks(volume, levels, voxel_size, closing_radius)
     if share is None:
         share = solid_share(volume, mask.particle, voxel_size=voxel_size, levels=levels)
-    best = porosity(share).envelope_volume
+    return _state(porosity(share).envelope_volume, mask, ends)
+
+
+def state_of(
+    volume: Float32Array, best: Estimate, *, voxel_size: VoxelSize, closing_radius: float | None = None
+) -> VolumeState:
+    """`volume_state` of a grey volume [z, y, x] whose volume within the outer surface is known, ``best`` (um³)."""
+    return _state(best, *_masks(volume, grey_levels(volume), voxel_size, closing_radius))
+
+
+def _masks(
+    volume: Float32Array, levels: GreyLevels, voxel_size: VoxelSize, closing_radius: float | None
+) -> tuple[OuterMask, tuple[float, float]]:
+    """Closed mask at the threshold, and the volumes (um³) of those at its limits."""
+    smooth = gaussian_filter(np.asarray(volume, dtype=np.float32), _SMOOTHING)
+    mask = outer_mask(smooth > levels.threshold, voxel_size=voxel_size, closing_radius=closing_radius)
+    low, high = (
+        outer_mask(smooth > limit, voxel_size=voxel_size, closing_radius=mask.closing_radius).volume.value
+        for limit in (levels.low, levels.high)
+    )
+    return mask, (low, high)
+
+
+def _state(best: Estimate, mask: OuterMask, ends: tuple[float, float]) -> VolumeState:
     return VolumeState(best, (ends[0], mask.volume.value, ends[1]), mask.plateau, mask.closing_radius)
 
 
@@ -146,6 +164,11 @@ def _half_range(values: tuple[float, ...]) -> float:
 def _ratios(before: tuple[float, float, float], after: tuple[float, float, float]) -> tuple[float, ...]:
     """Ratios of the volumes found in the same way."""
     return tuple(second / first for first, second in zip(before, after, strict=True))
+
+
+def porosity_change(before: Estimate, after: Estimate) -> Estimate:
+    """Difference of two porosities found in the same way: of their systematic parts the difference remains."""
+    return Estimate(after.value - before.value, hypot(before.std, after.std), abs(after.systematic - before.systematic))
 
 
 def core_volume(share: SolidShare, core: BoolArray) -> Estimate:

@@ -60,6 +60,8 @@ NUMBERS = (
 )
 """Numbers with uncertainties, by the names of `cathoscope.core.schema`."""
 PLAIN_NUMBERS = (
+    "closing_radius",
+    "solid_noise",
     "pore_evenness",
     "path_tortuosity",
     "open_pore_share",
@@ -257,7 +259,10 @@ def numbers_of(found: Morphology) -> dict[str, Estimate]:
 def plain_numbers_of(found: Morphology) -> dict[str, float]:
     """Numbers whose uncertainty is not stated: shares, counts and indices."""
     domains, thickness = found.domains, found.pore_thickness
+    contrast = float(found.share.solid_level.level.mean()) - found.share.void_level.value
     return {
+        "closing_radius": found.outer.closing_radius,
+        "solid_noise": found.share.solid_level.noise / contrast,
         "open_pore_share": float("nan") if found.wetted is None else found.wetted.open_share,
         "cut_off_share": found.paths.cut_off,
         "path_tortuosity": found.paths.tortuosity,

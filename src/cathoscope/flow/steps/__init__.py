@@ -12,8 +12,12 @@ from cathoscope.flow.steps import (
     imaging,
     mixture,
     morphology,
+    morphology_change,
     projections,
     regions,
+    sections,
+    slice_morphology,
+    slice_stack,
     volumes,
     xanes,
 )
@@ -24,7 +28,8 @@ from cathoscope.flow.steps.technique import Technique
 # A volume that another program reconstructed comes without projections from which its noise could be found.
 _NOISE = ("attenuation_std",)
 
-_TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS, *morphology.STEPS)
+_MORPHOLOGY = (*morphology.steps_on("attenuation"), *morphology_change.steps_on("attenuation", registered=False))
+_TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS, *_MORPHOLOGY)
 
 TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
     {
@@ -34,7 +39,7 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             targets=("attenuation",),
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,
-            asked_for=morphology.asked_for,
+            asked_for=morphology_change.asked_for,
         ),
         "xanes-tomography": Technique(
             "XANES tomography",
@@ -59,6 +64,17 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             "Bulk XAS", (*bulk.STEPS, *bulk_state.STEPS), targets=bulk.TARGETS, asked_for=bulk_state.asked_for
         ),
         "xanes-imaging": Technique("XANES imaging", imaging.STEPS, targets=imaging.TARGETS),
+        "fibsem-stack": Technique(
+            "FIB/SEM stack",
+            (*slice_stack.STEPS, *morphology.steps_on("oxide_share")),
+            targets=slice_stack.TARGETS,
+            asked_for=morphology.asked_for,
+        ),
+        "fibsem-series": Technique(
+            "FIB/SEM slices over cycles", slice_morphology.steps, targets=slice_morphology.TARGETS
+        ),
+        "sem-section": Technique("Etched section", sections.SECTION_STEPS, targets=sections.SECTION_TARGETS),
+        "mosaic": Technique("Mosaic of sections", sections.MOSAIC_STEPS, targets=sections.MOSAIC_TARGETS),
     }
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.particle import outer_mask
 from cathoscope.volume.quantify import (
     NUMBERS,
     PLAIN_NUMBERS,
@@ -25,6 +28,7 @@ from cathoscope.volume.quantify import (
     plain_numbers_of,
     quantify,
 )
+from cathoscope.volume.segment import grey_levels
 
 Floats = NDArray[np.float64]
 
@@ -41,15 +45,18 @@ _KINDS = {"flag_values": [0, 1, 2, 3], "flag_meanings": "no_pore crack void holl
 _CURVES = {"porosity_curve": "threshold", "open_porosity_curve": "threshold", "shell_porosity": "shell"}
 _NUMBERS = tuple(name + suffix for name in (*NUMBERS, "shell_porosity") for suffix in ("", "_std", "_systematic"))
 MAKES = (*dict.fromkeys((*_MAPS, *_NUMBERS, *_CURVES, *PLAIN_NUMBERS)),)
+GREY = ("attenuation", "edge_jump", "oxide_share")
+"""Volumes in which oxide is bright; a step is given one of them."""
 TARGETS = ("porosity",)
 
 
 def morphology(context: Context) -> None:
     """Maps and numbers of every temperature; one that cannot be measured stays empty, and is told."""
-    volume = context.data["attenuation"]
+    volume = grey_volume(context.data)
     dims, shape = tuple(map(str, volume.dims[:-3])), volume.shape[:-3]
     _prepare(context, volume, dims, shape)
     conditions = list(np.ndindex(shape))
+    choices = _choices(context, volume)
     context.progress.start(f"{context.name}: morphology", len(conditions), "volumes")
 
     def one(condition: ScanIndex) -> None:
@@ -57,7 +64,7 @@ def morphology(context: Context) -> None:
         key = "-".join(map(str, ("volume", *condition)))
         if not context.work.is_done(key):
             try:
-                found = _quantified(context, condition)
+                found = quantify(_grey(volume, condition), voxel_size=voxel_sizes(volume), choices=choices)
                 _store(context, condition, found)
                 for remark in found.remarks:
                     context.progress.remark(f"{context.name}{_at(context, condition)}: {remark}")
@@ -94,14 +101,33 @@ def _prepare(context: Context, volume: xr.DataArray, dims: tuple[str, ...], shap
     context.work.prepare(new, coords)
 
 
-def _quantified(context: Context, condition: ScanIndex) -> Morphology:
-    volume = context.data["attenuation"][condition]
+def grey_volume(data: xr.Dataset) -> xr.DataArray:
+    """The volume in which oxide is bright, [(temperature,) z, y, x]."""
+    return next(data[name] for name in GREY if name in data)
+
+
+def _grey(volume: xr.DataArray, condition: ScanIndex) -> NDArray[np.float32]:
+    return np.asarray(volume[condition].values, dtype=np.float32)
+
+
+def _choices(context: Context, volume: xr.DataArray) -> Choices:
+    """The recipe's; the temperatures of a series share the closing radius that suits the first one that has any."""
     section = context.section.morphology
     choices = Choices() if section is None else Choices(section.closing_radius, section.crack_width)
-    return quantify(np.asarray(volume.values, dtype=np.float32), voxel_size=_voxel_size(volume), choices=choices)
+    if choices.closing_radius is not None or volume.ndim == 3 or len(volume) < 2:
+        return choices
+    for index in range(len(volume)):
+        grey = _grey(volume, (index,))
+        try:
+            mask = outer_mask(grey > grey_levels(grey).threshold, voxel_size=voxel_sizes(volume))
+        except MeasurementError:  # told where this temperature is quantified
+            continue
+        return replace(choices, closing_radius=mask.closing_radius)
+    return choices
 
 
-def _voxel_size(volume: xr.DataArray) -> tuple[float, float, float]:
+def voxel_sizes(volume: xr.DataArray) -> tuple[float, float, float]:
+    """Edges of a voxel, um, (z, y, x)."""
     z, y, x = (abs(float(volume[dim][1] - volume[dim][0])) for dim in ("z", "y", "x"))
     return z, y, x
 
@@ -140,7 +166,9 @@ def _at(context: Context, condition: ScanIndex) -> str:
     return f" at {float(context.data['temperature'][condition[0]]):g} C" if condition else ""
 
 
-STEPS = (Step("morphology", morphology, needs=("attenuation",), makes=MAKES, choices=("morphology",)),)
+def steps_on(grey: str) -> tuple[Step, ...]:
+    """The steps on a volume in which oxide is bright."""
+    return (Step("morphology", morphology, needs=(grey,), makes=MAKES, choices=("morphology",)),)
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:

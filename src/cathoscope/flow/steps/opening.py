@@ -15,6 +15,9 @@ from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
 from cathoscope.flow.steps.frames import arrange_frames
+from cathoscope.flow.steps.section_files import TECHNIQUES as _SECTIONS
+from cathoscope.flow.steps.section_files import arrange_sections
+from cathoscope.flow.steps.slice_morphology import arrange_slices
 from cathoscope.io import open_raw
 from cathoscope.io.quality import check_projections, drop_dead_frames
 from cathoscope.io.repair import even_angles
@@ -51,6 +54,10 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
         _join_spectra(raw, opened)
     elif section.technique == "xanes-imaging":
         arrange_frames(raw, [scan for _, scan in opened])
+    elif section.technique == "fibsem-series":
+        arrange_slices(raw, [scan for _, scan in opened])
+    elif section.technique in _SECTIONS:
+        arrange_sections(raw, [scan for _, scan in opened])
     else:
         arrange(raw, opened)
     link_references(raw, recipe)
@@ -59,7 +66,8 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
 
 
 # Techniques of which every file is opened by itself; the files of the others make one measurement together.
-_FILE_BY_FILE = ("xanes-tomography", "xanes-regions", "xanes-imaging", "xas")
+_FILE_BY_FILE = ("xanes-tomography", "xanes-regions", "xanes-imaging", "xas", "fibsem-series", *_SECTIONS)
+_SLICES = ("fibsem-series", "fibsem-stack")  # pages of their files are slices
 
 
 def _join_spectra(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset]]) -> None:
@@ -73,6 +81,8 @@ def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset
     if section.technique == "xas":
         return open_spectra(section, paths[0])
     scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
+    if section.technique in (*_SLICES, *_SECTIONS):
+        return _slices_of_pages(scan)
     if "pages" in scan.variables:
         scan = _projections_of_pages(scan, section)
     if section.rows is not None and "row" in scan.dims:
@@ -127,6 +137,15 @@ def _projections_of_pages(scan: xr.Dataset, section: MeasurementSection) -> xr.D
     angle = even_angles(section.angle_range, scan.sizes["page"])
     scan = scan.rename_dims(page="projection")
     return scan.assign_coords(angle=label("angle", angle, ("projection",)))
+
+
+def _slices_of_pages(scan: xr.Dataset) -> xr.Dataset:
+    """Pages of an image stack, which are slices."""
+    if "pages" not in scan.variables:
+        raise MeasurementError(
+            "the file holds no slices", where=scan.attrs["source"], found=str(scan.attrs.get("format", ""))
+        )
+    return scan
 
 
 def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:

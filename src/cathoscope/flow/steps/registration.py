@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +41,32 @@ class Placement:
         return np.asarray(of.displacement_std)
 
 
-def registration(context: Context) -> xr.Dataset:
-    """Displacement, turn and size of the particle against the first temperature that shows it.
+@dataclass(frozen=True)
+class Shown:
+    """Names of what shows the particle: grey volume, its noise (a map, or one number), and its mask."""
 
-    A temperature that shows none, or where it cannot be found, has no placement (nan) and so no difference maps.
-    """
-    mask = context.data["particle_mask"]
+    grey: str
+    noise: str
+    mask: str
+
+
+_EDGE_JUMP = Shown("edge_jump", "edge_jump_std", "particle_mask")
+_SOLID = Shown("solid_fraction", "solid_noise", "envelope_mask")
+
+
+def registration(context: Context) -> xr.Dataset:
+    """Displacement, turn and size of the particle against the first temperature that shows it, from its edge jump."""
+    return _registration(context, _EDGE_JUMP)
+
+
+def registration_of_solid(context: Context) -> xr.Dataset:
+    """The same, from the share of solid."""
+    return _registration(context, _SOLID)
+
+
+def _registration(context: Context, shown: Shown) -> xr.Dataset:
+    """A temperature that shows no particle, or where it cannot be found, has no placement (nan) and no differences."""
+    mask = context.data[shown.mask]
     first, count = first_with_particle(mask), mask.sizes["temperature"]
     found: dict[int, Placement] = {}
     failed: dict[int, str] = {}
@@ -55,13 +76,13 @@ def registration(context: Context) -> xr.Dataset:
             failed[at] = "it shows no particle"
         elif first is not None and at != first:
             try:
-                found[at] = _registered(context, first, at)
+                found[at] = _registered(context, shown, first, at)
             except MeasurementError as error:
                 failed[at] = error.problem
         context.progress.advance()
     context.progress.finish()
     failed |= {at: placed.registration.reason for at, placed in found.items() if placed.registration.reason is not None}
-    return _dataset(context, first, {at: placed for at, placed in found.items() if at not in failed}, failed)
+    return _dataset(mask, first, {at: placed for at, placed in found.items() if at not in failed}, failed)
 
 
 def first_with_particle(mask: xr.DataArray) -> int | None:
@@ -69,11 +90,11 @@ def first_with_particle(mask: xr.DataArray) -> int | None:
     return next((at for at in range(mask.sizes["temperature"]) if bool(mask[at].any())), None)
 
 
-def _registered(context: Context, first: int, at: int) -> Placement:
+def _registered(context: Context, shown: Shown, first: int, at: int) -> Placement:
     """Rigid; a similarity where the size changed; and, a particle that shrinks being deformed, a deformation then."""
     data = context.data
-    fixed, moving = (np.nan_to_num(np.asarray(data["edge_jump"][one].values)) for one in (first, at))
-    of_first, of_this = (float(np.nanmedian(data["edge_jump_std"][one].values)) for one in (first, at))
+    fixed, moving = (np.nan_to_num(np.asarray(data[shown.grey][one].values)) for one in (first, at))
+    of_first, of_this = (float(np.nanmedian(data[shown.noise][one].values)) for one in (first, at))
     noise = (of_first, of_this)
     model = context.section.registration.model
     found = register(fixed, moving, noise=noise, model="rigid")
@@ -87,10 +108,9 @@ def _registered(context: Context, first: int, at: int) -> Placement:
     return Placement(found, deformation if deformation.reason is None else None)
 
 
-def _dataset(context: Context, first: int | None, found: dict[int, Placement], failed: dict[int, str]) -> xr.Dataset:
-    mask = context.data["particle_mask"]
+def _dataset(mask: xr.DataArray, first: int | None, found: dict[int, Placement], failed: dict[int, str]) -> xr.Dataset:
     coords = {"temperature": mask["temperature"], "axis": AXES}
-    count, size = mask.sizes["temperature"], voxel_size(context.data)
+    count, size = mask.sizes["temperature"], voxel_size(mask)
     vectors = {name: np.full((count, 3), np.nan) for name in ("shift", "shift_std", "turn", "turn_std", "error")}
     numbers = {name: np.full(count, np.nan) for name in ("scale", "scale_std", "correlation")}
     if first is not None:
@@ -129,7 +149,7 @@ def _label(name: str, values: Floats, coords: dict[str, xr.DataArray]) -> xr.Dat
     return label(name, values, dims, coords=coords, std_source="fit covariance" if name.endswith("_std") else None)
 
 
-def voxel_size(data: xr.Dataset) -> float:
+def voxel_size(data: xr.Dataset | xr.DataArray) -> float:
     """Edge of a voxel in um."""
     return float(np.mean(np.diff(data["x"].values)))
 
@@ -159,7 +179,7 @@ def placement_of(data: xr.Dataset, at: int) -> PointMap | None:
     shift, turn = (np.asarray(data[f"placement_{name}"][at].values)[REVERSED] for name in ("shift", "rotation"))
     if not np.isfinite(shift).all():
         return None
-    shape = [data["particle_mask"].sizes[dim] for dim in ("z", "y", "x")]
+    shape = [data.sizes[dim] for dim in ("z", "y", "x")]
     middle = 0.5 * (np.array(shape, dtype=np.float64) - 1)
     base = data["deformation"].attrs["bases"][at]
     if base:
@@ -169,20 +189,23 @@ def placement_of(data: xr.Dataset, at: int) -> PointMap | None:
     return Similarity(shift / voxel_size(data), turn, float(data["registration_scale"][at]), middle)
 
 
-STEP = Step(
-    "registration",
-    registration,
-    needs=("edge_jump", "edge_jump_std", "particle_mask"),
-    makes=(
-        "placement_shift",
-        "placement_shift_std",
-        "placement_rotation",
-        "placement_rotation_std",
-        "registration_error",
-        "registration_scale",
-        "registration_scale_std",
-        "registration_correlation",
-        "deformation",
-    ),
-    choices=("registration",),
+_MAKES = (
+    "placement_shift",
+    "placement_shift_std",
+    "placement_rotation",
+    "placement_rotation_std",
+    "registration_error",
+    "registration_scale",
+    "registration_scale_std",
+    "registration_correlation",
+    "deformation",
 )
+
+
+def _step(function: Callable[[Context], xr.Dataset], shown: Shown) -> Step:
+    needs = (shown.grey, shown.noise, shown.mask)
+    return Step("registration", function, needs=needs, makes=_MAKES, choices=("registration",))
+
+
+STEP = _step(registration, _EDGE_JUMP)
+STEP_OF_SOLID = _step(registration_of_solid, _SOLID)

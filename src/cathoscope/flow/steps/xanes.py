@@ -12,6 +12,8 @@ from cathoscope.flow.steps import (
     energy_scale,
     geometry,
     mask,
+    morphology,
+    morphology_change,
     projections,
     registration,
     series,
@@ -26,6 +28,8 @@ _ALONE = (*projections.STEPS, *geometry.STEPS)
 _SERIES = (*projections.STEPS, *geometry.SERIES_STEPS, series.STEP)
 
 _CHANGES = (registration.STEP, differences.STEP)
+# The edge jump is the share of oxide times that of a solid voxel, whatever the state of charge.
+_MORPHOLOGY = (*morphology.steps_on("edge_jump"), *morphology_change.steps_on("edge_jump", registered=True))
 
 # Volumes of every energy, aligned, with the mask of the particle.
 VOLUME_STEPS = (*_SERIES, *volumes.STEPS, *on(OF_ENERGIES, *mask.STEPS))
@@ -59,6 +63,7 @@ def _maps(*, with_halves: bool) -> tuple[Step, ...]:
         *clusters.steps(with_halves=with_halves),
         audit.STEP,
         *_CHANGES,
+        *_MORPHOLOGY,
     )
 
 
@@ -68,4 +73,5 @@ def asked_for(section: MeasurementSection) -> tuple[str, ...]:
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
     changes = ("white_line_difference",) if len(section.series) > 1 and not every_energy(section) else ()
     noise_is_known = ("audit_bias",) if section.white_line.audit and "attenuation" not in section.start else ()
-    return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes, *state_maps.asked_for(section))
+    more = (*state_maps.asked_for(section), *morphology_change.asked_for(section))
+    return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes, *more)

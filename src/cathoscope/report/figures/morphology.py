@@ -25,7 +25,8 @@ from cathoscope.report.style import (
     series_colours,
 )
 
-_KINDS = {1: ("crack", COLOURS[1]), 2: ("void", COLOURS[0]), 3: ("hollow core", COLOURS[3])}
+# Name and colour of the kinds of pore.
+KINDS = {1: ("crack", COLOURS[1]), 2: ("void", COLOURS[0]), 3: ("hollow core", COLOURS[3])}
 _SERIES = {
     "porosity": "porosity, grey levels",
     "threshold_porosity": "porosity, threshold",
@@ -46,8 +47,8 @@ def pores_panel(data: xr.Dataset) -> Panel | None:
         slices = {name: at(data[name], temperature=index, z=middle).load() for name in _SLICED}
         _draw_row(list(row), slices, longest)
         row[0].set_ylabel(temperature_name(temperatures(data["solid_fraction"])[index]))
-    present = [kind for kind in _KINDS if (at(data["pore_kind"], z=middle).values == kind).any()]
-    patches = [Patch(color=_KINDS[kind][1], label=_KINDS[kind][0]) for kind in present]
+    present = [kind for kind in KINDS if (at(data["pore_kind"], z=middle).values == kind).any()]
+    patches = [Patch(color=KINDS[kind][1], label=KINDS[kind][0]) for kind in present]
     if patches:
         grid[0, 1].legend(handles=patches, loc="upper right", frameon=False, labelcolor="white")
     caption = (
@@ -74,7 +75,7 @@ def _draw_row(row: list[Axes], slices: dict[str, xr.DataArray], longest: float) 
     kinds = slices["pore_kind"]
     oxide = slices["solid_fraction"].clip(0, 1)
     draw_image(row[1], oxide, colours=grey, limits=(-0.2, 1.2), ticks=False, light_bar=True)
-    colours = ListedColormap([colour for _, colour in _KINDS.values()])
+    colours = ListedColormap([colour for _, colour in KINDS.values()])
     draw_image(row[1], kinds.where(kinds > 0), colours=colours, limits=(0.5, 3.5), ticks=False, light_bar=True)
     _outline(row[1], slices["envelope_mask"])
     path = slices["path_length"]

@@ -1,0 +1,64 @@
+"""A FIB/SEM stack: slices are aligned and corrected, and become one volume of the share of oxide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import RAW, Context, Step
+from cathoscope.flow.steps.pixels import pixel_size_of
+from cathoscope.volume.fibsem import prepare_stack
+
+MAKES = ("oxide_share", "slice_porosity", "slice_porosity_std", "slice_porosity_systematic")
+
+
+class _Frames(Sequence[NDArray[Any]]):
+    """Slices of a lazy stack, read one at a time."""
+
+    def __init__(self, pages: xr.DataArray) -> None:
+        self._pages = pages
+
+    def __len__(self) -> int:
+        return int(self._pages.sizes["page"])
+
+    def __getitem__(self, number: Any) -> Any:
+        return np.asarray(self._pages.isel(page=number).values)
+
+
+def stack(context: Context) -> xr.Dataset:
+    """Share of oxide of every voxel, and the porosity of the sections together."""
+    scan = context.raw.first
+    thickness = scan.attrs.get("thickness")
+    if thickness is None:
+        raise MeasurementError(
+            "the thickness of the slices is not known",
+            where=scan.attrs["source"],
+            expected="slice thickness or positions in the files' block of text",
+        )
+    pixel = pixel_size_of(context.raw)
+    found = prepare_stack(_Frames(scan["pages"]), voxel_size=(float(thickness), pixel, pixel))
+    for words in found.remarks:
+        context.progress.remark(f"{context.name}: {words}")
+    coords = {
+        dim: label(dim, (np.arange(count) - (count - 1) / 2) * size, (dim,))
+        for dim, count, size in zip("zyx", found.solid.shape, found.voxel_size, strict=True)
+    }
+    share = label("oxide_share", found.solid, ("z", "y", "x"), coords=coords)
+    share.attrs["remarks"] = list(found.remarks)
+    value, _, systematic = found.porosity
+    numbers = [
+        label("slice_porosity", np.float64(value), ()),
+        label("slice_porosity_std", np.float64(found.porosity.total), (), std_source="scatter"),
+        label("slice_porosity_systematic", np.float64(systematic), ()),
+    ]
+    return dataset([share, *numbers])
+
+
+STEPS = (Step("stack", stack, needs=(RAW,), makes=MAKES, choices=("pixel_size",)),)
+TARGETS = ("oxide_share",)
