@@ -69,3 +69,18 @@ def test_the_table_asks_for_it_even_if_empty() -> None:
     asked = MeasurementSection(sample="s", technique="tomography", files=["x"], morphology={})
     assert technique.asked_for(asked) == ("porosity",)
     assert technique.asked_for(MeasurementSection(sample="s", technique="tomography", files=["x"])) == ()
+
+
+def test_what_the_corrections_of_a_stack_leave_goes_into_the_porosity(context: Context, tmp_path: Path) -> None:
+    (step,) = [one for one in TECHNIQUES["fibsem-stack"].steps_for(context.section) if one.name == "morphology"]
+    assert step.needs == ("oxide_share",)
+    assert step.optional == ("slice_porosity_systematic",)
+    share = context.data["attenuation"][0].drop_vars("temperature") / 0.3
+    oxide = label("oxide_share", share.values, ("z", "y", "x"), coords=share.coords)
+    left = label("slice_porosity_systematic", np.float64(0.02), ())
+    step.function(replace(context, data=dataset([oxide, left])))
+    context.work.commit()
+    data = Study.open(tmp_path / "study.zarr").read("result", "ball")
+    assert float(data["porosity_systematic"]) == pytest.approx(0.02, rel=0.1)
+    assert float(data["porosity_std"]) >= float(data["porosity_systematic"])
+    assert float(data["threshold_porosity_systematic"]) != pytest.approx(0.02, rel=0.1)

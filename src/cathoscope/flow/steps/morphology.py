@@ -48,6 +48,7 @@ MAKES = (*dict.fromkeys((*_MAPS, *_NUMBERS, *_CURVES, *PLAIN_NUMBERS)),)
 GREY = ("attenuation", "edge_jump", "oxide_share")
 """Volumes in which oxide is bright; a step is given one of them."""
 TARGETS = ("porosity",)
+_LEFT = "slice_porosity_systematic"
 
 
 def morphology(context: Context) -> None:
@@ -148,11 +149,19 @@ def _store(context: Context, condition: ScanIndex, found: Morphology) -> None:
     }
     values: dict[str, Floats] = {name: np.asarray(value) for name, value in plain_numbers_of(found).items()}
     for name, number in numbers_of(found).items():
-        values |= _parts(name, [number], ())
+        values |= _parts(name, [_with_corrections(context, number) if name == "porosity" else number], ())
     values |= _parts("shell_porosity", [shell.grey for shell in found.shells], (len(found.shells),))
     for name, value in (maps | values).items():
         if name in context.makes:
             context.work.store(name, condition, value)
+
+
+def _with_corrections(context: Context, porosity: Estimate) -> Estimate:
+    """With what the corrections of a FIB/SEM stack may have left, which its grey values do not show."""
+    left = context.data.get(_LEFT)
+    if left is None:
+        return porosity
+    return porosity._replace(systematic=float(np.hypot(porosity.systematic, float(left))))
 
 
 def _parts(name: str, numbers: list[Estimate], shape: tuple[int, ...]) -> dict[str, Floats]:
@@ -168,7 +177,7 @@ def _at(context: Context, condition: ScanIndex) -> str:
 
 def steps_on(grey: str) -> tuple[Step, ...]:
     """The steps on a volume in which oxide is bright."""
-    return (Step("morphology", morphology, needs=(grey,), makes=MAKES, choices=("morphology",)),)
+    return (Step("morphology", morphology, needs=(grey,), makes=MAKES, choices=("morphology",), optional=(_LEFT,)),)
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:
