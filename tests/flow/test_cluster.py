@@ -91,7 +91,7 @@ def test_workers_do_the_slabs_and_the_bytes_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done_here: list[str] = []
-    monkeypatch.setattr(Work, "mark_done", lambda self, slab: done_here.append(slab))
+    monkeypatch.setattr(Work, "mark_done", lambda self, slab, note="": done_here.append(slab))
     outcome = run_helped(recipe, tmp_path / "study.zarr", helped)
     assert "reconstruction" in outcome.measurements[0].computed
     assert done_here == []
@@ -101,15 +101,15 @@ def test_workers_do_the_slabs_and_the_bytes_are_the_same(
     assert again.measurements[0].computed == []
 
 
-def die_once(note: str) -> None:
+def die_once(died: str) -> None:
     """Let the first worker that has written a slab die before it says so."""
     mark_done = Work.mark_done
 
-    def die_or_mark(self: Work, slab: str) -> None:
+    def die_or_mark(self: Work, slab: str, note: str = "") -> None:
         try:
-            os.close(os.open(note, os.O_CREAT | os.O_EXCL))
+            os.close(os.open(died, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            mark_done(self, slab)
+            mark_done(self, slab, note)
         else:
             os.kill(os.getpid(), signal.SIGKILL)
 
