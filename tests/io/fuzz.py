@@ -47,7 +47,7 @@ Files = dict[Path, bytes]
 Damage = Callable[[Rng, Files], tuple[Path, bytes]]
 _HDF5 = ("fxi", "data_exchange", "energy_scan", "nxtomo", "nxtomo_master", "sandbox_cube", "hdf5_volume")
 _XRADIA = ("xradia_scan", "xradia_image")
-_TIFF = ("tiff", "tiff_zip", "tiff_sequence")
+_TIFF = ("tiff", "tiff_zip", "tiff_sequence", "fibsem_tiff")
 _WORDS = [
     *("", "nan", "inf", "-1", "0", "1e999", "1e308", "-1e308", "1e-320", "99999999999999999999999999", "1_000"),
     *("0x1F", "true", "null", "None", "''", '"', "[]", "{}", "[[", "((((", "}", "\u00b5", "\x00", "e", "1,5", "\\"),

@@ -96,7 +96,8 @@ def test_every_sphere_moves_by_its_own_amount(study: Study) -> None:
     assert len(steps) == 5
     for step in steps:
         one = good & (np.round(true, 2) == step)
-        assert np.mean(moved[one]) == pytest.approx(step, abs=0.03)
+        scatter = np.std(moved[one]) / np.sqrt(one.sum())
+        assert np.mean(moved[one]) == pytest.approx(np.mean(true[one]), abs=0.01 + 3 * scatter)
 
 
 def test_outside_of_particles_nothing_is_claimed(study: Study) -> None:

@@ -186,7 +186,7 @@ GOOD = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
         ({"grey": np.where(GOOD > 2, np.nan, GOOD)}, "not finite"),
         ({"grey": np.ones((8, 8, 8))}, "noise of the volume"),
         ({"voxel_size": (1.0, 1.0, -1.0)}, "voxels cannot be"),
-        ({"voxel_size": (1.0, 0.02, 0.02)}, "too unequal"),
+        ({"voxel_size": (1.0, 0.02, 0.02)}, "size of the voxels"),
         ({"scales": ()}, "scales"),
         ({"scales": (0.0,)}, "scales"),
         ({"within": np.ones((4, 8, 8), bool)}, "does not belong"),

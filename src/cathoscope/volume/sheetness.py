@@ -36,7 +36,6 @@ _ALPHA = 0.5  # of the sheet measure: how unequal the two greatest eigenvalues m
 _BLOB = 0.5  # least over greatest eigenvalue from which on a dark spot is no sheet
 _QUARTILE = 0.31864  # of |x|, x standard normal: a quarter of the voxels are closer to zero
 _NOISE_PLANES, _NOISE_STEP = 24, 2  # planes, and steps along their edges, from which the noise is told
-_LARGEST_RATIO = 20.0  # of voxel edges
 _SMALLEST_EDGE = 4
 _FACE = 3  # voxels from a face of the grid
 _NOISE_ROUNDS = 2
@@ -431,7 +430,7 @@ def _require_volume(grey: NDArray[Any], voxel_size: VoxelSize, scales: tuple[flo
             found=f"shape {volume.shape}",
             cure="stack the slices: np.stack(slices)",
         )
-    _require_voxel(voxel_size)
+    checked_voxel(voxel_size)
     if not scales or not all(0.5 <= scale <= 50 for scale in scales):
         raise MeasurementError(
             "the scales of the sheet filter are out of range",
@@ -449,18 +448,6 @@ def _require_volume(grey: NDArray[Any], voxel_size: VoxelSize, scales: tuple[flo
             cure="np.nan_to_num(grey, nan=level of the surroundings)",
         )
     return volume
-
-
-def _require_voxel(voxel_size: VoxelSize) -> None:
-    """Refuse edges that are no lengths, or so unequal that a unit must have been mistaken."""
-    edges = checked_voxel(voxel_size)
-    if max(edges) > _LARGEST_RATIO * min(edges):
-        raise MeasurementError(
-            "the edges of the voxels are too unequal for a filter that is to be round",
-            expected=f"edges along z, y and x (um) within a factor of {_LARGEST_RATIO:g}",
-            found=str(voxel_size),
-            cure="voxel_size=(0.019, 0.0135, 0.0135) is a voxel of 19 x 13.5 x 13.5 nm",
-        )
 
 
 def _require_within(within: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
