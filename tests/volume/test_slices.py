@@ -145,5 +145,5 @@ def test_what_is_no_slice_of_a_particle_is_refused(spoil, words: str) -> None:
 
 
 def test_an_absurd_pixel_is_refused() -> None:
-    with pytest.raises(MeasurementError, match="no slice"):
+    with pytest.raises(MeasurementError, match="size of the pixels"):
         analyse_slice(imaged(section()), pixel_size=1e-9)

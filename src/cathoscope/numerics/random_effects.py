@@ -98,6 +98,7 @@ def _between(x: FloatArray, variance: FloatArray, wanted: float) -> float:
     """The variance between members at which the weighted squares are ``wanted``; 0 if they never reach it."""
 
     def surplus(between: float) -> float:
+        """By how much the weighted squares exceed what is wanted."""
         weight = 1 / (variance + between)
         mean = (weight * x).sum() / weight.sum()
         return float((weight * (x - mean) ** 2).sum() - wanted)

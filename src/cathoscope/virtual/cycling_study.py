@@ -32,7 +32,7 @@ from cathoscope.virtual.recording import require_space
 
 T = TypeVar("T")
 
-ANALYSED = ("fibsem-series",)  # techniques that a recipe can ask for; measurements of others are remarks
+ANALYSED = ("fibsem-series", "sem-section", "mosaic")  # asked for; measurements of other techniques are remarks
 _ASKED_CYCLE, _ASKED_POROSITY = 35.0, 0.22  # of Cadiou's comparison of the samples
 _GRAINS, _SERIES, _STACK = range(3)
 _MARGIN = 0.25  # um beside the particle, besides room for drift
@@ -350,7 +350,7 @@ def cycling_recipe(preset: str, seed: int, plan: CyclingPlan, measurements: list
 def recipe_with_remarks(
     preset: str, seed: int, samples: Mapping[str, ParticleDesign], measurements: list[SlicedMeasurement]
 ) -> str:
-    """A recipe of samples and measurements; those of techniques that cannot be analysed yet are remarks."""
+    """A recipe of samples and measurements; stacks, which take minutes each, stand in it as remarks."""
     parts = [
         f"# Written by: cathoscope simulate {preset}; seed {seed}.\n",
         f'[study]\ntitle = "Virtual experiment: {preset}, seed {seed}"\n',

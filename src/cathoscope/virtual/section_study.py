@@ -159,18 +159,8 @@ def simulate_sections(
 
 
 def section_recipe(preset: str, seed: int, plan: SectionPlan, measurements: list[SlicedMeasurement]) -> str:
-    """The recipe of the study."""
-    parts = [recipe_with_remarks(preset, seed, plan.preset.samples, [])]
-    for one in measurements:
-        lines = [
-            f"[measurement.{one.name}]  # {one.note}",
-            f'sample = "{one.sample}"',
-            f'technique = "{one.technique}"',
-            f"particle = {one.particle}",
-            f'files = "{one.pattern}"',
-        ]
-        parts.append("".join(f"{line}\n" for line in lines))
-    return "\n".join(parts)
+    """The recipe of the study, see `recipe_with_remarks`."""
+    return recipe_with_remarks(preset, seed, plan.preset.samples, measurements)
 
 
 def _write_section(folder: Path, plan: SectionPlan, job: tuple[str, int]) -> xr.Dataset:

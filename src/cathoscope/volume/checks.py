@@ -12,7 +12,7 @@ from cathoscope.core.errors import MeasurementError
 BoolArray = NDArray[np.bool_]
 
 # um; a beam of electrons or X-rays and a particle of a battery are between them
-_SMALLEST_EDGE, _LARGEST_EDGE = 1e-4, 100.0
+SMALLEST_EDGE, LARGEST_EDGE = 1e-4, 100.0
 _LARGEST_RATIO = 10.0  # of two edges of a voxel
 
 
@@ -25,7 +25,7 @@ def checked_voxel(voxel_size: tuple[float, float, float]) -> tuple[float, float,
         If they are not three edges between 0.1 nm and 0.1 mm, within a factor of ten of one another.
     """
     edges = tuple(float(edge) for edge in voxel_size)
-    sensible = len(edges) == 3 and all(isfinite(edge) and _SMALLEST_EDGE <= edge <= _LARGEST_EDGE for edge in edges)
+    sensible = len(edges) == 3 and all(isfinite(edge) and SMALLEST_EDGE <= edge <= LARGEST_EDGE for edge in edges)
     if not sensible or max(edges) > _LARGEST_RATIO * min(edges):
         raise MeasurementError(
             "the size of the voxels cannot be",

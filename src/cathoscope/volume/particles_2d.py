@@ -26,6 +26,7 @@ from cathoscope.volume.plane import (
     Levels,
     checked_image,
     checked_pixel,
+    closed_mask,
     grey_levels,
     require_bright,
 )
@@ -111,7 +112,7 @@ def find_particles(
     bright = (ndimage.gaussian_filter(grey, smoothing) > levels.threshold) & field
     bright &= ~_specks(bright, _SPECK * smallest**2)
     reach = 0.5 * crack_width / edge if crack_width is not None else _CLOSING * _typical(bright, smallest)
-    joined = _closed(bright, max(reach, 1.0))
+    joined = closed_mask(bright, max(reach, 1.0))
     pieces = divided(joined)
     labels = _each_closed(pieces, bright, _OWN_CLOSING, reach if crack_width is not None else None)
     wider = _each_closed(pieces, bright, _WIDER, None)
@@ -187,14 +188,6 @@ def _typical(bright: BoolArray, smallest: float) -> float:
     return float(2 * np.average(peaks, weights=peaks**2)) if peaks.size else float(smallest)
 
 
-def _closed(mask: BoolArray, reach: float) -> BoolArray:
-    """Closed with a disk of the radius ``reach`` (px)."""
-    room = int(np.ceil(reach)) + 1
-    near = np.asarray(edt.edt(np.pad(~mask, room, constant_values=True), black_border=False) <= reach)
-    inside = np.asarray(edt.edt(near, black_border=False) > reach)
-    return np.asarray(inside[room:-room, room:-room] | mask, dtype=np.bool_)
-
-
 def _each_closed(pieces: LabelArray, bright: BoolArray, share: float, reach: float | None) -> LabelArray:
     """Every particle closed and filled by itself, so that closing does not bridge the gap to its neighbour; with the
     radius ``reach`` (px), or a ``share`` of its diameter."""
@@ -205,7 +198,7 @@ def _each_closed(pieces: LabelArray, bright: BoolArray, share: float, reach: flo
         room = int(np.ceil(radius)) + 2
         wide = tuple(slice(max(part.start - room, 0), part.stop + room) for part in box)
         near, lit = pieces[wide], bright[wide]
-        whole = fill_voids.fill(_closed((near == number) & lit, radius)) & ((near == number) | ~lit | (near == 0))
+        whole = fill_voids.fill(closed_mask((near == number) & lit, radius)) & ((near == number) | ~lit | (near == 0))
         part = np.asarray(cc3d.largest_k(np.asarray(whole, dtype=np.bool_), k=1, connectivity=4) > 0)
         target = out[wide]
         target[part & (target == 0) & ((near == 0) | (near == number))] = number

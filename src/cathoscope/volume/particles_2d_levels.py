@@ -14,7 +14,7 @@ from cathoscope.numerics.random_effects import population_of
 from cathoscope.volume.particles_2d import ParticleMap
 from cathoscope.volume.plane import BoolArray, Float32Array, FloatArray, LabelArray
 
-RIM = 3.0  # px below the outer surface that its blur reaches
+RIM = 3.0
 """Depth below the outer surface that its blur reaches, px."""
 
 _AWAY = 3.0  # px from pores at which the level is that of oxide

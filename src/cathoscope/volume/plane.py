@@ -5,12 +5,14 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, NamedTuple
 
+import edt  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.volume.checks import LARGEST_EDGE, SMALLEST_EDGE
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -18,7 +20,6 @@ BoolArray = NDArray[np.bool_]
 LabelArray = NDArray[np.int32]
 
 _FEWEST = 16  # rows and columns
-_SMALLEST_PIXEL, _LARGEST_PIXEL = 1e-5, 100.0  # um: electrons and X-rays are between
 _SATURATED = 0.02  # share of an image at its highest value that is no chance
 _SEPARATION = 1.5  # distance of the two levels over their widths, below which there are no two levels
 _LONGEST_FIT = 250_000  # pixels from which levels are found
@@ -78,13 +79,13 @@ def checked_pixel(pixel: float) -> float:
     Raises
     ------
     MeasurementError
-        If it is not between 0.01 nm and 100 um.
+        If it is not between 0.1 nm and 0.1 mm.
     """
     value = float(pixel)
-    if not (isfinite(value) and _SMALLEST_PIXEL <= value <= _LARGEST_PIXEL):
+    if not (isfinite(value) and SMALLEST_EDGE <= value <= LARGEST_EDGE):
         raise MeasurementError(
             "the size of the pixels cannot be",
-            expected=f"{_SMALLEST_PIXEL:g} to {_LARGEST_PIXEL:g} um",
+            expected=f"{SMALLEST_EDGE:g} to {LARGEST_EDGE:g} um",
             found=f"{value:g} um",
             cure='such as  pixel_size = "15 nm"',
         )
@@ -126,6 +127,14 @@ def difference_noise(image: Float32Array) -> float:
     across = image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2]
     down = image[2:] - 2 * image[1:-1] + image[:-2]
     return float(np.mean([_MAD * np.median(np.abs(part)) for part in (across, down)]) / np.sqrt(6))
+
+
+def closed_mask(mask: BoolArray, radius: float) -> BoolArray:
+    """A mask [row, column] closed with a disk of ``radius`` px; the border of the image is no edge."""
+    room = int(np.ceil(radius)) + 2
+    near = np.asarray(edt.edt(np.pad(~mask, room, constant_values=True), black_border=False, parallel=1) <= radius)
+    inside = np.asarray(edt.edt(near, black_border=False, parallel=1) > radius)
+    return np.asarray(inside[room:-room, room:-room] | mask, dtype=np.bool_)
 
 
 def require_bright(image: Float32Array, levels: Levels) -> None:

@@ -28,6 +28,7 @@ from skimage.filters import threshold_otsu
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.plane import checked_pixel, closed_mask
 from cathoscope.volume.slice_pores import FEWEST, Flat, Pores, distance, flattened, pores_of
 
 Float32Array = NDArray[np.float32]
@@ -137,10 +138,11 @@ def analyse_slice(image: NDArray[Any], *, pixel_size: float, choices: SliceChoic
     Raises
     ------
     MeasurementError
-        If the image is blank, saturated, inverted, or shows no particle of 20 pixels or more across.
+        If the image is blank, saturated or inverted, shows no particle of 20 pixels or more across, or the pixel
+        cannot be.
     """
     choices = choices or SliceChoices()
-    raw = _checked(image, pixel_size)
+    raw, pixel_size = _checked(image), checked_pixel(pixel_size)
     grey = raw.astype(np.float64)
     cut, oxide, outside = _levels(grey)
     _require_contrast(grey, cut)
@@ -181,15 +183,14 @@ def analyse_slice(image: NDArray[Any], *, pixel_size: float, choices: SliceChoic
     )
 
 
-def _checked(image: NDArray[Any], pixel_size: float) -> NDArray[Any]:
+def _checked(image: NDArray[Any]) -> NDArray[Any]:
     """Refuse what is no image, or is blank."""
     image = np.asarray(image)
-    if image.ndim != 2 or min(image.shape) < 20 or image.dtype.kind not in "fiu" or not 1e-5 < pixel_size < 1e3:
+    if image.ndim != 2 or min(image.shape) < 20 or image.dtype.kind not in "fiu":
         raise MeasurementError(
             "this is no slice",
-            expected="an image [row, column] of 20 x 20 grey values or more, pixel_size in um",
-            found=f"{image.dtype} of shape {image.shape}, pixel_size {pixel_size:g} um",
-            cure="pixel_size=0.0135 is 13.5 nm",
+            expected="an image [row, column] of 20 x 20 grey values or more",
+            found=f"{image.dtype} of shape {image.shape}",
         )
     if not np.isfinite(image).all():
         raise MeasurementError(
@@ -248,11 +249,7 @@ def _outline(
 
 def _closed(bright: BoolArray, radius: float) -> BoolArray:
     """Closing with a disk, filled; the largest piece."""
-    margin = int(np.ceil(radius)) + 2
-    padded = np.pad(bright, margin)
-    grown = distance(~padded) <= radius
-    closed = (distance(grown) > radius)[margin:-margin, margin:-margin] | bright
-    filled = np.asarray(fill_voids.fill(np.ascontiguousarray(closed)), dtype=np.bool_)
+    filled = np.asarray(fill_voids.fill(np.ascontiguousarray(closed_mask(bright, radius))), dtype=np.bool_)
     labels, count = ndimage.label(filled)
     sizes = np.bincount(labels.ravel())[1:]
     return np.asarray(labels == 1 + int(np.argmax(sizes)) if count else filled, dtype=np.bool_)
