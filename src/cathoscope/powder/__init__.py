@@ -1,0 +1,1 @@
+"""Powder diffraction: from patterns of neutrons and X-rays to phases, cells, fractions, sizes and strains."""
