@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cathoscope.numerics.dual import Dual, chained, seeded, selected, slope_of, stacked, value_of
+from cathoscope.numerics.dual import Dual, chained, mapped, seeded, selected, slope_of, stacked, value_of
 
 ONES = {
     "sqrt": np.sqrt,
@@ -120,3 +120,12 @@ def test_what_has_no_rule_is_refused() -> None:
         np.arctanh(a)
     with pytest.raises(TypeError):
         np.add.reduce(a)
+
+
+def test_matrices_map_values_and_derivatives_alike() -> None:
+    matrix = np.arange(6.0).reshape(2, 3)
+    x = seeded([1.0, -2.0, 3.0])
+
+    assert np.array_equal(mapped(matrix, x).value, matrix @ [1.0, -2.0, 3.0])
+    assert np.array_equal(mapped(matrix, x).slope, matrix)
+    assert np.array_equal(mapped(matrix, [1.0, -2.0, 3.0]), matrix @ [1.0, -2.0, 3.0])

@@ -158,6 +158,14 @@ def chained(value: ArrayLike, *parts: tuple[ArrayLike, ArrayLike | Dual]) -> Gra
     return Dual(value, np.broadcast_to(sum(slopes[1:], slopes[0]), (*value.shape, slopes[0].shape[-1])))
 
 
+def mapped(matrix: ArrayLike, x: ArrayLike | Dual) -> Graded:
+    """A ``matrix`` (..., n) without derivatives times values (n,): linear maps and contractions."""
+    factor = np.asarray(matrix, dtype=np.float64)
+    if isinstance(x, Dual):
+        return Dual(factor @ x.value, factor @ x.slope)
+    return factor @ np.asarray(x, dtype=np.float64)
+
+
 def selected(condition: NDArray[np.bool_], yes: ArrayLike | Dual, no: ArrayLike | Dual) -> Graded:
     """``yes`` where the condition holds and ``no`` elsewhere, like `numpy.where`."""
     value = np.where(condition, value_of(yes), value_of(no))
