@@ -33,6 +33,7 @@ class ArraySpec:
 
 _CONDITION = ("temperature", "energy")
 _VOXEL = ("z", "y", "x")
+_PHASE = ("temperature", "phase")
 
 _SPECS = (
     # coordinates
@@ -57,6 +58,7 @@ _SPECS = (
     ArraySpec("method", ("method",), "1", "i", "Number of a method; the attribute names holds their names"),
     ArraySpec("cycle", ("cycle",), "1", "f", "Number of cycles of the battery before"),
     ArraySpec("sector", ("sector",), "1", "i", "Number of a sector around the centre of a section"),
+    ArraySpec("phase", ("phase",), "1", "i", "Number of a crystalline phase; the attribute names holds their names"),
     ArraySpec("weighting", ("weighting",), "1", "i", "What pixels stand for: 0 the section, 1 the particle"),
     # what files hold
     ArraySpec("counts", ("projection", "row", "column"), "count", "f", "Detector counts of the projections"),
@@ -323,6 +325,16 @@ _SPECS = (
     ArraySpec("vertical_shift", (*_CONDITION, "projection"), "px", "f", "Vertical jitter of each projection"),
     ArraySpec("magnification", _CONDITION, "1", "f", "Magnification over that of the middle of the series"),
     ArraySpec("energy_offset", ("temperature",), "eV", "f", "True minus recorded photon energy"),
+    # powder diffraction
+    ArraySpec("lattice_a", _PHASE, "A", "f", "Edge a of the unit cell"),
+    ArraySpec("lattice_c", _PHASE, "A", "f", "Edge c of the unit cell; of a cubic phase the same as a"),
+    ArraySpec("weight_fraction", _PHASE, "1", "f", "Mass of a phase over that of all crystalline phases"),
+    ArraySpec("antisite", _PHASE, "1", "f", "Share of the lithium site that holds nickel"),
+    ArraySpec("oxygen_occupancy", _PHASE, "1", "f", "Share of the oxygen site that is filled"),
+    ArraySpec("lithium_occupancy", _PHASE, "1", "f", "Share of the lithium site that holds lithium"),
+    ArraySpec("domain_size", _PHASE, "um", "f", "Coherent domains across their axis: Scherrer length, K = 1"),
+    ArraySpec("domain_aspect", _PHASE, "1", "f", "Size of the coherent domains along their axis over that across it"),
+    ArraySpec("microstrain", _PHASE, "1", "f", "Full width of the relative spread of lattice spacings, in 1e-6"),
     # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),
