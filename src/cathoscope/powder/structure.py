@@ -77,15 +77,16 @@ def require_cell(symmetry: Symmetry, cell: Sequence[float]) -> None:
     MeasurementError
         If a length differs by 0.1 % or an angle by 0.05 deg from what symmetry asks for, or there is no such cell.
     """
-    rule = cell_rule(symmetry)
     given = np.asarray(cell, dtype=np.float64)
+    if given.shape != (6,):
+        raise MeasurementError("not a cell", expected="a, b, c, alpha, beta, gamma", found=str(tuple(cell)))
+    rule = cell_rule(symmetry)
     asked = value_of(rule.values(rule.free(given)))
-    off = np.abs(given - asked) > np.r_[_LENGTH_WITHIN * np.abs(asked[:3]), [_ANGLE_WITHIN] * 3]
-    if given.shape != (6,) or np.any(off):
+    if np.any(np.abs(given - asked) > np.r_[_LENGTH_WITHIN * np.abs(asked[:3]), [_ANGLE_WITHIN] * 3]):
         raise MeasurementError(
             f"the cell contradicts the space group {symmetry.name}",
             expected=", ".join(f"{name} {value:.4f}" for name, value in zip(CELL_NAMES, asked, strict=True)),
-            found=", ".join(f"{name} {value:.4f}" for name, value in zip(CELL_NAMES, given, strict=False)),
+            found=", ".join(f"{name} {value:.4f}" for name, value in zip(CELL_NAMES, given, strict=True)),
             cure="check the cell, the symbol and its setting (:H or :R, :1 or :2)",
         )
     cosines = np.cos(np.radians(given[3:]))
