@@ -32,7 +32,10 @@ CW_VALUES = {
     "wavelength2": ("A", "wavelength of K-alpha 2, 0 if there is one only"),
     "ratio": ("1", "intensity of K-alpha 2 over K-alpha 1"),
     "zero": ("deg", "two theta at no scattering"),
-    "polarisation": ("1", "share of the beam polarised across the plane of scattering at azimuth 0; 0.5 is unpolarised"),
+    "polarisation": (
+        "1",
+        "share of the beam polarised across the plane of scattering at azimuth 0; 0.5 is unpolarised",
+    ),
     "azimuth": ("deg", "angle of the detector around the beam"),
     "U": ("cdeg^2", "variance of the Gaussian part per squared tangent of theta"),
     "V": ("cdeg^2", "the same per tangent"),
