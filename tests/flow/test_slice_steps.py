@@ -189,7 +189,7 @@ def test_a_stack_becomes_a_volume_of_oxide(tmp_path: Path, monkeypatch: pytest.M
         header = Header(PIXEL, "stack", slice_number=number, thickness=0.12, cycle=35)
         write_image(tmp_path / f"slice_{number:04d}.tif", eight_bit(grey(0), 170), header)
 
-    def prepared(frames: Sequence[NDArray[np.uint8]], *, voxel_size: tuple[float, float, float]) -> SimpleNamespace:
+    def prepared(frames: Sequence[NDArray[np.uint8]], *, voxel_size: object, progress: object) -> SimpleNamespace:
         solid = np.stack([np.asarray(frames[n]) / np.float32(170) for n in range(len(frames))])
         return SimpleNamespace(
             solid=solid, voxel_size=voxel_size, remarks=("told",), porosity=Estimate(0.2, 0.01, 0.02)

@@ -7,7 +7,13 @@ import pytest
 import xarray as xr
 
 from cathoscope.core.schema import dataset, label
-from cathoscope.report.figures.slice_series import porosity_panel, series_panel, slice_numbers, slices_panel
+from cathoscope.report.figures.slice_series import (
+    porosity_panel,
+    series_panel,
+    slice_numbers,
+    slices_panel,
+    stack_panel,
+)
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.style import journal_style
 
@@ -87,3 +93,15 @@ def test_the_first_numbers_are_those_that_were_asked_for() -> None:
 def test_a_cycle_beyond_the_series_says_so(value: float) -> None:
     data = results(0.1 + 0.001 * CYCLE, reached=(value, 41.0, np.inf))
     assert "later than the last slice (41 to beyond" in slice_numbers(data)[-1].value
+
+
+def test_a_stack_shows_two_planes_and_its_porosity() -> None:
+    coords = {dim: label(dim, np.arange(float(n)), (dim,)) for dim, n in zip("zyx", (9, 12, 14), strict=True)}
+    share = label("oxide_share", np.zeros((9, 12, 14), np.float32), ("z", "y", "x"), coords=coords)
+    value = label("slice_porosity", np.float64(0.2), ())
+    std = label("slice_porosity_std", np.float64(0.01), (), std_source="scatter")
+    panel = stack_panel(dataset([share, value, std]))
+    assert panel is not None
+    assert "9 slices" in panel.caption
+    assert "0.200 ± 0.010" in panel.caption
+    assert stack_panel(SLOW) is None

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.parallel import Progress, Silent
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_voxel
 from cathoscope.volume.fibsem_alignment import StackDrift, chained_shifts, moved_back, stack_drift
@@ -45,6 +46,7 @@ from cathoscope.volume.slice_thickness import SliceThickness, evened, slice_thic
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 VoxelSize = tuple[float, float, float]
+T = TypeVar("T")
 
 _NOISE = 0.1  # of the contrast, until it is measured
 _SAMPLE = 16  # slices from which the whole stack's charging and curtains are taken
@@ -127,6 +129,7 @@ def prepare_stack(
     *,
     voxel_size: VoxelSize,
     choices: StackChoices | None = None,
+    progress: Progress | None = None,
 ) -> PreparedStack:
     """Everything from raw slices to the share of oxide.
 
@@ -139,6 +142,8 @@ def prepare_stack(
         um, (slice thickness, row, column).
     choices
         What is stated.
+    progress
+        Who wants to know how far it is.
 
     Raises
     ------
@@ -147,6 +152,7 @@ def prepare_stack(
         be, or is given in another order.
     """
     choices, voxel_size = choices or StackChoices(), checked_voxel(voxel_size)
+    progress = progress or Silent()
     shape = checked_frames(frames, voxel_size)
     remarks: list[str] = []
     flags: list[str] = []
@@ -156,14 +162,16 @@ def prepare_stack(
         """Raw slice n of those kept."""
         return np.asarray(frames[kept[n]])
 
-    rough = _rough(load, len(kept))
-    drift = _drift(lambda n: normalised(load(n), rough[n]), len(kept), choices)
+    rough = _rough(_counted(load, len(kept), progress, "levels"), len(kept))
+    drifting = _counted(lambda n: normalised(load(n), rough[n]), len(kept), progress, "drift")
+    drift = _drift(drifting, len(kept), choices)
     moved = np.zeros((len(kept), 2)) if drift is None else drift.shift
-    levels, mixture, curtains = _corrections(load, rough, choices)
+    levels, mixture, curtains = _corrections(_counted(load, len(kept), progress, "corrections"), rough, choices)
     grey = np.empty((len(kept), *shape), dtype=np.float32)
     charge = np.zeros(len(kept))
+    raw = _counted(load, len(kept), progress, "moved back")
     for n in range(len(kept)):
-        grey[n], charge[n] = _corrected(load(n), levels[n], mixture, curtains, moved[n])
+        grey[n], charge[n] = _corrected(raw(n), levels[n], mixture, curtains, moved[n])
     thickness = _thickness(grey, choices, remarks, flags)
     if thickness is not None and choices.resample != "never":
         grey = _resampled(grey, thickness, choices)
@@ -188,6 +196,22 @@ def prepare_stack(
         tuple(flags),
         tuple(remarks),
     )
+
+
+def _counted(load: Callable[[int], T], count: int, progress: Progress, words: str) -> Callable[[int], T]:
+    """``load``, which tells when it is asked for another slice for the first time."""
+    left = set(range(count))
+    progress.start(f"slices: {words}", count, "slices")
+
+    def told(n: int) -> T:
+        if n in left:
+            left.remove(n)
+            progress.advance()
+            if not left:
+                progress.finish()
+        return load(n)
+
+    return told
 
 
 def _rough(load: Callable[[int], NDArray[Any]], count: int) -> list[RoughLevels]:

@@ -83,26 +83,33 @@ def stitched(context: Context) -> xr.Dataset:
     raw, choices = context.raw, choices_of(context.section)
     scans = [raw.scans[index] for index in sorted(raw.scans)]
     pixel = pixel_size_of(raw)
-    images = [page_of(scan) for scan in scans]
-    remarks: list[str] = []
-    if len(images) == 1:
-        _, _, remarks = pixel_of(context, images[0])
-        images = [without_caption(images[0])]
-    shape = (int(images[0].shape[0]), int(images[0].shape[1]))
+    first_tile, remarks = page_of(scans[0]), list[str]()
+    if len(scans) == 1:
+        _, _, remarks = pixel_of(context, first_tile)
+        first_tile = without_caption(first_tile)
+
+    def tile(number: int) -> NDArray[Any]:
+        """One tile, read when it is needed: a mosaic's tiles need not fit in memory."""
+        return first_tile if number == 0 else page_of(scans[number])
+
+    shape = (int(first_tile.shape[0]), int(first_tile.shape[1]))
     stage = stage_of(context, scans, shape, pixel)
     origin = stage.min(axis=0)
     place = place_tiles(
-        images.__getitem__,
+        tile,
         stated_in_pixels(stage, pixel=pixel),
         shape=shape,
         stage_std=(choices.stage_error or _STAGE) / pixel,
     )
-    shading = shading_of(images.__getitem__, place, shape=shape)
+    shading = shading_of(tile, place, shape=shape)
     (rows, columns), first = mosaic_shape(place, shape)
     whole = np.empty((rows, columns), dtype=np.float32)
-    for band, part in blended(images.__getitem__, place, shading, shape=shape):
+    context.progress.start(f"{context.name}: mosaic", rows, "rows")
+    for band, part in blended(tile, place, shading, shape=shape):
         whole[band] = part
-    remarks += _words_on_tiles(place, len(images), pixel)
+        context.progress.advance(band.stop - band.start)
+    context.progress.finish()
+    remarks += _words_on_tiles(place, len(scans), pixel)
     y, x = ((np.arange(n) + start) * pixel + zero for n, start, zero in zip(whole.shape, first, origin, strict=True))
     coords = {"y": label("y", y, ("y",)), "x": label("x", x, ("x",)), "tile": _tile_numbers(raw)}
     arrays = [_with_remarks(label("section_image", whole, _IMAGE, coords=coords), remarks)]

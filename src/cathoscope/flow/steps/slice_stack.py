@@ -42,7 +42,8 @@ def stack(context: Context) -> xr.Dataset:
             expected="slice thickness or positions in the files' block of text",
         )
     pixel = pixel_size_of(context.raw)
-    found = prepare_stack(_Frames(scan["pages"]), voxel_size=(float(thickness), pixel, pixel))
+    voxel = (float(thickness), pixel, pixel)
+    found = prepare_stack(_Frames(scan["pages"]), voxel_size=voxel, progress=context.progress)
     for words in found.remarks:
         context.progress.remark(f"{context.name}: {words}")
     coords = {

@@ -40,6 +40,7 @@ PANELS: tuple[MakePanel, ...] = (
     morphology_change.change_panel,
     slice_series.porosity_panel,
     slice_series.slices_panel,
+    slice_series.stack_panel,
     sections.grains_panel,
     sections.particles_panel,
     sections.histograms_panel,

@@ -254,3 +254,31 @@ def _along(data: xr.Dataset, name: str) -> Floats:
     if name not in data.variables:
         return np.full(data.sizes["cycle"], np.nan)
     return np.asarray(data[name].values, dtype=np.float64)
+
+
+def stack_panel(data: xr.Dataset) -> Panel | None:
+    """A corrected stack: share of oxide in the middle slice, and in a plane across all slices."""
+    if not draws(data, "oxide_share", "z", "y", "x"):
+        return None
+    share = data["oxide_share"]
+    planes = [share.isel({dim: share.sizes[dim] // 2}).load() for dim in ("z", "y")]
+    extent = [abs(float(share[dim][-1] - share[dim][0])) for dim in ("z", "y", "x")]
+    height = DOUBLE_COLUMN * 0.42 * max(extent[0], extent[1]) / extent[2] + 14
+    figure = new_figure(width=DOUBLE_COLUMN, height=float(np.clip(height, 40, 100)))
+    panels, grey = list(figure.subplots(1, 2)), sequential_colours("gray")
+    shown = [
+        draw_image(axes, plane, colours=grey, limits=(0.0, 1.0), ticks=False, light_bar=True)
+        for axes, plane in zip(panels, planes, strict=True)
+    ]
+    for axes, words in zip(panels, ("middle slice", "across the slices"), strict=True):
+        axes.set_title(words)
+    add_colour_bar(shown[0], panels, axis_label("share of oxide", "1"))
+    words = ""
+    if "slice_porosity" in data and "slice_porosity_std" in data:
+        found = format_value(float(data["slice_porosity"]), float(data["slice_porosity_std"]), "1")
+        words = f" Porosity of the sections together: {found}."
+    caption = (
+        f"The stack of {share.sizes['z']} slices, aligned and corrected: share of oxide of every voxel, in the middle "
+        f"slice and in a plane along the direction of cutting.{words}"
+    )
+    return Panel("oxide-share", "Stack", caption, figure)

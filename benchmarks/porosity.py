@@ -1,0 +1,106 @@
+"""Porosity and volume of virtual particles over many seeds: bias, scatter, pull, and how often the interval holds.
+
+    python -m benchmarks.porosity            # 50 particles of each kind, seeds 1000 to 1049: 15 CPU minutes
+    python -m benchmarks.porosity --seeds 2000:2005 --kinds gravel
+
+70 voxels of 60 nm across, blur 1 voxel, noise 0.08 of the oxide. Exit code 1 if a kind's 68 % interval holds the truth
+less or more often than a true one would in 99 % of all cases, or if porosity is biased by 3 % or the volume by 0.3 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.stats import binom
+
+from cathoscope.virtual.cracks import pore_share, solid
+from cathoscope.virtual.grains import draw_grains
+from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
+from cathoscope.volume.particle import outer_mask
+from cathoscope.volume.porosity import porosity, solid_share
+from cathoscope.volume.segment import grey_levels
+
+EDGE = 0.06  # um
+VOXELS, FIELD = 70, 84
+NOISE = 0.08
+LARGEST_BIAS, LARGEST_VOLUME_BIAS = 0.03, 0.003
+_CRACKED = {"crack_share": 0.3, "crack_share_surface": 0.1, "crack_opening": 0.08}
+# A step of composition that hides behind a web of cracks is a limit of the method (docs/morphology.md): not in H-NMC.
+_UNIFORM = {"core_composition": H_NMC.core_composition, "shell_composition": H_NMC.core_composition}
+
+
+def _small(design: ParticleDesign, **changes: Any) -> ParticleDesign:
+    return replace(design, diameter=VOXELS * EDGE, core_radius=0.0, **changes)
+
+
+KINDS = {
+    "rod": _small(ROD, isotropic_radius=0.6, **_CRACKED),
+    "gravel": _small(GRAVEL, **_CRACKED),
+    "L-NMC": _small(L_NMC, isotropic_radius=0.6, pore_radius=1.3, porosity=0.06),
+    "H-NMC": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.06, **_UNIFORM),
+}
+_COLUMNS = ("truth", "error", "sigma", "volume error", "volume sigma", "threshold")
+
+
+def measured(kind: str, seed: int) -> tuple[float, ...]:
+    """True porosity; error and sigma of ours; those of the volume, relative; porosity by a threshold."""
+    grains = draw_grains(KINDS[kind], seed)
+    axis = (np.arange(FIELD) - (FIELD - 1) / 2) * EDGE
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], axis=-1)
+    points += np.random.default_rng(seed).uniform(-0.5, 0.5, 3) * EDGE
+    found = solid(grains, points, EDGE)
+    envelope = (found.fraction + found.crack + pore_share(grains, points, EDGE)).sum(dtype=float)
+    noise = np.random.default_rng(seed + 99).standard_normal(found.fraction.shape, dtype=np.float32)
+    grey = (gaussian_filter(found.fraction, 1.0) + NOISE * noise).astype(np.float32)
+    voxel = (EDGE, EDGE, EDGE)
+    mask = outer_mask(gaussian_filter(grey, 1.0) > grey_levels(grey).threshold, voxel_size=voxel)
+    ours = porosity(solid_share(grey, mask.particle, voxel_size=voxel))
+    truth, volume = 1 - found.fraction.sum(dtype=float) / envelope, EDGE**3 * envelope
+    return (
+        truth,
+        ours.grey.value - truth,
+        ours.grey.total,
+        ours.envelope_volume.value / volume - 1,
+        ours.envelope_volume.total / volume,
+        ours.threshold.value,
+    )
+
+
+def _told(kind: str, rows: np.ndarray) -> bool:
+    """Print one kind; whether it holds what it must."""
+    truth, error, sigma, volume, volume_sigma, threshold = rows.T
+    bias, mean = float((error / truth).mean()), float((error / truth).std() / np.sqrt(len(rows)))
+    pull = error / sigma
+    held = int(np.count_nonzero(np.abs(pull) < 1))
+    least, most = (int(n) for n in binom.interval(0.99, len(rows), 0.6827))
+    print(
+        f"{kind:7} porosity {truth.mean():.3f}  bias {100 * bias:+.1f} +- {100 * mean:.1f} %  "
+        f"rms {100 * np.sqrt(((error / truth) ** 2).mean()):.1f} %  stated {100 * (sigma / truth).mean():.1f} %  "
+        f"pull {pull.mean():+.1f} +- {pull.std():.1f}  held {held} of {len(rows)} (99 %: {least} to {most})  "
+        f"threshold {np.mean(threshold / truth):.2f}\n"
+        f"        volume {100 * volume.mean():+.2f} %  rms {100 * np.sqrt((volume**2).mean()):.2f} %  "
+        f"stated {100 * volume_sigma.mean():.2f} %",
+        flush=True,
+    )
+    right = abs(bias) < LARGEST_BIAS and abs(volume.mean()) < LARGEST_VOLUME_BIAS
+    return right and least <= held <= most
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run it; 1 if a kind misses what it must hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="1000:1050", help="first:end")
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    options = parser.parse_args(arguments)
+    first, end = (int(part) for part in options.seeds.split(":"))
+    results = [_told(kind, np.array([measured(kind, seed) for seed in range(first, end)])) for kind in options.kinds]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
