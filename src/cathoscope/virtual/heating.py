@@ -15,9 +15,10 @@ content and on the oxygen outside. Everything is driven by one set of parameters
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -248,22 +249,52 @@ def heat(
     """
     _check(programme, moments, oxygen=oxygen, kelvin=kelvin)
     ends = programme.steps(kelvin=kelvin, must_hold=moments)
-    fields, states = _charged_fields(particle, law), []
-    wanted = set(moments)
+    wanted, states = set(moments), []
     progress = progress or Silent()
     progress.start("heating", ends.size - 1, "step")
-    _note(fields, particle, law, 0.0, float(programme.temperature(0.0)))
-    if 0.0 in wanted:
-        states.append(_state(fields, particle, law, 0.0, float(programme.temperature(0.0))))
-    for start, end in pairwise(ends):
+    for moment in _walk(particle, law, programme, ends, oxygen):
+        _note(moment, particle, law)
+        if moment.time in wanted:
+            states.append(_state(moment, particle, law))
+        if moment.time > 0:
+            progress.advance(1)
+    progress.finish()
+    return Track(*np.array(moment.fields.rows).T), states
+
+
+def heated_states(
+    particle: Charged, law: HeatingLaw, programme: Programme, *, moments: Sequence[float], kelvin: float = 4.0
+) -> Iterator[State]:
+    """The states that `heat` keeps in vacuum, one after the other: for more of them than memory holds.
+
+    Raises
+    ------
+    CathoscopeError
+        As `heat`.
+    """
+    _check(programme, moments, oxygen=VACUUM, kelvin=kelvin)
+    wanted = set(moments)
+    for moment in _walk(particle, law, programme, programme.steps(kelvin=kelvin, must_hold=moments), VACUUM):
+        if moment.time in wanted:
+            yield _state(moment, particle, law)
+
+
+class _Moment(NamedTuple):
+    """The fields at one time (s) and temperature (degC)."""
+
+    time: float
+    temperature: float
+    fields: _Fields
+
+
+def _walk(particle: Charged, law: HeatingLaw, programme: Programme, ends: Cells, oxygen: float) -> Iterator[_Moment]:
+    """The beginning and the end of every time step."""
+    fields = _charged_fields(particle, law)
+    yield _Moment(0.0, float(programme.temperature(0.0)), fields)
+    for start, end in pairwise(ends.tolist()):
         middle, temperature = (float(programme.temperature(time)) for time in ((start + end) / 2, end))
         _advance(fields, particle, law, duration=end - start, temperature=middle, oxygen=oxygen)
-        _note(fields, particle, law, end, temperature)
-        if end in wanted:
-            states.append(_state(fields, particle, law, end, temperature))
-        progress.advance(1)
-    progress.finish()
-    return Track(*np.array(fields.rows).T), states
+        yield _Moment(end, temperature, fields)
 
 
 def _check(programme: Programme, moments: Sequence[float], *, oxygen: float, kelvin: float) -> None:
@@ -311,12 +342,14 @@ _NEGLIGIBLE = 1e-9
 _TOLERANCE = 1e-5  # of every cell; the balance holds to rounding whatever it is
 
 
-def _state(fields: _Fields, particle: Charged, law: HeatingLaw, time: float, temperature: float) -> State:
+def _state(moment: _Moment, particle: Charged, law: HeatingLaw) -> State:
+    time, temperature, fields = moment
     white_line = fields.levelled + law.frozen_share * particle.nanodomains
     return State(time, temperature, fields.spinel, fields.later, fields.vacancies, white_line)
 
 
-def _note(fields: _Fields, particle: Charged, law: HeatingLaw, time: float, temperature: float) -> None:
+def _note(moment: _Moment, particle: Charged, law: HeatingLaw) -> None:
+    time, temperature, fields = moment
     spinel, later = float(fields.spinel.mean()), float(fields.later.mean())
     line = float(fields.levelled.mean() + law.frozen_share * particle.nanodomains.mean())
     loss = float(law.mass_loss(spinel, later, temperature))
