@@ -1,0 +1,256 @@
+"""Least squares: Levenberg and Marquardt's search with exact derivatives, and what is honest to say of its end.
+
+The sum of squares of (observed - calculated) / sigma falls with every step that is taken. A search has arrived when the
+next step would move no number by more than a hundredth of its uncertainty. It may also stall, diverge, end at a bound,
+or leave a combination of numbers undetermined; each has its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.dual import Dual
+from cathoscope.powder.parameters import Search, Values
+
+Array = NDArray[np.float64]
+Outcome = Literal["converged", "stalled", "diverged", "bound", "singular"]
+
+_ARRIVED = 0.01  # of its uncertainty: the largest step of any number that is none
+_SINGULAR = 1e-12  # smallest over largest eigenvalue of the normalised normal matrix that is told from zero
+_START, _MOST, _LEAST = 1e-3, 1e10, 1e-12  # Marquardt's factor
+_CYCLES = 60
+
+
+@dataclass(frozen=True)
+class Residual:
+    """One pattern against its calculation.
+
+    Attributes
+    ----------
+    difference
+        (Observed - calculated) / sigma, [m].
+    jacobian
+        Derivatives of the calculated pattern over sigma, [m, P].
+    """
+
+    difference: Array
+    jacobian: Array
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a search ended.
+
+    Attributes
+    ----------
+    search
+        What was free.
+    u
+        Where it ended, [P].
+    covariance
+        Of u, as counting statistics give it, [P, P]; infinite along what is not determined.
+    chi2, points
+        Sum of squares, and how many points it is over.
+    outcome
+        The word for the end.
+    remarks
+        What a person should know.
+    cycles
+        Steps that were tried.
+    """
+
+    search: Search
+    u: Array
+    covariance: Array
+    chi2: float
+    points: int
+    outcome: Outcome
+    remarks: tuple[str, ...]
+    cycles: int
+
+    @property
+    def gof(self) -> float:
+        """Goodness of fit, the root of the reduced sum of squares: 1 where nothing but counting noise is left."""
+        return float(np.sqrt(self.chi2 / max(self.points - len(self.search.free), 1)))
+
+    def values(self) -> dict[str, float | Dual]:
+        """All numbers with derivatives with respect to u: what further quantities are computed from."""
+        return self.search.values(self.u)
+
+    def numbers(self) -> dict[str, float]:
+        """All numbers."""
+        return {name: float(one.value) if isinstance(one, Dual) else one for name, one in self.values().items()}
+
+    def std_of(self, quantity: float | Dual, *, widened: bool = True) -> float:
+        """Standard uncertainty of a quantity computed from `values`, by its derivatives.
+
+        ``widened``: by the goodness of fit where that is above 1, because what the model misses is no noise.
+        """
+        if not isinstance(quantity, Dual):
+            return 0.0
+        # what a quantity does not depend on may be undetermined without harm
+        used = np.abs(quantity.slope) > 0
+        slope = quantity.slope[used]
+        variance = float(slope @ self.covariance[np.ix_(used, used)] @ slope) if slope.size else 0.0
+        return float(np.sqrt(max(variance, 0.0))) * (max(self.gof, 1.0) if widened else 1.0)
+
+    def std(self, name: str, *, widened: bool = True) -> float:
+        """Standard uncertainty of one number."""
+        return self.std_of(self.values()[name], widened=widened)
+
+    def correlations(self) -> Array:
+        """Correlations of the free numbers, [P, P]."""
+        sigma = np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.covariance / np.outer(sigma, sigma))
+
+
+Compare = Callable[[Values], Sequence[Residual]]
+"""Numbers with derivatives to the patterns against their calculation."""
+
+
+@dataclass
+class _State:
+    """Sum of squares, half its gradient and the normal matrix at u."""
+
+    u: Array
+    chi2: float
+    gradient: Array
+    normal: Array
+    points: int
+
+
+def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
+    """The numbers that fit best, from where the search starts.
+
+    Parameters
+    ----------
+    search
+        What is free, see `parameters.search_of`.
+    compare
+        Patterns against their calculation at given numbers.
+    cycles
+        Steps to try at most.
+
+    Raises
+    ------
+    MeasurementError
+        If the start itself cannot be calculated.
+    """
+    state, factor, tried = _evaluated(search, compare, search.start), _START, 0
+    if state is None:
+        raise MeasurementError(
+            "the pattern cannot be calculated from the start of the refinement",
+            expected="starting values near the truth",
+            cure="check cells, scales and the numbers of the bank",
+        )
+    outcome: Outcome = "stalled"
+    while tried < cycles and search.free:
+        tried += 1
+        step = _step(search, state, factor)
+        if _arrived(state, step) and factor <= _START:
+            outcome = "converged"
+            break
+        # a step cut by a bound or too long is tried again shorter
+        new = _evaluated(search, compare, np.clip(state.u + step, search.low, search.high))
+        if new is not None and new.chi2 <= state.chi2:
+            small = state.chi2 - new.chi2 < 1e-9 * state.chi2 and factor >= 1.0
+            state, factor = new, max(factor / 8, _LEAST)
+            if small:
+                break
+        else:
+            factor *= 6
+            if factor > _MOST:
+                outcome = "converged" if _arrived(state, _step(search, state, _START)) else "stalled"
+                break
+    if not search.free:
+        outcome = "converged"
+    return _ended(search, state, outcome, tried)
+
+
+def _evaluated(search: Search, compare: Compare, u: Array) -> _State | None:
+    """The sums at u, or None if there is no pattern for these numbers."""
+    count = len(search.free)
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            residuals = compare(search.values(u))
+    except MeasurementError:
+        return None
+    chi2, gradient, normal, points = 0.0, np.zeros(count), np.zeros((count, count)), 0
+    for one in residuals:
+        chi2 += float(one.difference @ one.difference)
+        gradient += one.jacobian.T @ one.difference
+        normal += one.jacobian.T @ one.jacobian
+        points += one.difference.size
+    finite = np.isfinite(chi2) and np.all(np.isfinite(gradient)) and np.all(np.isfinite(normal))
+    return _State(u, chi2, gradient, normal, points) if finite else None
+
+
+def _scaled(state: _State) -> tuple[Array, Array]:
+    """The normal matrix with ones on its diagonal, and the roots of the diagonal that was."""
+    size = np.sqrt(np.diag(state.normal))
+    size[size == 0] = 1.0
+    return state.normal / np.outer(size, size), size
+
+
+def _step(search: Search, state: _State, factor: float) -> Array:
+    """Marquardt's step; coordinates at a bound that want beyond it stay."""
+    matrix, size = _scaled(state)
+    held = (state.u <= search.low) & (state.gradient < 0) | (state.u >= search.high) & (state.gradient > 0)
+    go = np.flatnonzero(~held & (np.diag(state.normal) > 0))
+    step = np.zeros(state.u.size)
+    if go.size:
+        values, vectors = np.linalg.eigh(matrix[np.ix_(go, go)])
+        along = vectors.T @ (state.gradient[go] / size[go])
+        sound = values > _SINGULAR * values[-1]
+        step[go] = vectors[:, sound] @ (along[sound] / (values[sound] + factor)) / size[go]
+    # half a unit of a logarithm is a factor of 1.6: more at once is a leap in the dark
+    step[search.positive] = np.clip(step[search.positive], -1.0, 1.0)
+    return step
+
+
+def _arrived(state: _State, step: Array) -> bool:
+    """Whether a step is small against the uncertainty of every number."""
+    sigma = np.sqrt(np.diag(_covariance(state)[0]))
+    moved = step != 0
+    return bool(np.all(np.abs(step[moved]) < _ARRIVED * sigma[moved]))
+
+
+def _covariance(state: _State) -> tuple[Array, list[Array]]:
+    """Inverse of the normal matrix, and the directions that it does not determine, whose variance is infinite."""
+    matrix, size = _scaled(state)
+    values, vectors = np.linalg.eigh(matrix)
+    sound = values > _SINGULAR * max(float(values[-1]) if values.size else 1.0, 1e-300)
+    sound &= values > 0
+    inverse = (vectors[:, sound] / values[sound]) @ vectors[:, sound].T / np.outer(size, size)
+    loose = [vectors[:, number] for number in np.flatnonzero(~sound)]
+    for one in loose:
+        touched = np.abs(one) > 0.1
+        inverse[touched, touched] = np.inf
+    return inverse, loose
+
+
+def _ended(search: Search, state: _State, outcome: Outcome, tried: int) -> Fit:
+    """The fit with its word and remarks."""
+    covariance, loose = _covariance(state)
+    remarks: list[str] = []
+    for direction in loose:
+        names = [search.free[number] for number in np.flatnonzero(np.abs(direction) > 0.1)]
+        remarks.append("the pattern does not determine " + " and ".join(names))
+    at_bound = (state.u <= search.low) | (state.u >= search.high)
+    for number in np.flatnonzero(at_bound):
+        value = search.numbers(state.u)[0][number]
+        remarks.append(f"{search.free[number]} ends at its bound, {value:.4g}")
+    if loose and outcome == "converged":
+        outcome = "singular"
+    elif at_bound.any() and outcome == "converged":
+        outcome = "bound"
+    elif outcome == "stalled":
+        remarks.append(f"no end was found in {tried} steps")
+    return Fit(search, state.u, covariance, state.chi2, state.points, outcome, tuple(remarks), tried)

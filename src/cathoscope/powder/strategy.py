@@ -1,0 +1,223 @@
+"""One refinement from start to end: in stages, with weights from the model, phases that are there or not.
+
+Stages free more and more numbers, scales and background first, then cells, then widths, then what is in the cell: so
+that no number has to make up for another one that still is far off. Counting noise is that of what is expected, not of
+what was counted: weights of 1/counted draw a pattern to its low points, by half a per cent of the background at 300
+counts. So the last stage is repeated with the weights of the calculated pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.dual import Dual, Graded, value_of
+from cathoscope.powder.crystallite import Crystallite
+from cathoscope.powder.intensity import mass_shares
+from cathoscope.powder.model import Model, Pattern, calculated, model_of, numbers_in, residuals_of
+from cathoscope.powder.parameters import Parameters, Values, search_of
+from cathoscope.powder.refine import Fit, refined
+from cathoscope.powder.start import parameters_of, with_linear_start
+from cathoscope.powder.structure import mass_from_occupancies
+from cathoscope.powder.symmetry import site_multiplicity
+
+Array = NDArray[np.float64]
+
+STAGES: tuple[tuple[str, ...], ...] = (
+    ("*.scale", "*.background.*"),
+    ("cells",),
+    ("widths",),
+    ("displacements", "positions"),
+)
+"""What is freed one after the other where a recipe says nothing."""
+
+_CELLS = ("a", "b", "c", "alpha", "beta", "gamma")
+_WIDTHS = ("size", "size_axial", "strain", "strain_axial")
+_FAINT = 0.02  # of the highest calculated intensity: what a weight is taken from at least
+_REWEIGHTED = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to refine.
+
+    Attributes
+    ----------
+    stages
+        Names or patterns of names, freed one stage after the other; each stage keeps what was free before. ``cells``,
+        ``widths``, ``positions`` and ``displacements`` stand for those of all phases.
+    ties
+        Numbers that follow from others: name to (constant, factors by name).
+    start
+        Values to start from.
+    weights
+        "model": counting noise of the calculated pattern; "stated": the uncertainties of the file.
+    cycles
+        Steps of each stage at most.
+    """
+
+    stages: tuple[tuple[str, ...], ...] = STAGES
+    ties: Mapping[str, tuple[float, Mapping[str, float]]] | None = None
+    start: Mapping[str, float] | None = None
+    weights: Literal["model", "stated"] = "model"
+    cycles: int = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """A refinement that has ended.
+
+    Attributes
+    ----------
+    model, parameters, fit
+        Of what, with which ties, and where it ended.
+    std
+        Standard uncertainty of the used points of every pattern that the weights were taken from.
+    rwp
+        Weighted profile residual of every pattern, with the weights of the file.
+    bic
+        Sum of squares plus the logarithm of the number of points for every free number: smaller is better.
+    """
+
+    model: Model
+    parameters: Parameters
+    fit: Fit
+    std: tuple[Array, ...]
+    rwp: tuple[float, ...]
+    bic: float
+
+    def fractions(self, pattern: int = 0) -> tuple[Array, Array]:
+        """Shares of the mass of the phases in one pattern and their standard uncertainties, [phase]."""
+        shares = mass_fractions(self.model, pattern, self.fit.values())
+        if not isinstance(shares, Dual):
+            return value_of(shares), np.zeros(shares.size)
+        return shares.value, np.array([self.fit.std_of(shares[k]) for k in range(len(shares))])
+
+
+def refine(patterns: Sequence[Pattern], phases: Sequence[Crystallite], plan: Plan | None = None) -> Refinement:
+    """Refine phases against one or several patterns.
+
+    Raises
+    ------
+    MeasurementError
+        If a phase has no reflection in a pattern, a name is unknown, or the start cannot be calculated.
+    """
+    plan = plan or Plan()
+    model = model_of(patterns, phases)
+    return refined_from(model, prepared(model, plan), plan)
+
+
+def prepared(model: Model, plan: Plan) -> Parameters:
+    """All numbers of a model with what the plan starts from and ties."""
+    parameters = parameters_of(model)
+    if plan.start:
+        unknown = [name for name in plan.start if name not in parameters.numbers]
+        if unknown:
+            parameters.named(unknown[:1])
+        parameters = with_linear_start(model, parameters.starting(plan.start))
+        parameters = parameters.starting(plan.start)
+    for name, (constant, factors) in (plan.ties or {}).items():
+        parameters = parameters.tied_to(name, factors, constant)
+    return parameters
+
+
+def refined_from(model: Model, parameters: Parameters, plan: Plan) -> Refinement:
+    """All stages of a plan, from given numbers."""
+    std = [one.std[one.used] for one in model.patterns]
+    free: tuple[str, ...] = ()
+    fit: Fit | None = None
+    for number, stage in enumerate(plan.stages):
+        free = tuple(dict.fromkeys((*free, *names_of(model, parameters, stage))))
+        fit = _fitted(model, parameters, free, std, plan.cycles)
+        parameters = parameters.starting(fit.numbers())
+        if plan.weights == "model" and number == len(plan.stages) - 1:
+            for _ in range(_REWEIGHTED):
+                std = [expected_std(model, k, fit.numbers()) for k in range(len(model.patterns))]
+                fit = _fitted(model, parameters, free, std, plan.cycles)
+                parameters = parameters.starting(fit.numbers())
+    if fit is None:
+        raise MeasurementError("a refinement without stages", expected="at least one list of names to free")
+    numbers = fit.numbers()
+    rwp = tuple(_rwp(model, k, numbers) for k in range(len(model.patterns)))
+    return Refinement(model, parameters, fit, tuple(std), rwp, fit.chi2 + len(free) * log(max(fit.points, 2)))
+
+
+def _fitted(model: Model, parameters: Parameters, free: Sequence[str], std: list[Array], cycles: int) -> Fit:
+    search = search_of(parameters, free)
+    return refined(search, lambda values: residuals_of(model, values, std), cycles=cycles)
+
+
+def names_of(model: Model, parameters: Parameters, stage: Sequence[str]) -> tuple[str, ...]:
+    """Names that a stage frees."""
+    found: list[str] = []
+    for one in stage:
+        if one in ("cells", "widths", "positions", "displacements"):
+            found += _group(model, parameters, one)
+        else:
+            found += parameters.named([one])
+    return tuple(dict.fromkeys(name for name in found if name not in parameters.ties))
+
+
+def _group(model: Model, parameters: Parameters, group: str) -> list[str]:
+    """Names of one kind of number of all phases."""
+    phases = {phase.phase.name for phase in model.phases}
+    parts = {name: name.split(".") for name in parameters.numbers}
+    return [name for name, part in parts.items() if part[0] in phases and _is_of(group, part[-1], len(part))]
+
+
+def _is_of(group: str, last: str, depth: int) -> bool:
+    """Whether a number of a phase, by the last part of its name and how many parts there are, is of a kind."""
+    if group == "cells":
+        return depth == 2 and last in _CELLS
+    if group == "widths":
+        return depth == 2 and (last in _WIDTHS or (last[0] == "S" and last[1:].isdigit()))
+    if group == "positions":
+        return depth == 3 and last in ("x", "y", "z")
+    return depth == 3 and (last == "u" or last.startswith("U"))
+
+
+def expected_std(model: Model, number: int, values: Values) -> Array:
+    """Standard uncertainty of the used points if counting noise is that of the calculated pattern, [m].
+
+    The file's variance over its intensity is what one count is worth; it is smoothed over neighbours, since both are
+    noisy.
+    """
+    pattern = model.patterns[number]
+    y, variance = pattern.y[pattern.used], pattern.std[pattern.used] ** 2
+    made = value_of(calculated(model, number, values))
+    sound = y > 0
+    if np.count_nonzero(sound) < 0.5 * y.size:
+        return np.sqrt(variance)
+    worth = np.interp(np.arange(y.size), np.flatnonzero(sound), variance[sound] / y[sound])
+    return np.asarray(np.sqrt(worth * np.maximum(made, _FAINT * float(np.median(np.abs(made))))))
+
+
+def _rwp(model: Model, number: int, values: Values) -> float:
+    """Weighted profile residual, with the weights of the file."""
+    pattern = model.patterns[number]
+    y, std = pattern.y[pattern.used], pattern.std[pattern.used]
+    made = value_of(calculated(model, number, values))
+    return float(np.sqrt(np.sum(((y - made) / std) ** 2) / np.sum((y / std) ** 2)))
+
+
+def mass_fractions(model: Model, number: int, values: Values) -> Graded:
+    """Shares of the mass of the phases in pattern ``number``, [phase]."""
+    pattern = model.patterns[number]
+    scales: list[float | Dual] = []
+    masses: list[float | Dual] = []
+    for phase in model.phases:
+        own = numbers_in(pattern.name, phase.phase.name, values)
+        sites = phase.phase.sites
+        scales.append(own["scale"])
+        count = [site_multiplicity(phase.symmetry, site.position) for site in sites]
+        species = [site.species for site in sites]
+        occupancy = phase.sites_from(own).occupancy
+        mass = mass_from_occupancies(species=species, multiplicity=count, occupancy=occupancy, masses={})
+        masses.append(mass if isinstance(mass, Dual) else float(mass))
+    return mass_shares(scales=scales, masses=masses)
