@@ -41,7 +41,9 @@ def lorentz_from_angle(*, theta: ArrayLike | Dual) -> Graded:
     return factor
 
 
-def polarisation_from_angle(*, two_theta: ArrayLike | Dual, polarisation: float | Dual, azimuth: float = 0.0) -> Graded:
+def polarisation_from_angle(
+    *, two_theta: ArrayLike | Dual, polarisation: ArrayLike | Dual, azimuth: float = 0.0
+) -> Graded:
     """Polarisation factor of X-rays, 1 forwards.
 
     ((1 - P) cos^2 A + P sin^2 A) cos^2 2theta + (1 - P) sin^2 A + P cos^2 A, P being the share of the beam that is
@@ -57,7 +59,7 @@ def polarisation_from_angle(*, two_theta: ArrayLike | Dual, polarisation: float 
     """
     across, along = np.sin(np.radians(azimuth)) ** 2, np.cos(np.radians(azimuth)) ** 2
     cosine = np.cos(_plain(two_theta))
-    share = polarisation
+    share = _plain(polarisation)
     factor: Graded = (along * (1.0 - share) + across * share) * (cosine * cosine) + (
         across * (1.0 - share) + along * share
     )
@@ -136,10 +138,10 @@ def extinction_from_strength(*, strength: ArrayLike | Dual, theta: ArrayLike | D
 
 def extinction_strength(
     *,
-    extinction: float | Dual,
+    extinction: ArrayLike | Dual,
     squared_factor: ArrayLike | Dual,
     wavelength: ArrayLike | Dual,
-    volume: float | Dual,
+    volume: ArrayLike | Dual,
     two_theta: ArrayLike | Dual | None = None,
 ) -> Graded:
     """x = E (wavelength F / V)^2 of Sabine's extinction.
@@ -164,7 +166,7 @@ def extinction_strength(
     return polarised
 
 
-def mass_shares(*, scales: Sequence[float | Dual], masses: Sequence[float | Dual]) -> Graded:
+def mass_shares(*, scales: Sequence[ArrayLike | Dual], masses: Sequence[ArrayLike | Dual]) -> Graded:
     """Shares of the mass of the crystalline phases, (p,): scale x cell mass over the sum of these.
 
     ``scales`` are those of the phases, proportional to numbers of cells; ``masses`` those of their cells, u.

@@ -45,7 +45,7 @@ class HarmonicBasis:
 
 
 def march_dollase(
-    symmetry: Symmetry, hkl: ArrayLike, *, axis: ArrayLike, ratio: float | Dual, metric: ArrayLike | Dual
+    symmetry: Symmetry, hkl: ArrayLike, *, axis: ArrayLike, ratio: float | Graded, metric: ArrayLike | Dual
 ) -> Graded:
     """Texture of plates or needles, (n,): mean over the equivalents of (r^2 cos^2 phi + sin^2 phi / r)^-3/2.
 
