@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import gemmi
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.core.crystal import Phase, Site
+from cathoscope.core.crystal import Phase
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.neutron import scattering_length
 
@@ -135,23 +136,24 @@ def _grouped(every: NDArray[np.int64], operations: gemmi.GroupOps, cell: Cell) -
     return Families(leaders[rank], count[rank], np.concatenate(members), first)
 
 
-def images(site: Site, operations: gemmi.GroupOps) -> Array:
-    """Positions (n, 3) of all images of a site in the cell, each once."""
+@lru_cache
+def images(position: tuple[float, float, float], space_group: str) -> Array:
+    """Positions (n, 3) of all images of a place in the cell, each once."""
     found: list[Array] = []
-    for operation in operations:
-        position = np.mod(operation.apply_to_xyz(list(site.position)), 1.0)
-        apart = [np.abs(np.mod(position - other + 0.5, 1.0) - 0.5).max() for other in found]
+    for operation in operations_of(space_group):
+        image = np.mod(operation.apply_to_xyz(list(position)), 1.0)
+        apart = [np.abs(np.mod(image - other + 0.5, 1.0) - 0.5).max() for other in found]
         if not apart or min(apart) > _SAME:
-            found.append(position)
+            found.append(image)
     return np.array(found)
 
 
 def contents(phase: Phase) -> Mapping[str, float]:
     """Atoms of each kind in the cell."""
-    operations = operations_of(phase.space_group)
     total: dict[str, float] = {}
     for site in phase.sites:
-        total[site.species] = total.get(site.species, 0.0) + site.occupancy * len(images(site, operations))
+        count = site.occupancy * len(images(site.position, phase.space_group))
+        total[site.species] = total.get(site.species, 0.0) + count
     return total
 
 
@@ -165,11 +167,10 @@ class Sums:
 
 def geometric_sums(phase: Phase, of: Families) -> Sums:
     """Sums over the images of the sites, in the order of the phase's sites; each place is summed once."""
-    operations = operations_of(phase.space_group)
     done: dict[tuple[float, float, float], NDArray[np.complex128]] = {}
     for site in phase.sites:
         if site.position not in done:
-            phases = 2j * np.pi * (of.hkl @ images(site, operations).T)
+            phases = 2j * np.pi * (of.hkl @ images(site.position, phase.space_group).T)
             done[site.position] = np.exp(phases).sum(axis=1)
     return Sums(of, np.array([done[site.position] for site in phase.sites]))
 

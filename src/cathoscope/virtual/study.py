@@ -17,6 +17,12 @@ from cathoscope.virtual.cycling_study import (
     cycling_recipe,
     simulate_cycling,
 )
+from cathoscope.virtual.diffraction_study import (
+    DIFFRACTION_PRESETS,
+    DiffractionPlan,
+    diffraction_recipe,
+    simulate_diffraction,
+)
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
@@ -50,7 +56,7 @@ def simulate_study(
     """
     recipe = folder / "study.toml"
     own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *PRESETS]
+    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *PRESETS]
     if own is None and preset not in names:
         known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
@@ -99,6 +105,12 @@ def _maker(
         cut = SectionPlan(sections, chosen_size(sections.sizes, size), seed, particles)
         return lambda study, resources, progress: section_recipe(
             preset, seed, cut, simulate_sections(study, cut, resources=resources, progress=progress)
+        )
+    if own is None and preset in DIFFRACTION_PRESETS:
+        powders = DIFFRACTION_PRESETS[preset]
+        exposed = DiffractionPlan(powders, chosen_size(powders.sizes, size), seed, particles)
+        return lambda study, resources, progress: diffraction_recipe(
+            preset, seed, exposed, simulate_diffraction(study, exposed, resources=resources, progress=progress)
         )
     chosen = own or PARTICLE_PRESETS[preset]
     plan = Plan(chosen, size_of(chosen, size), seed, particles)
