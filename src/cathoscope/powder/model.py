@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,7 +230,7 @@ def reflections_of(seen: _Seen, values: Values) -> list[TofReflections | CwRefle
         spacing, height = (d, strength) if kept.all() else (d[kept], strength[kept])
         position = two_theta_from_spacing(
             d=spacing,
-            wavelength=cast(float | Dual, wavelength),
+            wavelength=wavelength,
             zero=bank["zero"],
             displacement=_displacement(seen.pattern, bank, values),
         )
