@@ -5,28 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from cathoscope.powder.profile_tof_kernels import PARTIALS, fill_tof, reach_tof
+from cathoscope.powder.profile_cw_kernels import fill_cw, reach_cw
+from cathoscope.powder.profile_tof_kernels import fill_tof, reach_tof
+from cathoscope.powder.voigt_kernels import PARTIALS
 
 _NODES = 8  # of cathoscope.powder.grid
 _DEEPEST = 64  # levels of a tree
 
 
 @njit(cache=True, nogil=True)
-def _gather(intervals, position, left, right, rows, t):  # type: ignore[no-untyped-def]
+def _gather(intervals, position, reach, rows, t):  # type: ignore[no-untyped-def]
     """Where one peak is wanted: rows of the table of sums and distances from its position.
 
-    Returns how many points come first, and how many there are with the Chebyshev points of far intervals.
+    ``reach`` to the left and right: of what is no smooth wing, and of where the wings come from. Returns how many
+    points come first, and how many there are with the Chebyshev points of far intervals.
     """
     x, first, last, child, centre, half, nodes = intervals
-    low, high = position - left, position + right
+    left, right, core_left, core_right = reach
     stack, far = np.empty(_DEEPEST, dtype=np.int64), np.empty(first.size, dtype=np.int64)
     stack[0], waiting, points, n_far = 0, 1, 0, 0
     while waiting > 0:
         waiting -= 1
         k = stack[waiting]
-        begin, end = centre[k] - half[k], centre[k] + half[k]
-        gap = max(begin - high, low - end)
-        distance = max(begin - position, position - end)
+        begin, end = centre[k] - half[k] - position, centre[k] + half[k] - position
+        gap, distance = max(begin - right, -left - end), max(begin - core_right, -core_left - end)
         if gap >= 0 and distance >= 2 * half[k] and last[k] - first[k] > _NODES // 2:
             far[n_far] = k
             n_far += 1
@@ -77,9 +79,24 @@ def add_tof(intervals, sign, table, slopes, sums):  # type: ignore[no-untyped-de
     for r in range(table.shape[0]):
         kind = (table[r, 2], table[r, 3], table[r, 4], table[r, 5], sign)
         left, right = reach_tof(kind)
-        near, n = _gather(intervals, table[r, 1], left, right, rows, t)
+        near, n = _gather(intervals, table[r, 1], (left, right, 0.0, 0.0), rows, t)
         shape = np.empty((PARTIALS, n))
         fill_tof(t[:n], near, kind, shape)
+        _accumulate(rows[:n], shape, table[r, 0], slopes[r], sums)
+
+
+@njit(cache=True, nogil=True)
+def add_cw(intervals, table, slopes, sums):  # type: ignore[no-untyped-def]
+    """The same at a constant wavelength; ``table`` [peak, 5]: area, position, sigma2, gamma, axial.
+
+    ``slopes`` [peak, 6, P] hold zeros for the sixth column, which these peaks do not have.
+    """
+    rows, t = np.empty(sums.shape[0], dtype=np.int64), np.empty(sums.shape[0])
+    for r in range(table.shape[0]):
+        position, kind = table[r, 1], (table[r, 2], table[r, 3], table[r, 4])
+        near, n = _gather(intervals, position, reach_cw(position, kind), rows, t)
+        shape = np.empty((PARTIALS, n))
+        fill_cw(t[:n], near, position, kind, shape)
         _accumulate(rows[:n], shape, table[r, 0], slopes[r], sums)
 
 

@@ -28,7 +28,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.powder.profile_tof_kernels import PARTIALS, fill_tof
+from cathoscope.powder.profile_tof_kernels import fill_tof
+from cathoscope.powder.voigt_kernels import PARTIALS
 
 Array = NDArray[np.float64]
 LorentzPart = Literal["exact", "gsas2"]

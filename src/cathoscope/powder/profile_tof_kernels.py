@@ -8,12 +8,10 @@ import numpy as np
 from numba import njit
 
 from cathoscope.powder.special_kernels import fill_erfcx, fill_exponential_integral
-from cathoscope.powder.voigt_kernels import mixed_width
+from cathoscope.powder.voigt_kernels import LORENTZ_REACH, mixed_width
 
-PARTIALS = 6  # the profile and its derivatives to position, alpha, beta, sigma2, gamma
 _GAUSS_REACH = 6.5  # standard deviations beyond which a Gaussian is below 1e-9 of its maximum
 _DECAY_REACH = 20.0  # decay lengths beyond which an exponential is below 1e-8 of its maximum
-_LORENTZ_REACH = 4.0  # full widths within which a peak is computed point by point
 
 
 @njit(cache=True, nogil=True)
@@ -27,7 +25,7 @@ def reach_tof(shape):  # type: ignore[no-untyped-def]
     gauss = _GAUSS_REACH * width / 2.3548200450309493
     slowest = min(alpha, beta) if sign < 0 else beta
     left, right = gauss + _DECAY_REACH / alpha, gauss + _DECAY_REACH / slowest
-    return max(left, _LORENTZ_REACH * width), max(right, _LORENTZ_REACH * width)
+    return max(left, LORENTZ_REACH * width), max(right, LORENTZ_REACH * width)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -98,7 +96,7 @@ def fill_tof(t, near, shape, out):  # type: ignore[no-untyped-def]
     """The peak at the distances ``t`` (us) from its position, and its derivatives.
 
     The first ``near`` distances are within `reach_tof`, the others beyond. ``shape`` as in `reach_tof`; ``out``
-    [PARTIALS, n] receives the profile (1/us) and its derivatives to position, alpha, beta, sigma2, gamma.
+    [6, n] receives the profile (1/us) and its derivatives to position, alpha, beta, sigma2, gamma.
     """
     n = t.size
     width, eta, width_s, width_g, eta_s, eta_g = mixed_width(shape[2], shape[3])

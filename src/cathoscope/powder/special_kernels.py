@@ -1,6 +1,8 @@
-"""Two functions that profiles of peaks need, for many arguments at once: e^z E1(z) and e^(y^2) erfc(y)."""
+"""Functions that profiles of peaks need, for many arguments at once: e^z E1(z), e^(y^2) erfc(y) and e^x."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -11,6 +13,12 @@ BLOCK = 256  # arguments at once: what is computed of them stays in the nearest 
 _EULER = float(np.euler_gamma)
 _TERMS = 20  # of the series below |z| = 1
 _MIDDLE = 3.75  # y that the expansion of erfc has in its middle
+
+# e^x = 2^n e^r: n to the nearest integer by adding a number whose last digit is 1, ln 2 in two parts.
+_SHIFTER, _BIAS, _DIGITS = 1.5 * 2.0**52, 1023, 52
+_LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
+_LEAST = -708.0
+_TAYLOR = np.array([1 / math.factorial(k) for k in range(13, -1, -1)])
 
 # z e^z E1(z) = sum ABOVE w^k / sum BELOW w^k, w = 1/z, highest power first. Rational function of degree 18 through
 # values of 40 digits on the rim of the half disc |w| < 1, Im w < 0 (AAA algorithm: Nakatsukasa, Sete and Trefethen,
@@ -138,15 +146,39 @@ def fill_exponential_integral(x, y, real, imaginary):  # type: ignore[no-untyped
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def fill_erfcx(y, n, out):  # type: ignore[no-untyped-def]
     """e^(y^2) erfc(y) of the first ``n`` arguments, all y >= 0. Relative error 1e-14."""
-    x = np.empty(BLOCK)
+    x, h = np.empty(BLOCK), np.empty(BLOCK)
     for start in range(0, n, BLOCK):
         m = min(BLOCK, n - start)
         for i in range(m):
             x[i] = _MIDDLE / (_MIDDLE + y[start + i])
-            out[start + i] = _ERFCX[0]
+            h[i] = _ERFCX[0]
         for k in range(1, _ERFCX.size):
             c = _ERFCX[k]
             for i in range(m):
-                out[start + i] = out[start + i] * (2.0 * x[i] - 1.0) + c
+                h[i] = h[i] * (2.0 * x[i] - 1.0) + c
         for i in range(m):
-            out[start + i] *= x[i]
+            out[start + i] = h[i] * x[i]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def fill_exponential(x, n, out):  # type: ignore[no-untyped-def]
+    """e^x of the first ``n`` arguments, all x <= 0, to rounding; `math.exp` one by one takes twice the time."""
+    shifted, rest, h = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    bits, power_bits = shifted.view(np.int64), np.empty(BLOCK, dtype=np.int64)
+    power = power_bits.view(np.float64)
+    for start in range(0, n, BLOCK):
+        m = min(BLOCK, n - start)
+        for i in range(m):
+            one = max(x[start + i], _LEAST)
+            shifted[i] = one * (1.0 / math.log(2.0)) + _SHIFTER
+            whole = shifted[i] - _SHIFTER
+            rest[i] = (one - whole * _LN2_HIGH) - whole * _LN2_LOW
+            h[i] = _TAYLOR[0]
+        for i in range(m):
+            power_bits[i] = (bits[i] + _BIAS) << _DIGITS
+        for k in range(1, _TAYLOR.size):
+            c = _TAYLOR[k]
+            for i in range(m):
+                h[i] = h[i] * rest[i] + c
+        for i in range(m):
+            out[start + i] = h[i] * power[i]

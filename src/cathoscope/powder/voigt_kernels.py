@@ -6,6 +6,9 @@ import math
 
 from numba import njit
 
+PARTIALS = 6  # the profile, and its derivatives to five columns at most
+LORENTZ_REACH = 4.0  # full widths within which a peak is computed point by point
+
 FOUR_LN2 = 4 * math.log(2.0)
 
 
