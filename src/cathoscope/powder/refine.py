@@ -1,8 +1,9 @@
 """Least squares: Levenberg and Marquardt's search with exact derivatives, and what is honest to say of its end.
 
 The sum of squares of (observed - calculated) / sigma falls with every step that is taken. A search has arrived when the
-next step would move no number by more than a hundredth of its uncertainty. It may also stall, diverge, end at a bound,
-or leave a combination of numbers undetermined; each has its word.
+next step would move no number by more than a hundredth of its uncertainty. It may also stall, end at a bound, leave a
+combination of numbers undetermined, or diverge: drive a number to where the pattern no longer depends on it. Each has
+its word.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Outcome = Literal["converged", "stalled", "diverged", "bound", "singular"]
 
 _ARRIVED = 0.01  # of its uncertainty: the largest step of any number that is none
 _SINGULAR = 1e-12  # smallest over largest eigenvalue of the normalised normal matrix that is told from zero
+_LOST = 1e-6  # of what a number did to the pattern in the beginning, squared: it has left the pattern
 _START, _MOST, _LEAST = 1e-3, 1e10, 1e-12  # Marquardt's factor
 _CYCLES = 60
 
@@ -150,6 +152,7 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
             expected="starting values near the truth",
             cure="check cells, scales and the numbers of the bank",
         )
+    began = np.diag(state.normal)
     outcome: Outcome = "stalled"
     while tried < cycles and search.free:
         tried += 1
@@ -171,7 +174,7 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
                 break
     if not search.free:
         outcome = "converged"
-    return _ended(search, state, outcome, tried)
+    return _ended(search, state, outcome, tried, began)
 
 
 def _evaluated(search: Search, compare: Compare, u: Array) -> _State | None:
@@ -236,10 +239,14 @@ def _covariance(state: _State) -> tuple[Array, list[Array]]:
     return inverse, loose
 
 
-def _ended(search: Search, state: _State, outcome: Outcome, tried: int) -> Fit:
-    """The fit with its word and remarks."""
+def _ended(search: Search, state: _State, outcome: Outcome, tried: int, began: Array) -> Fit:
+    """The fit with its word and remarks; ``began`` is the diagonal of the normal matrix at the start."""
     covariance, loose = _covariance(state)
     remarks: list[str] = []
+    lost = np.flatnonzero(np.diag(state.normal) < _LOST * began)
+    for number in lost:
+        value = search.numbers(state.u)[0][number]
+        remarks.append(f"{search.free[number]} has run away to {value:.4g}, where the pattern does not depend on it")
     for direction in loose:
         names = [search.free[number] for number in np.flatnonzero(np.abs(direction) > 0.1)]
         remarks.append("the pattern does not determine " + " and ".join(names))
@@ -247,7 +254,9 @@ def _ended(search: Search, state: _State, outcome: Outcome, tried: int) -> Fit:
     for number in np.flatnonzero(at_bound):
         value = search.numbers(state.u)[0][number]
         remarks.append(f"{search.free[number]} ends at its bound, {value:.4g}")
-    if loose and outcome == "converged":
+    if lost.size:
+        outcome = "diverged"
+    elif loose and outcome == "converged":
         outcome = "singular"
     elif at_bound.any() and outcome == "converged":
         outcome = "bound"
