@@ -94,7 +94,7 @@ class CwReflections:
     position: Graded
     sigma2: Graded
     gamma: Graded
-    axial: Graded
+    axial: Graded | float
 
     ranges: ClassVar[dict[str, Range]] = {
         "area": _ANY,
