@@ -116,7 +116,9 @@ def cw_table(shape, shifts, shares):  # type: ignore[no-untyped-def]
     """
     width, share = pseudo_voigt_of(shape[0], shape[1])
     step = width / math.sqrt(8.0 * _LOG2) / _PER_SIGMA
-    lowest, highest = min(shifts.min(), 0.0) - REACH * width, max(shifts.max(), 0.0) + REACH * width
+    # Two ranges of shifts further out, their first four moments say all that matters.
+    margin = REACH * width + 2.0 * (shifts.max() - shifts.min())
+    lowest, highest = shifts.min() - margin, shifts.max() + margin
     count = int((highest - lowest) / step) + 2
     table = np.zeros((count, 4))
     g, b = 4.0 * _LOG2 / width**2, 4.0 / width**2
@@ -226,7 +228,9 @@ def _add(out, x, by_bin, line, made, offsets, weights):  # type: ignore[no-untyp
     """Add one reflection (``line``: area, position), its classes displaced by ``offsets``: near each by itself."""
     origin, step, table, tail = made
     area, position = line[0], line[1]
-    near = np.array([position + offsets.min() + origin, position + offsets.max() + origin + step * table.shape[0]])
+    margin = 2.0 * (offsets.max() - offsets.min())
+    end = origin + step * table.shape[0]
+    near = position + np.array([offsets.min() + origin - margin, offsets.max() + end + margin])
     lowest, highest = np.searchsorted(x, near)
     if by_bin:
         lowest, highest = max(lowest - 1, 0), min(highest, out.size)

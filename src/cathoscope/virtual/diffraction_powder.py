@@ -89,8 +89,8 @@ class CrystalLaw:
     spinel_strain: Course = Course(2200.0, rise=-900.0, middle=180.0, width=18.0)
     a_spinel: float = 0.006
     c_spinel: float = -0.06
-    a_charge: float = -0.0015
-    c_charge: float = -0.015
+    a_charge: float = -0.003
+    c_charge: float = -0.03
     later_spinel: float = 0.035
     coherent: float = 0.012
     lithium: float = 0.30
