@@ -61,8 +61,11 @@ from cathoscope.powder.width import Broadening, cw_shape, tof_shape
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+EFFECTS = ("absorption", "across", "along", "height", "depth")
+"""What the place and the size of a sample do to a pattern; see the names above."""
+
 _BEYOND = 1.03  # spacings beyond the ends of a pattern whose wings reach into it
-_DISPLACEMENTS = ("across", "along", "height", "depth")
+_DISPLACEMENTS = EFFECTS[1:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,8 @@ class Pattern:
         Time-of-flight peaks as convolution, or as GSAS-II computes them.
     table
         Of the scattering lengths, see `cathoscope.physics.neutron`.
+    effects
+        Those of `EFFECTS` that have a number in the refinement, which starts at zero.
     """
 
     name: str
@@ -98,6 +103,7 @@ class Pattern:
     background: Array
     lorentz: LorentzPart = "exact"
     table: str = "sears1992"
+    effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

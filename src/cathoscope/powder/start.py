@@ -24,6 +24,7 @@ def parameters_of(model: Model) -> Parameters:
         numbers |= {f"{phase.phase.name}.{name}": one for name, one in numbers_of(phase).items()}
     for pattern in model.patterns:
         numbers |= {f"{pattern.name}.{name}": Parameter(float(value)) for name, value in pattern.bank.values.items()}
+        numbers |= {f"{pattern.name}.{name}": Parameter(0.0) for name in pattern.effects}
         numbers |= {f"{pattern.name}.background.{k}": Parameter(0.0) for k in range(pattern.background.shape[1])}
         numbers |= {f"{pattern.name}.{phase.phase.name}.scale": Parameter(1.0) for phase in model.phases}
     return with_linear_start(model, Parameters(numbers))

@@ -14,8 +14,9 @@ from scipy.special import eval_legendre, gammaln, lpmv
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, Graded, mapped
-from cathoscope.powder.structure import reciprocal_matrix, squared_cosines
-from cathoscope.powder.symmetry import Symmetry
+from cathoscope.powder.structure import reciprocal_matrix
+from cathoscope.powder.symmetry import Symmetry, images
+from cathoscope.powder.width import cosine2_to_axis
 
 Array = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def march_dollase(
     """
     if not np.any(np.asarray(axis)):
         raise MeasurementError("an axis of texture without direction", expected="hkl, such as 0 0 1", found="0 0 0")
-    square = squared_cosines(symmetry, hkl, axis, metric)
+    square = cosine2_to_axis(hkl=images(symmetry, hkl), axis=axis, metric=metric)
     total = (ratio * ratio) * square + (1.0 - square) * (1.0 / ratio)
     density: Graded = total**-1.5
     return _mean_of_rows(density)
