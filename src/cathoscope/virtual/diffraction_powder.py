@@ -134,7 +134,8 @@ def local_states(states: Sequence[Iterator[State]], law: HeatingLaw) -> Iterator
         spinel, later = (np.concatenate([getattr(one, name) for one in together]) for name in ("spinel", "later"))
         line = np.concatenate([one.white_line + one.vacancies for one in together]) - law.charged_line
         charge = line + law.line_of_spinel * spinel + law.line_of_later * later
-        yield Local(together[0].temperature, spinel, later, charge)
+        # the solver may leave a cell beyond 1 by its tolerance, and no share of metal is negative
+        yield Local(together[0].temperature, np.clip(spinel, 0.0, 1.0), later, charge)
 
 
 @dataclass(frozen=True)
