@@ -6,7 +6,7 @@ Every law takes arrays or duals. Spacings are A, times us, angles deg, displacem
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +39,7 @@ class Displacement:
         Bragg-Brentano geometry: reach 1/mu of the X-rays in the sample. GSAS-II's transparency is depth / 100.
     """
 
-    radius: float
+    radius: Number
     across: Number = 0.0
     along: Number = 0.0
     height: Number = 0.0
@@ -57,6 +57,8 @@ def tof_from_spacing(*, d: ArrayLike | Dual, values: Values) -> Graded:
 
 def spacing_from_tof(*, tof: ArrayLike | Dual, values: Values) -> Graded:
     """Lattice spacing, A, of times of flight ``tof`` (us): the inverse of `tof_from_spacing`, to rounding.
+
+    It is the one from which on the time grows with the spacing: below sqrt(difB / difC) the law has no meaning.
 
     Raises
     ------
@@ -152,10 +154,7 @@ def _tof_slope(d: Array, values: Mapping[str, float]) -> Array:
 def _off(angle: Array, measured: Array, displacement: Displacement) -> tuple[Array, Array]:
     """How far an angle of Bragg plus displacement is from the measured one, and the derivative of that."""
     seeded = Dual(angle, np.ones((*angle.shape, 1)))
-    plain = Displacement(
-        displacement.radius,
-        *(float(value_of(getattr(displacement, name))) for name in ("across", "along", "height", "depth")),
-    )
+    plain = Displacement(*(float(value_of(getattr(displacement, one.name))) for one in fields(displacement)))
     total = seeded + two_theta_from_displacement(two_theta=seeded, displacement=plain)
     return total.value - measured, total.slope[..., 0]
 
