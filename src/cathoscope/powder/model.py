@@ -140,6 +140,13 @@ def model_of(patterns: Sequence[Pattern], phases: Sequence[Crystallite]) -> Mode
     return Model(tuple(patterns), tuple(phases), grids, seen)
 
 
+def part_of(model: Model, names: Sequence[str]) -> Model:
+    """The same patterns with the phases of these names only."""
+    kept = [number for number, phase in enumerate(model.phases) if phase.phase.name in names]
+    seen = tuple(tuple(one[number] for number in kept) for one in model.seen)
+    return Model(model.patterns, tuple(model.phases[number] for number in kept), model.grids, seen)
+
+
 def spacing_range(pattern: Pattern) -> tuple[float, float]:
     """Smallest and largest spacing (A) of the points that are used."""
     ends = pattern.x[pattern.used][[0, -1]]

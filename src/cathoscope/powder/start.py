@@ -19,6 +19,11 @@ def parameters_of(model: Model) -> Parameters:
 
     Scales and backgrounds are linear in the pattern: they come from one linear fit, so no start of theirs is too far.
     """
+    return with_linear_start(model, stated_parameters(model))
+
+
+def stated_parameters(model: Model) -> Parameters:
+    """The same before anything is fitted: scales are one, backgrounds zero."""
     numbers: dict[str, Parameter] = {}
     for phase in model.phases:
         numbers |= {f"{phase.phase.name}.{name}": one for name, one in numbers_of(phase).items()}
@@ -27,7 +32,7 @@ def parameters_of(model: Model) -> Parameters:
         numbers |= {f"{pattern.name}.{name}": Parameter(0.0) for name in pattern.effects}
         numbers |= {f"{pattern.name}.background.{k}": Parameter(0.0) for k in range(pattern.background.shape[1])}
         numbers |= {f"{pattern.name}.{phase.phase.name}.scale": Parameter(1.0) for phase in model.phases}
-    return with_linear_start(model, Parameters(numbers))
+    return Parameters(numbers)
 
 
 def with_linear_start(model: Model, parameters: Parameters) -> Parameters:

@@ -122,6 +122,11 @@ def prepared(model: Model, plan: Plan) -> Parameters:
             parameters.named(unknown[:1])
         parameters = with_linear_start(model, parameters.starting(plan.start))
         parameters = parameters.starting(plan.start)
+    return with_ties(parameters, plan)
+
+
+def with_ties(parameters: Parameters, plan: Plan) -> Parameters:
+    """The same with the ties of a plan."""
     for name, (constant, factors) in (plan.ties or {}).items():
         parameters = parameters.tied_to(name, factors, constant)
     return parameters
