@@ -4,7 +4,8 @@ Time of flight (T in us, d in A): T = difC d + difA d^2 + difB / d + zero, difC 
 path L in m. NOMAD: primary path and bank angles as its public reduction scripts have them (19.5 m; 31, 67, 122, 154
 deg), bins of 8e-4 and the ranges of time of flight too; secondary paths and spreads of angle are assumed. Moderator
 pulses depend on the wavelength alone, so those of NOMAD are POWGEN's at the same wavelength: both look at decoupled,
-poisoned hydrogen. POWGEN: numbers of its published 1.066 A frame, rounded.
+poisoned hydrogen. Of POWGEN's Gaussian part that grows with d^4 a tenth is taken for the pulse, the rest for its
+geometry (assumed). POWGEN: numbers of its published 1.066 A frame, rounded.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def _nomad_bank(name: str, angle: float, secondary: float, spread: float) -> Ban
         "beta0": _POWGEN["beta0"],
         "beta1": _POWGEN["beta1"] / same**4,
         "sig1": (relative * difc) ** 2 / (8 * np.log(2)),
-        "sig2": 0.5 * _POWGEN["sig2"] * same**4,
+        "sig2": 0.1 * _POWGEN["sig2"] * same**4,
         "two_theta": angle,
         "flight_path": path,
     }
