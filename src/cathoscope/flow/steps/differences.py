@@ -20,6 +20,7 @@ from cathoscope.xanes.heterogeneity import MeasuredMap, measured_map
 from cathoscope.xanes.whiteline import WhiteLineFlag
 
 Floats = NDArray[np.float64]
+_MARGIN = 4  # voxels around the particle
 _MAPS = ("white_line_difference", "white_line_difference_std", "white_line_significance")
 _NUMBERS = (
     "white_line_shift",
@@ -32,11 +33,13 @@ _NUMBERS = (
 )
 
 
+Box = tuple[slice, slice, slice]
+
+
 @dataclass(frozen=True)
 class Change:
-    """One step from a temperature to the next."""
+    """Statistics of one step from a temperature to the next."""
 
-    map: DifferenceMap
     distribution: Distribution
     changed: float
 
@@ -47,23 +50,54 @@ def differences(context: Context) -> xr.Dataset:
     count = data.sizes["temperature"]
     steps: dict[int, Change] = {}
     remarks = []
+    box, maps = _box_of(data), _empty_maps(data)
     context.progress.start(f"{context.name}: differences", count, "temperatures")
-    before = _in_material(context, 0)
+    before = _in_material(context, 0, box)
     context.progress.advance()
     for at in range(1, count):
-        after = _in_material(context, at)
+        after = _in_material(context, at, box)
         try:
-            steps[at - 1] = _change(data, at, before, after)
+            found = _change(data, at, before, after)
+            steps[at - 1] = _statistics_of(found)
+            _keep(found, [values[at - 1][box] for values in maps.values()])
         except MeasurementError as error:
             remarks.append(f"no difference map of {_name(data, at - 1)}: {error.problem}")
         before = after
         context.progress.advance()
     context.progress.finish()
-    return _dataset(data, steps, remarks)
+    return _dataset(data, steps, maps, remarks)
 
 
-def _in_material(context: Context, at: int) -> MeasuredMap | None:
-    """White-line map of one temperature laid over the first; None where it cannot be."""
+def _box_of(data: xr.Dataset) -> Box:
+    """Where the particle lies at the first temperature that shows it, with a margin: the rest holds no material."""
+    reference = int(data["placement_shift"].attrs.get("reference", 0))
+    mask = np.asarray(data["particle_mask"][reference].values)
+    box = []
+    for axis, size in enumerate(mask.shape):
+        along = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        ends = (along[0] - _MARGIN, along[-1] + 1 + _MARGIN) if along.size else (0, size)
+        box.append(slice(max(int(ends[0]), 0), min(int(ends[1]), size)))
+    return box[0], box[1], box[2]
+
+
+def _empty_maps(data: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    """Room for the maps of all steps."""
+    shape = (data.sizes["temperature"] - 1, *(data.sizes[dim] for dim in ("z", "y", "x")))
+    return {name: np.full(shape, np.nan, np.float32) for name in _MAPS}
+
+
+def _keep(found: DifferenceMap, maps: list[NDArray[np.float32]]) -> None:
+    """The maps of one step, in the order of their names."""
+    for target, values in zip(
+        maps,
+        (found.measured.value, np.hypot(found.measured.std, found.registration_std), found.significance),
+        strict=True,
+    ):
+        np.copyto(target, np.where(found.measured.good, values, np.nan))
+
+
+def _in_material(context: Context, at: int, box: Box) -> MeasuredMap | None:
+    """White-line map of one temperature laid over the first, within the box; None where it cannot be."""
     data = context.data
     placed = placement_of(data, at)
     if placed is None or not bool((data["white_line_flag"][at] == WhiteLineFlag.GOOD).any()):
@@ -72,40 +106,43 @@ def _in_material(context: Context, at: int) -> MeasuredMap | None:
     good = data["white_line_flag"][at].values == WhiteLineFlag.GOOD
     values = [data[name][at].values for name in ("white_line_energy", "white_line_energy_std")]
     values += [data["white_line_half"][half, at].values for half in (0, 1)]
-    laid = _laid_over(values, good, placed) if moved else [np.where(good, value, np.nan) for value in values]
+    laid = _laid_over(values, good, placed, box) if moved else [np.where(good, one, np.nan)[box] for one in values]
     try:
         return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=(laid[2], laid[3]))
     except MeasurementError:  # hardly any voxel can be trusted
         return None
 
 
-def _laid_over(values: list[Floats], good: NDArray[np.bool_], through: PointMap) -> list[Floats]:
+def _laid_over(values: list[Floats], good: NDArray[np.bool_], through: PointMap, box: Box) -> list[Floats]:
     """Maps as linear means of their trusted voxels; nan where these have less than half of the weight."""
-    rows = slice(0, good.shape[0])
-    weight = np.nan_to_num(warp(good.astype(np.float32), through, rows, order="linear"))
+    rows, inside = box[0], (slice(None), *box[1:])
+    weight = np.nan_to_num(warp(good.astype(np.float32), through, rows, order="linear")[inside])
     laid = []
     for value in values:
         # counted from the middle: single precision keeps its digits
         known = good & np.isfinite(value)
         middle = float(np.median(value[known])) if known.any() else 0.0
         filled = np.where(known, value - middle, 0.0).astype(np.float32)
-        total = warp(filled, through, rows, order="linear")
+        total = warp(filled, through, rows, order="linear")[inside]
         laid.append(np.where(weight > 0.5, middle + total / np.maximum(weight, 0.5), np.nan))
     return laid
 
 
-def _change(data: xr.Dataset, at: int, before: MeasuredMap | None, after: MeasuredMap | None) -> Change:
+def _change(data: xr.Dataset, at: int, before: MeasuredMap | None, after: MeasuredMap | None) -> DifferenceMap:
     if before is None or after is None:
         raise MeasurementError("one of the temperatures could not be registered or has no trusted voxels")
     errors = [np.asarray(data["registration_error"][t].values)[REVERSED] / voxel_size(data) for t in (at - 1, at)]
-    found = difference_map(
+    return difference_map(
         first=before,
         second=after,
         registration_std=np.hypot(*np.nan_to_num(errors)).tolist(),
         systematic=(*systematic_errors(data, (at - 1,)), *systematic_errors(data, (at,))),
     )
+
+
+def _statistics_of(found: DifferenceMap) -> Change:
     changed = changed_voxels(significance=found.significance)
-    return Change(found, distribution_of_difference(found), changed.share)
+    return Change(distribution_of_difference(found), changed.share)
 
 
 def _name(data: xr.Dataset, step: int) -> str:
@@ -113,21 +150,16 @@ def _name(data: xr.Dataset, step: int) -> str:
     return f"{low:g} to {high:g} C"
 
 
-def _dataset(data: xr.Dataset, steps: dict[int, Change], remarks: list[str]) -> xr.Dataset:
+def _dataset(
+    data: xr.Dataset, steps: dict[int, Change], maps: dict[str, NDArray[np.float32]], remarks: list[str]
+) -> xr.Dataset:
     count = data.sizes["temperature"] - 1
     step = label("step", np.arange(count), ("step",))
     step.attrs["names"] = [_name(data, number) for number in range(count)]
-    volume = tuple(data.sizes[dim] for dim in ("z", "y", "x"))
-    maps = {name: np.full((count, *volume), np.nan, np.float32) for name in _MAPS}
     numbers = {name: np.full(count, np.nan) for name in _NUMBERS}
     mean, std = data["white_line_mean"].values, data["white_line_mean_std"].values
     numbers["white_line_shift"], numbers["white_line_shift_std"] = np.diff(mean), np.hypot(std[1:], std[:-1])
     for number, change in steps.items():
-        known = change.map.measured.good
-        for name, values in zip(
-            _MAPS, (change.map.measured.value, _total_std(change.map), change.map.significance), strict=True
-        ):
-            maps[name][number] = np.where(known, values, np.nan)
         found = change.distribution
         numbers["difference_mean"][number], numbers["difference_mean_std"][number] = found.mean, found.mean_total_std
         numbers["difference_width"][number], numbers["difference_width_std"][number] = found.width, found.width_std
@@ -136,11 +168,6 @@ def _dataset(data: xr.Dataset, steps: dict[int, Change], remarks: list[str]) -> 
     arrays = [_labelled(name, values, coords) for name, values in (maps | numbers).items()]
     arrays[0].attrs["remarks"] = remarks
     return dataset(arrays)
-
-
-def _total_std(found: DifferenceMap) -> Floats:
-    """Noise and registration of every voxel, eV; common errors are not in it."""
-    return np.hypot(found.measured.std, found.registration_std)
 
 
 def _labelled(name: str, values: NDArray[np.floating], coords: dict[str, xr.DataArray]) -> xr.DataArray:
