@@ -6,15 +6,18 @@ import math
 
 import numpy as np
 from numba import njit
+from scipy.special import roots_legendre
 
 from cathoscope.powder.special_kernels import BLOCK, fill_exponential
 from cathoscope.powder.voigt_kernels import LORENTZ_REACH, mixed_width
 
 _INSIDE = 0.9  # of tan 2 theta: where the cone of a reflection nearly lies inside of the detector
 _LEAST_ORDER, _ORDER_PER_SHIFT = 3.0, 9.0  # points of the integral over heights, for 3e-7 of the maximum
-_ORDERS = np.array([3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024])
+_ORDERS = np.array(
+    [3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024]
+)
 _STARTS = np.concatenate([[0], np.cumsum(_ORDERS)])
-_RULES = [np.polynomial.legendre.leggauss(order) for order in _ORDERS]
+_RULES = [roots_legendre(order) for order in _ORDERS]
 _NODES = np.concatenate([0.5 * (nodes + 1) for nodes, _ in _RULES])
 _WEIGHTS = np.concatenate([0.5 * weights for _, weights in _RULES])
 
