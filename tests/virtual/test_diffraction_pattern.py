@@ -205,6 +205,19 @@ def test_background_and_spectrum_are_smooth_and_positive() -> None:
     assert moderator_flux(1.0) > moderator_flux(3.5) > 0
 
 
+@pytest.mark.parametrize("one", list(DIFFRACTOMETERS.values()), ids=lambda one: one.name)
+def test_chebyshev_polynomials_hold_the_background(one: Diffractometer) -> None:
+    """Or a refinement would find the background in everything else."""
+    x, expected = one.grid(), background(one)
+    width = np.diff(x) if one.is_tof else np.ones(x.size)
+    middle = 0.5 * (x[1:] + x[:-1]) if one.is_tof else x
+    density, sigma = expected / width, np.sqrt(expected / one.gain()) / width
+    terms = 10 if one.is_tof else 16
+    fit = np.polynomial.Chebyshev.fit(middle, density, terms - 1, w=1 / sigma)
+    assert (((fit(middle) - density) / sigma) ** 2).sum() < 2
+    assert density.max() > 1.05 * density.min()
+
+
 def test_true_numbers_differ_from_those_of_the_file() -> None:
     true = POWGEN.true(1.5)
     assert true.values["zero"] == POWGEN.stated.values["zero"] + 1.5

@@ -33,14 +33,14 @@ class Background:
     """Smooth intensity beside the Bragg peaks: furnace and can, incoherent scattering, glass.
 
     level [1 + fall exp(-Q / 3) + glass sum_j sin(Q r_j) / (Q r_j) exp(-(blur Q)^2 / 2)], Q in 1/A, r = ``distances``
-    in A: the Debye terms of a glass, by default Si-O, O-O and Si-Si of silica (Warren, J. Appl. Phys. 8, 645 (1937)).
+    in A: the Debye terms of a glass, by default Si-O and O-O of silica (Warren, J. Appl. Phys. 8, 645 (1937)).
     """
 
     level: float
     fall: float = 0.3
-    glass: float = 0.4
-    distances: tuple[float, ...] = (1.62, 2.65, 3.2)
-    blur: float = 0.2
+    glass: float = 0.25
+    distances: tuple[float, ...] = (1.62, 2.65)
+    blur: float = 0.5
 
     def at(self, q: ArrayLike) -> Array:
         """Intensity at ``q`` (1/A)."""
@@ -186,7 +186,7 @@ def _nomad_bank(name: str, angle: float, secondary: float, spread: float) -> Ban
 
 
 _CAN = Background(1.0)
-_KAPTON = Background(1.0, fall=3.0, glass=0.8, distances=(2.9, 5.2), blur=0.25)
+_KAPTON = Background(1.0, fall=1.5, glass=0.2, distances=(1.5, 2.5), blur=0.6)
 
 
 def _diffractometers() -> list[Diffractometer]:
@@ -212,7 +212,7 @@ def _diffractometers() -> list[Diffractometer]:
     soft = cw_bank("11-3", source="virtual, after SSRL 11-3", wavelength=0.9762, U=8.0, W=10.0, X=1.0, axial=0.004)
     return [
         *tof,
-        Diffractometer(hard, 1.0, 16.0, 0.005, 1e-5, _KAPTON, 3e7, 0.002),
+        Diffractometer(hard, 1.0, 16.0, 0.005, 1e-5, _KAPTON, 1e7, 0.002),
         Diffractometer(soft, 8.0, 70.0, 0.02, 3e-3, _KAPTON, 1e7, 0.005),
     ]
 

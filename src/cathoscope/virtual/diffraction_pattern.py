@@ -32,7 +32,7 @@ from cathoscope.virtual.diffraction_structure import (
 
 Array = NDArray[np.float64]
 
-_MARGIN = 0.03  # reflections that much beyond the range still send their tails into it
+_SHORTER, _LONGER = 0.97, 1.1  # of the range of spacings: reflections beyond it still send their tails into it
 _ANGSTROM_PER_UM = 1e4
 _CDEG = 0.01  # deg
 _AXIAL_NODES = 32  # at least
@@ -82,7 +82,7 @@ class Lines:
 def sums_for(instrument: Diffractometer, phase: Phase) -> Sums:
     """Reflections of a phase in an instrument's range, and the sums over its atoms' positions, for a whole series."""
     shortest, longest = instrument.spacing_range()
-    within = families(phase.space_group, phase.cell, shortest=shortest * (1 - _MARGIN), longest=longest * (1 + _MARGIN))
+    within = families(phase.space_group, phase.cell, shortest=_SHORTER * shortest, longest=_LONGER * longest)
     return geometric_sums(phase, within)
 
 
