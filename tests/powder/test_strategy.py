@@ -147,3 +147,17 @@ def test_two_banks_share_a_structure(found: Refinement) -> None:
     assert abs(fit.numbers()["second.zero"] + 5.5) < 3.5 * fit.std("second.zero")
     assert fit.std("NMC.a") < found.fit.std("NMC.a")
     assert abs(fit.numbers()["NMC.a"] - TRUTH["NMC.a"]) < 3.5 * fit.std("NMC.a")
+
+
+def test_a_bank_may_have_a_cell_for_itself() -> None:
+    """As two diffractometers at two temperatures: one structure, two cells."""
+    warm = replace(POWGEN, name="warm")
+    truth = TRUTH | {f"warm.{name[7:]}": value for name, value in TRUTH.items() if name.startswith("powgen")}
+    second = recorded(pattern_on(warm, X), [LAYERED], truth | {"NMC.a": 2.848}, seed=9)
+    first = recorded(pattern_on(POWGEN, X), [LAYERED], truth, seed=8)
+    plan = Plan(stages=STAGES[:3], own=("warm.NMC.a",))
+    fit = refine([first, second], [LAYERED], plan).fit
+    assert abs(fit.numbers()["NMC.a"] - 2.843) < 3.5 * fit.std("NMC.a")
+    assert abs(fit.numbers()["warm.NMC.a"] - 2.848) < 3.5 * fit.std("warm.NMC.a")
+    with pytest.raises(MeasurementError, match="no bank can have warm.NMC.q for itself"):
+        refine([first, second], [LAYERED], replace(plan, own=("warm.NMC.q",)))

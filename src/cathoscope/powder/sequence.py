@@ -25,7 +25,7 @@ from cathoscope.powder.member import Member, Memory, member_of_text, text_of_mem
 from cathoscope.powder.model import Model, Pattern, model_of, part_of
 from cathoscope.powder.refine import Fit, Outcome
 from cathoscope.powder.start import stated_parameters
-from cathoscope.powder.strategy import Plan, Refinement, names_of, prepared, refined_from, with_ties
+from cathoscope.powder.strategy import Plan, Refinement, names_of, prepared, refined_from, with_own, with_ties
 
 Load = Callable[[int], Sequence[Pattern]]
 """The patterns of one temperature, by its number."""
@@ -183,7 +183,7 @@ class _Attempt:
 
 def _attempt(series: _Series, model: Model, seed: Mapping[str, float]) -> _Attempt:
     """What stages and ties mean is read with all phases, so that a name is no mistake where its phase is absent."""
-    parameters = with_ties(stated_parameters(model), series.plan)
+    parameters = with_ties(with_own(stated_parameters(model), series.plan), series.plan)
     stages = tuple(names_of(model, parameters, stage) for stage in series.plan.stages)
     return _Attempt(series, replace(series.plan, stages=stages), model, seed)
 
@@ -265,14 +265,15 @@ def _strength(found: Refinement, phase: str) -> float:
 def _refined(model: Model, plan: Plan, seed: Mapping[str, float]) -> Refinement:
     """Near its neighbour all at once; in stages where that fails; and without the neighbour where that fails too."""
     ties = {name: tie for name, tie in (plan.ties or {}).items() if all(_known(one, model) for one in (name, *tie[1]))}
+    own = tuple(name for name in plan.own if _known(name, model))
     stated = {name: value for name, value in (plan.start or {}).items() if _known(name, model)}
     seeded = stated | {name: value for name, value in seed.items() if _known(name, model)}
     tries = [(seeded, True), (seeded, False)] if seed else []
     best: Refinement | None = None
     for start, at_once in [*tries, (stated, False)]:
         stages = (tuple(name for stage in plan.stages for name in stage),) if at_once else plan.stages
-        own = replace(plan, start=start, ties=ties, stages=stages)
-        found = refined_from(model, prepared(model, own), own)
+        attempt = replace(plan, start=start, ties=ties, stages=stages, own=own)
+        found = refined_from(model, prepared(model, attempt), attempt)
         if found.fit.outcome in _FOUND:
             return found
         if best is None or found.fit.chi2 < best.fit.chi2:

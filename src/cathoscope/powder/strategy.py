@@ -9,7 +9,7 @@ counts. So the last stage is repeated with the weights of the calculated pattern
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Literal
 
@@ -56,6 +56,8 @@ class Plan:
         Numbers that follow from others: name to (constant, factors by name).
     start
         Values to start from.
+    own
+        Numbers of a phase that one bank has for itself, such as ``lab.NMC.a``.
     weights
         "model": counting noise of the calculated pattern; "stated": the uncertainties of the file.
     cycles
@@ -65,6 +67,7 @@ class Plan:
     stages: tuple[tuple[str, ...], ...] = STAGES
     ties: Mapping[str, tuple[float, Mapping[str, float]]] | None = None
     start: Mapping[str, float] | None = None
+    own: tuple[str, ...] = ()
     weights: Literal["model", "stated"] = "model"
     cycles: int = 60
 
@@ -115,7 +118,7 @@ def refine(patterns: Sequence[Pattern], phases: Sequence[Crystallite], plan: Pla
 
 def prepared(model: Model, plan: Plan) -> Parameters:
     """All numbers of a model with what the plan starts from and ties."""
-    parameters = parameters_of(model)
+    parameters = with_own(parameters_of(model), plan)
     if plan.start:
         unknown = [name for name in plan.start if name not in parameters.numbers]
         if unknown:
@@ -123,6 +126,21 @@ def prepared(model: Model, plan: Plan) -> Parameters:
         parameters = with_linear_start(model, parameters.starting(plan.start))
         parameters = parameters.starting(plan.start)
     return with_ties(parameters, plan)
+
+
+def with_own(parameters: Parameters, plan: Plan) -> Parameters:
+    """The same with the numbers of phases that banks have for themselves; they start at those of the phase."""
+    numbers = dict(parameters.numbers)
+    for name in plan.own:
+        bank, _, rest = name.partition(".")
+        if rest not in numbers or f"{bank}.{rest.partition('.')[0]}.scale" not in numbers:
+            raise MeasurementError(
+                f"no bank can have {name} for itself",
+                expected="the name of a bank, a dot, and a number of a phase",
+                found=name,
+            )
+        numbers[name] = numbers[rest]
+    return replace(parameters, numbers=numbers)
 
 
 def with_ties(parameters: Parameters, plan: Plan) -> Parameters:
@@ -172,8 +190,11 @@ def names_of(model: Model, parameters: Parameters, stage: Sequence[str]) -> tupl
 def _group(model: Model, parameters: Parameters, group: str) -> list[str]:
     """Names of one kind of number of all phases."""
     phases = {phase.phase.name for phase in model.phases}
+    banks = {pattern.name for pattern in model.patterns}
     parts = {name: name.split(".") for name in parameters.numbers}
-    return [name for name, part in parts.items() if part[0] in phases and _is_of(group, part[-1], len(part))]
+    # what a bank has for itself is a number of the phase
+    of_phase = {name: part[1:] if part[0] in banks else part for name, part in parts.items()}
+    return [name for name, part in of_phase.items() if part[0] in phases and _is_of(group, part[-1], len(part))]
 
 
 def _is_of(group: str, last: str, depth: int) -> bool:
