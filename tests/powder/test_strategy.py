@@ -159,5 +159,5 @@ def test_a_bank_may_have_a_cell_for_itself() -> None:
     fit = refine([first, second], [LAYERED], plan).fit
     assert abs(fit.numbers()["NMC.a"] - 2.843) < 3.5 * fit.std("NMC.a")
     assert abs(fit.numbers()["warm.NMC.a"] - 2.848) < 3.5 * fit.std("warm.NMC.a")
-    with pytest.raises(MeasurementError, match="no bank can have warm.NMC.q for itself"):
+    with pytest.raises(MeasurementError, match=r"no bank can have warm\.NMC\.q for itself"):
         refine([first, second], [LAYERED], replace(plan, own=("warm.NMC.q",)))

@@ -163,7 +163,7 @@ def _site(phase: Phase, label: str) -> Site:
 
 
 def _with_guest(phase: Phase, atom: Site, place: Site) -> tuple[Phase, Site]:
-    """The site with the species of ``atom`` at the position of ``place``; made, with none of it, where there is none."""
+    """The site with the species of ``atom`` at the position of ``place``; made empty where there is none."""
     symmetry = symmetry_of(phase.space_group)
     wanted, element = canonical_position(symmetry, place.position), species_of(atom.species).element
     for site in phase.sites:
