@@ -47,6 +47,7 @@ SizeModel = Literal["none", "isotropic", "uniaxial"]
 StrainModel = Literal["none", "isotropic", "uniaxial", "stephens"]
 
 _SIZE, _STRAIN = 0.2, 1000.0  # um, 1e-6: where a refinement starts
+_LEAST_U, _MOST_U = -0.02, 0.15  # A^2: beyond these an atom is not there, or the model is wrong
 _SIZES, _STRAINS = (1e-3, 10.0), (1.0, 1e5)  # um, 1e-6: narrower or wider peaks tell nothing
 
 
@@ -180,7 +181,7 @@ def numbers_of(crystallite: Crystallite) -> dict[str, Parameter]:
         numbers[f"{site.label}.occupancy"] = Parameter(site.occupancy)
         numbers |= _started(site, place, site.position)
         if tensor is None or site.u_aniso is None:
-            numbers[f"{site.label}.u"] = Parameter(site.u_iso)
+            numbers[f"{site.label}.u"] = Parameter(site.u_iso, low=_LEAST_U, high=_MOST_U)
         else:
             numbers |= _started(site, tensor, site.u_aniso)
     return numbers | _widths(crystallite) | _weights(crystallite)
