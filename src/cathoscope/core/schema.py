@@ -7,33 +7,17 @@ Attributes are labels for disk and people. Steps compute on bare arrays in these
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from cathoscope.core.array_spec import ArraySpec as ArraySpec
 from cathoscope.core.errors import SchemaError
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One named array.
-
-    ``dims`` is the longest form. An array may lack dims that its measurement does not
-    scan (a room-temperature volume has no ``temperature``), but never reorders them.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    unit: str
-    kind: str  # numpy dtype kind: f float, i integer, b boolean
-    meaning: str
-
+from cathoscope.core.powder_arrays import POWDER_ARRAYS
 
 _CONDITION = ("temperature", "energy")
 _VOXEL = ("z", "y", "x")
-_PHASE = ("temperature", "phase")
 
 _SPECS = (
     # coordinates
@@ -60,6 +44,9 @@ _SPECS = (
     ArraySpec("sector", ("sector",), "1", "i", "Number of a sector around the centre of a section"),
     ArraySpec("phase", ("phase",), "1", "i", "Number of a crystalline phase; the attribute names holds their names"),
     ArraySpec("weighting", ("weighting",), "1", "i", "What pixels stand for: 0 the section, 1 the particle"),
+    ArraySpec(
+        "bank", ("bank",), "1", "i", "Number of a bank of a diffractometer; the attribute names holds their names"
+    ),
     # what files hold
     ArraySpec("counts", ("projection", "row", "column"), "count", "f", "Detector counts of the projections"),
     ArraySpec("flat_counts", ("flat", "row", "column"), "count", "f", "Detector counts without the sample"),
@@ -74,6 +61,15 @@ _SPECS = (
     ArraySpec("scan_energy", ("spectrum", "point"), "eV", "f", "Photon energy of each point of a bulk spectrum"),
     ArraySpec("absorption", ("spectrum", "point"), "1", "f", "X-ray absorption of a bulk spectrum, as recorded"),
     ArraySpec("reference_absorption", ("spectrum", "point"), "1", "f", "Absorption of the foil behind the sample"),
+    ArraySpec("tof", ("temperature", "bank", "point"), "us", "f", "Time of flight at the middle of a bin of a pattern"),
+    ArraySpec("two_theta", ("temperature", "bank", "point"), "deg", "f", "Scattering angle of a point of a pattern"),
+    ArraySpec(
+        "diffraction_counts",
+        ("temperature", "bank", "point"),
+        "1",
+        "f",
+        "Diffracted intensity per us of time of flight, or at each scattering angle, as the file is normalised",
+    ),
     # tomography
     ArraySpec("beam_intensity", (*_CONDITION, "projection"), "1", "f", "Open-beam intensity relative to the flats"),
     ArraySpec("bad_pixel_mask", ("temperature", "row", "column"), "1", "b", "Dead, hot or unstable detector pixels"),
@@ -325,16 +321,7 @@ _SPECS = (
     ArraySpec("vertical_shift", (*_CONDITION, "projection"), "px", "f", "Vertical jitter of each projection"),
     ArraySpec("magnification", _CONDITION, "1", "f", "Magnification over that of the middle of the series"),
     ArraySpec("energy_offset", ("temperature",), "eV", "f", "True minus recorded photon energy"),
-    # powder diffraction
-    ArraySpec("lattice_a", _PHASE, "A", "f", "Edge a of the unit cell"),
-    ArraySpec("lattice_c", _PHASE, "A", "f", "Edge c of the unit cell; of a cubic phase the same as a"),
-    ArraySpec("weight_fraction", _PHASE, "1", "f", "Mass of a phase over that of all crystalline phases"),
-    ArraySpec("antisite", _PHASE, "1", "f", "Share of the lithium site that holds nickel"),
-    ArraySpec("oxygen_occupancy", _PHASE, "1", "f", "Share of the oxygen site that is filled"),
-    ArraySpec("lithium_occupancy", _PHASE, "1", "f", "Share of the lithium site that holds lithium"),
-    ArraySpec("domain_size", _PHASE, "um", "f", "Coherent domains across their axis: Scherrer length, K = 1"),
-    ArraySpec("domain_aspect", _PHASE, "1", "f", "Size of the coherent domains along their axis over that across it"),
-    ArraySpec("microstrain", _PHASE, "1", "f", "Full width of the relative spread of lattice spacings, in 1e-6"),
+    *POWDER_ARRAYS,
     # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),
