@@ -41,6 +41,7 @@ _CELLS = ("a", "b", "c", "alpha", "beta", "gamma")
 _WIDTHS = ("size", "size_axial", "strain", "strain_axial")
 _FAINT = 0.02  # of the highest calculated intensity: what a weight is taken from at least
 _REWEIGHTED = 2
+_ROUGHLY = 8  # steps of the stages before the last: while widths are wrong, cells creep towards nothing
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,10 @@ def refined_from(model: Model, parameters: Parameters, plan: Plan) -> Refinement
     fit: Fit | None = None
     for number, stage in enumerate(plan.stages):
         free = tuple(dict.fromkeys((*free, *names_of(model, parameters, stage))))
-        fit = _fitted(model, parameters, free, std, plan.cycles)
+        last = number == len(plan.stages) - 1
+        fit = _fitted(model, parameters, free, std, plan.cycles if last else min(plan.cycles, _ROUGHLY))
         parameters = parameters.starting(fit.numbers())
-        if plan.weights == "model" and number == len(plan.stages) - 1:
+        if plan.weights == "model" and last:
             for _ in range(_REWEIGHTED):
                 std = [expected_std(model, k, fit.numbers()) for k in range(len(model.patterns))]
                 fit = _fitted(model, parameters, free, std, plan.cycles)
