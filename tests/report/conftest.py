@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import xarray as xr
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
+from cathoscope.report.figures import PANELS, panels_without_layout
+from cathoscope.report.style import Panel, journal_style
 
 VOXEL = ("z", "y", "x")
 SPHERES = ((-0.35, -0.2, 0.0, 0.38, 8347.6), (0.4, -0.25, 0.1, 0.34, 8349.0), (0.05, 0.45, -0.05, 0.3, 8350.4))
@@ -421,7 +426,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return fill_study(tmp_path_factory.mktemp("study") / "spheres.zarr")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def result_of() -> Callable[[str], xr.Dataset]:
     makers = {
         "tomography": lambda: tomography_result(n=24),
@@ -451,7 +456,58 @@ def stack() -> xr.Dataset:
 
 @pytest.fixture(autouse=True, scope="session")
 def _small_renderings() -> Iterator[None]:
-    """Cut-away views of a hundred pixels: what is tested here does not depend on their number."""
+    """Cut-away views of forty pixels: what is tested here does not depend on their number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cathoscope.report.figures.states._PIXELS", 100)
+        patch.setattr("cathoscope.report.figures.states._PIXELS", 40)
         yield
+
+
+@pytest.fixture(scope="module")
+def drawn(result_of: Callable[[str], xr.Dataset]) -> Callable[[str], list[Panel]]:
+    """Figures of a technique's whole result, before they are laid out; for reading only, as tests share them."""
+    return functools.cache(lambda technique: panels_without_layout(result_of(technique)))
+
+
+@contextmanager
+def arrays_looked_up(data: xr.Dataset) -> Iterator[set[str]]:
+    """Names of the arrays that are asked of any dataset meanwhile: all where one asks for their list."""
+    names: set[str] = set()
+    every = {str(name) for name in data.data_vars}
+    # Sizes are those of the whole result without any array but the only one along a dimension.
+    alone = {name for name in every if data.drop_vars(name).sizes != data.sizes}
+
+    def watch(method: Callable[..., Any], seen: set[str] | None = None) -> Callable[..., Any]:
+        def watched(self: xr.Dataset, *keys: Any) -> Any:
+            wanted = [keys[0]] if seen is None and isinstance(keys[0], str) else keys[0] if seen is None else seen
+            names.update(map(str, wanted))
+            return method(self, *keys)
+
+        return watched
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("__getitem__", "__contains__", "__getattr__"):
+            patch.setattr(xr.Dataset, name, watch(getattr(xr.Dataset, name)))
+        for name in ("__iter__", "__len__", "keys", "values", "items"):
+            patch.setattr(xr.Dataset, name, watch(getattr(xr.Dataset, name), every))
+        for name, seen in (("data_vars", every), ("sizes", alone), ("dims", alone)):
+            patch.setattr(xr.Dataset, name, property(watch(getattr(xr.Dataset, name).fget, seen)))
+        yield names
+
+
+@pytest.fixture(scope="session")
+def captions_without_an_array() -> Callable[[xr.Dataset], Iterator[tuple[str, str]]]:
+    """Captions of a result's figures, whole and in the absence of each array, with its name.
+
+    A figure that never asks for an array is the same without it, and is not made again.
+    """
+
+    def captions(data: xr.Dataset) -> Iterator[tuple[str, str]]:
+        for make in PANELS:
+            with journal_style(), arrays_looked_up(data) as names:
+                panels = {"": make(data)}
+            with journal_style():
+                wanted = sorted(names & {str(name) for name in data.data_vars})
+                panels |= {name: make(data.drop_vars(name)) for name in wanted}
+            yield from ((name, panel.caption) for name, panel in panels.items() if panel is not None)
+
+    return captions

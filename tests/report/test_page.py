@@ -47,14 +47,17 @@ class Reader(HTMLParser):
             self.headings.append((tag, text + data))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def written(
     study: Study, comparison: list[Mapping[str, object]], tmp_path_factory: pytest.TempPathFactory
 ) -> ReportFiles:
-    return write_report(study, tmp_path_factory.mktemp("out") / "spheres.html", comparison=comparison)
+    """The page of the whole study, with its figures as vectors only: each further format takes as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "FILE_FORMATS", ("svg",))
+        return write_report(study, tmp_path_factory.mktemp("out") / "spheres.html", comparison=comparison)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def reader(written: ReportFiles) -> Reader:
     return Reader(written.page.read_text(encoding="utf-8"))
 
@@ -77,7 +80,7 @@ def test_summary_states_numbers_with_sigma_and_the_fate_of_each_measurement(read
 
 def test_every_image_is_inline_and_described(reader: Reader, written: ReportFiles) -> None:
     images = [attrs for tag, attrs in reader.tags if tag == "img"]
-    assert len(images) == len(written.figures) / 3
+    assert len(images) == len(written.figures)
     assert all(attrs["alt"] for attrs in images)
     assert all(re.match(r"data:image/(webp|svg\+xml);base64,", attrs["src"] or "") for attrs in images)
 
@@ -116,12 +119,27 @@ def test_pictures_become_coarser_until_the_page_fits(
     study.write("result", "toner", stack[["component_weight", "optical_depth"]], address="a")
     limit = write_report(study, tmp_path / "large.html").page.stat().st_size * 2 // 3
     monkeypatch.setattr(page, "MOST_BYTES", limit)
+    monkeypatch.setattr(page, "FILE_FORMATS", ())
     assert write_report(study, tmp_path / "small.html").page.stat().st_size < limit
 
 
+def test_every_figure_comes_in_every_format(stack: xr.Dataset, tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "s.zarr")
+    study.write("result", "toner", stack[["singular_value", "noise_floor"]], address="a")
+    figures = write_report(study, tmp_path / "r.html").figures
+    assert [file.name for file in figures] == [f"toner-singular-values.{ending}" for ending in ("svg", "pdf", "png")]
+    begins = [file.read_bytes()[:5] for file in figures]
+    assert begins == [b"<?xml", b"%PDF-", b"\x89PNG\r"]
+
+
 def test_written_twice_is_the_same_bytes_and_leaves_nothing_else(
-    study: Study, comparison: list[Mapping[str, object]], tmp_path: Path, written: ReportFiles
+    study: Study,
+    comparison: list[Mapping[str, object]],
+    tmp_path: Path,
+    written: ReportFiles,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(page, "FILE_FORMATS", ("svg",))
     again = write_report(study, tmp_path / "spheres.html", comparison=comparison)
     assert again.page.read_bytes() == written.page.read_bytes()
     for first, second in zip([*written.figures, *written.numbers], [*again.figures, *again.numbers], strict=True):

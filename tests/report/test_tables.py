@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from cathoscope.core.study import Study
+from cathoscope.report import page as page_module
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import csv_from_numbers, format_value, json_from_numbers, numbers_of
@@ -221,7 +222,10 @@ def test_numbers_of_groups_are_keyed_by_their_names_and_missing_values_are_empty
     assert [(each["value"], each["sigma"]) for each in records] == [(None, None)] * 4
 
 
-def test_page_has_tables_reasons_and_what_was_refused(mixed: Study, tmp_path: Path) -> None:
+def test_page_has_tables_reasons_and_what_was_refused(
+    mixed: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "FILE_FORMATS", ("svg",))
     files = write_report(mixed, tmp_path / "r.html")
     page = files.page.read_text(encoding="utf-8")
     for text in (
