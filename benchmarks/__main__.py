@@ -12,6 +12,8 @@ from benchmarks import (
     morphology_sheets,
     morphology_surface,
     polynomial,
+    porosity,
+    powder_refine,
     reading,
     virtual,
     whiteline,
@@ -28,6 +30,8 @@ _ALL = (
     morphology_surface,
     morphology_sheets,
     morphology_paths,
+    porosity,
+    powder_refine,
 )
 
 
