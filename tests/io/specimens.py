@@ -278,6 +278,41 @@ def tiff_sequence(folder: Path) -> list[Path]:
     return paths
 
 
+def gsas_banks(folder: Path) -> list[Path]:
+    """Mantid: two banks of time of flight as FXYE."""
+    lines = ["Sample Run: 1", "# Temp (K) = 423.15"]
+    for bank, first in ((1, 1500.0), (3, 2000.0)):
+        edges = first * 1.001 ** np.arange(6)
+        lines += [f"# bank at {bank}", f"BANK {bank} 6 6 SLOG {first:.1f} {edges[-1]:.1f} 0.001 0 FXYE"]
+        lines += [f"{x:18.9f} {30 + k:18.9f} {5.5:18.9f}" for k, x in enumerate(edges)]
+    return [_text(folder / "PG3_1.gsa", "\n".join([*lines, ""]))]
+
+
+def gsas_standard(folder: Path) -> list[Path]:
+    """GSAS: counts at a constant wavelength in fixed columns."""
+    counts = "".join(f"{1 + k // 7:2d}{200 + k:6d}" for k in range(12))
+    lines = ["lead sulphate", "BANK 1 12 2 CONST 1000.0 5.0 0 0 STD", counts[:80], counts[80:].ljust(80)]
+    return [_text(folder / "sample.raw", "\r\n".join([*lines, ""]))]
+
+
+def powder_tof(folder: Path) -> list[Path]:
+    """Three columns over time of flight."""
+    lines = ["# time of flight (us), intensity, sigma"]
+    lines += [f"{1000 * 1.001**k:.6f} {20 + k} {4.5:.3f}" for k in range(8)]
+    return [_text(folder / "pattern.xye", "\n".join([*lines, ""]))]
+
+
+def powder_angles(folder: Path) -> list[Path]:
+    """Two columns over two theta."""
+    lines = ["# Temp (C) = 25", "# 2theta counts", *(f"{10 + 0.5 * k:.3f} {150 + k}" for k in range(9))]
+    return [_text(folder / "pattern.xy", "\n".join([*lines, ""]))]
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
 SPECIMENS = {
     "fxi": Specimen("fxi", fxi),
     "data_exchange": Specimen("data_exchange", data_exchange),
@@ -293,6 +328,10 @@ SPECIMENS = {
     "columns": Specimen("columns", columns),
     "csv_table": Specimen("columns", csv_table),
     "json_table": Specimen("table", json_table),
+    "gsas_banks": Specimen("gsas", gsas_banks),
+    "gsas_standard": Specimen("gsas", gsas_standard),
+    "powder_tof": Specimen("powder_columns", powder_tof),
+    "powder_angles": Specimen("powder_columns", powder_angles),
     "fibsem_tiff": Specimen("fibsem_tiff", fibsem_tiff),
     "tiff": Specimen("tiff", tiff),
     "tiff_zip": Specimen("tiff", tiff_zip),

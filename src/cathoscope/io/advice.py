@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 _FEWEST_SHARE = 0.1
+_STATE_TEMPERATURE = "a place in a series by itself: the header has no temperature; state it in the recipe"
 _STATE_PIXEL_SIZE = 'lengths in um: the file has no pixel size; state it, such as  pixel_size = "20 nm"'
 
 
@@ -14,6 +15,9 @@ def use_of(data: xr.Dataset) -> str:
     form = str(data.attrs.get("format"))
     if "scan_energy" in data.variables:
         return 'technique = "xas"'
+    if "diffraction_counts" in data.variables:
+        technique = "tof-diffraction" if "tof" in data.variables else "xray-diffraction"
+        return f'technique = "{technique}", with a file of the instrument and structures of the phases'
     if "voxels" in data.variables:
         return 'start = { attenuation = "THIS FILE" }, for a volume that is reconstructed already'
     if "pages" in data.variables:
@@ -27,6 +31,8 @@ def use_of(data: xr.Dataset) -> str:
 
 def lacks_of(data: xr.Dataset) -> list[str]:
     """What a Dataset as a reader gives it cannot be used for, each with the reason and what to do."""
+    if "diffraction_counts" in data.variables:
+        return [] if "temperature" in data.coords else [_STATE_TEMPERATURE]
     if "scan_energy" in data.variables:
         return []
     lacks = [] if "pixel_size" in data.attrs else [_STATE_PIXEL_SIZE]

@@ -14,6 +14,8 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.io.fibsem_tiff import open_fibsem_tiff, recognise_fibsem_tiff, recognise_plain_tiff
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
 from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
+from cathoscope.io.powder_columns import open_powder_columns, recognise_powder_columns
+from cathoscope.io.powder_gsas import open_gsas, recognise_gsas
 from cathoscope.io.spectra_athena import open_athena, recognise_athena
 from cathoscope.io.spectra_columns import open_columns, recognise_columns
 from cathoscope.io.spectra_xdi import open_xdi, recognise_xdi
@@ -65,6 +67,7 @@ class Reader:
 
 _SCAN = ("counts", "flat_counts", "dark_counts")
 _SPECTRA = ("scan_energy", "absorption", "reference_absorption")
+_POWDER = ("tof", "two_theta", "diffraction_counts", "diffraction_counts_std")
 
 READERS: tuple[Reader, ...] = (
     Reader("fxi", "NSLS-II FXI 18-ID tomography scan", (".h5",), _SCAN, recognise_fxi, open_fxi),
@@ -102,6 +105,22 @@ READERS: tuple[Reader, ...] = (
         _SPECTRA,
         recognise_columns,
         open_columns,
+    ),
+    Reader(
+        "gsas",
+        "GSAS powder data",
+        (".gsa", ".fxye", ".gss", ".raw"),
+        _POWDER,
+        recognise_gsas,
+        open_gsas,
+    ),
+    Reader(
+        "powder_columns",
+        "powder pattern in columns",
+        (".xye", ".xy", ".dat"),
+        _POWDER,
+        recognise_powder_columns,
+        open_powder_columns,
     ),
     Reader(
         "fibsem_tiff",

@@ -35,6 +35,7 @@ import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io.lazy import COPY_AGAIN
+from cathoscope.io.powder import kinds_stated
 from cathoscope.io.spectra import (
     ColumnMap,
     Floats,
@@ -72,10 +73,13 @@ def recognise_columns(path: Path) -> str | None:
         for sign, what in _OTHER_TEXTS:
             if begin.startswith(sign):
                 return what
-        table = _table(path, parse_columns(read_head(path), path))
+        text = parse_columns(read_head(path), path)
+        table = _table(path, text)
         key, reason = guess_energy(table)
         if key is None:
             return _one_column(table) or reason
+        if kinds_stated("\n".join((*text.comments, *text.headings))) and not ENERGY_NAME.search(str(key).lower()):
+            return "a powder pattern by the words above the numbers"
         guess_signals(table, key)
     except MeasurementError as error:
         return f"{error.problem} ({error.found})"
