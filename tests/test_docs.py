@@ -26,7 +26,7 @@ from pydantic_core import PydanticUndefined
 import cathoscope
 from cathoscope.core import errors
 from cathoscope.core.schema import SCHEMA, STD_SOURCES
-from cathoscope.flow import recipe, sections
+from cathoscope.flow import diffraction_sections, recipe, sections
 from cathoscope.io import READERS
 
 matplotlib.use("Agg")
@@ -283,6 +283,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.morphology]": sections.MorphologySection,
     "[measurement.NAME.slices]": sections.SlicesSection,
     "[measurement.NAME.micrograph]": sections.MicrographSection,
+    "[measurement.NAME.phases.PHASE]": diffraction_sections.PowderPhaseSection,
+    "[[measurement.NAME.banks]]": diffraction_sections.BankSection,
+    "[measurement.NAME.diffraction]": diffraction_sections.DiffractionSection,
 }
 
 
@@ -315,7 +318,7 @@ def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     yield model
     for info in model.model_fields.values():
         for match in re.findall(r"sections\.(\w+Section|SeriesEntry)", repr(info.annotation)):
-            yield from models_below(getattr(sections, match))
+            yield from models_below(getattr(sections, match, None) or getattr(diffraction_sections, match))
 
 
 def test_recipe_page_covers_every_table() -> None:

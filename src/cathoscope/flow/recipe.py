@@ -16,8 +16,10 @@ from pydantic import ValidationError
 
 from cathoscope.core.errors import RecipeError
 from cathoscope.core.sample import Sample
+from cathoscope.flow.diffraction_sections import BankSection, PowderPhaseSection
 from cathoscope.flow.lines import KeyPath, line_of, lines_of_keys
-from cathoscope.flow.sections import MeasurementSection, RecipeModel, SampleSection, Section, SeriesEntry
+from cathoscope.flow.section import Section
+from cathoscope.flow.sections import MeasurementSection, RecipeModel, SampleSection, SeriesEntry
 
 DATA_VARIABLE = "CATHOSCOPE_DATA"
 
@@ -181,5 +183,11 @@ def _section_of(annotation: Any) -> Any:
 
 
 _TABLES_OF_TABLES: Mapping[str | int, type[Section]] = MappingProxyType(
-    {"sample": SampleSection, "measurement": MeasurementSection, "series": SeriesEntry}
+    {
+        "sample": SampleSection,
+        "measurement": MeasurementSection,
+        "series": SeriesEntry,
+        "phases": PowderPhaseSection,
+        "banks": BankSection,
+    }
 )

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
-from cathoscope.core.errors import CathoscopeError
-from cathoscope.core.units import parse
+from cathoscope.flow.diffraction_sections import (
+    POWDER_KEYS,
+    BankSection,
+    DiffractionSection,
+    Instruments,
+    PowderPhases,
+    require_powder,
+)
+from cathoscope.flow.section import Files, Section, Temperature, quantity
 
-
-def _quantity(quantity: str) -> BeforeValidator:
-    def check(value: Any) -> float:
-        """A text or number as the quantity in its unit, or what is wrong with it."""
-        try:
-            return parse(value, quantity)
-        except CathoscopeError as error:
-            expected = f" (expected {error.expected})" if error.expected else ""
-            raise ValueError(f"{error.problem}{expected}") from None
-
-    return BeforeValidator(check)
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Energy = Annotated[float, _quantity("energy")]
-Length = Annotated[float, _quantity("length"), Field(gt=0)]
-_Position = Annotated[float, _quantity("length")]
-Temperature = Annotated[float, _quantity("temperature"), Field(gt=-273.15)]
-Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Energy = Annotated[float, quantity("energy")]
+Length = Annotated[float, quantity("length"), Field(gt=0)]
+_Position = Annotated[float, quantity("length")]
 
 
 def _ascending(value: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -41,12 +29,6 @@ def _ascending(value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 EnergyWindow = Annotated[tuple[Energy, Energy], AfterValidator(_ascending)]
 Rows = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ascending)]
-
-
-class Section(BaseModel):
-    """A table of the recipe: keys that nobody knows are mistakes, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StudySection(Section):
@@ -342,6 +324,7 @@ class MeasurementSection(Section):
         "fibsem-stack",
         "sem-section",
         "mosaic",
+        "diffraction",
     ]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()
@@ -367,6 +350,10 @@ class MeasurementSection(Section):
     morphology: MorphologySection | None = None
     slices: SlicesSection | None = None
     micrograph: MicrographSection | None = None
+    instrument: Instruments = ()
+    phases: PowderPhases = Field(default_factory=dict)
+    banks: tuple[BankSection, ...] = ()
+    diffraction: DiffractionSection = DiffractionSection()
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:
@@ -378,6 +365,14 @@ class MeasurementSection(Section):
             raise ValueError("every entry of a series needs its temperature")
         if len(set(temperatures)) != len(temperatures):
             raise ValueError("a temperature is given twice in the series")
+        return self
+
+    @model_validator(mode="after")
+    def _of_powders(self) -> MeasurementSection:
+        if self.technique == "diffraction":
+            require_powder(self.instrument, self.phases, self.banks)
+        elif stated := self.model_fields_set & set(POWDER_KEYS):
+            raise ValueError(f'{" and ".join(sorted(stated))} belong to technique = "diffraction"')
         return self
 
     @model_validator(mode="after")
