@@ -205,3 +205,18 @@ def test_nothing_free_is_one_calculation() -> None:
     assert found.outcome == "converged"
     assert found.chi2 == pytest.approx(np.sum((OBSERVED / STD) ** 2))
     assert found.covariance.shape == (0, 0)
+
+
+def test_where_the_model_bends_more_than_its_slopes_tell_a_search_still_arrives() -> None:
+    """Gauss and Newton's steps from near (0,) overshoot threefold there: half the second derivative of the sum of
+    squares of u + 1 and -3 u^2 + u - 1 is 8, and their slopes tell 2. Such is a faint phase beside misfit peaks.
+    Dennis and Schnabel, Numerical Methods for Unconstrained Optimization (1983), example 10.2.4.
+    """
+
+    def compare(values: Values) -> list[Residual]:
+        u = values["u"]
+        return residual(np.zeros(2), stacked([u + 1.0, u - 3.0 * u * u - 1.0]))
+
+    found = refined(search_of(Parameters({"u": Parameter(0.3)}), ["u"]), compare, cycles=12)
+    assert found.outcome == "converged"
+    assert near(found, 0.0)

@@ -26,6 +26,7 @@ _ARRIVED = 0.01  # of its uncertainty: the largest step of any number that is no
 _SINGULAR = 1e-12  # smallest over largest eigenvalue of the normalised normal matrix that is told from zero
 _LOST = 1e-6  # of what a number did to the pattern in the beginning, squared: it has left the pattern
 _START, _MOST, _LEAST = 1e-3, 1e10, 1e-12  # Marquardt's factor
+_GROWTH = 4.0  # of the factor after a step that failed; twice that after the next
 _CYCLES = 60
 
 
@@ -154,27 +155,41 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
         )
     began = np.diag(state.normal)
     outcome: Outcome = "stalled"
+    growth = _GROWTH
     while tried < cycles and search.free:
         tried += 1
-        step = _step(search, state, factor)
-        if _arrived(state, step) and factor <= _START:
+        # how far it is to the end is what a step without damping says, however short the steps have become
+        if _arrived(state, _step(search, state, _LEAST)):
             outcome = "converged"
             break
         # a step cut by a bound or too long is tried again shorter
-        new = _evaluated(search, compare, np.clip(state.u + step, search.low, search.high))
+        step = np.clip(state.u + _step(search, state, factor), search.low, search.high) - state.u
+        new = _evaluated(search, compare, state.u + step)
         if new is not None and new.chi2 <= state.chi2:
             small = state.chi2 - new.chi2 < 1e-9 * state.chi2 and factor >= 1.0
-            state, factor = new, max(factor / 8, _LEAST)
+            factor, growth = max(factor * _eased(state, new, step), _LEAST), _GROWTH
+            state = new
             if small:
                 break
         else:
-            factor *= 6
+            factor, growth = factor * growth, 2 * growth
             if factor > _MOST:
-                outcome = "converged" if _arrived(state, _step(search, state, _START)) else "stalled"
                 break
     if not search.free:
         outcome = "converged"
     return _ended(search, state, outcome, tried, began)
+
+
+def _eased(state: _State, new: _State, step: Array) -> float:
+    """What Marquardt's factor is multiplied by after a step that was good.
+
+    By how much of the decrease that the linear model promised came true: all, and the next step may be longer; half,
+    and the factor stays, so that no second step overshoots where the pattern bends more than the model knows. Nielsen,
+    Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999), equation 2.5.
+    """
+    promised = float(step @ (2 * state.gradient - state.normal @ step))
+    share = (state.chi2 - new.chi2) / promised if promised > 0 else 0.0
+    return float(max(1 - (2 * min(share, 1.0) - 1) ** 3, 0.125))
 
 
 def _evaluated(search: Search, compare: Compare, u: Array) -> _State | None:
