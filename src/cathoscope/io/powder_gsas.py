@@ -169,7 +169,7 @@ def _banks(path: Path, lines: list[str]) -> tuple[list[_Bank], list[str]]:
 
 
 def _bank(path: Path, head: tuple[int, str], before: str, records: list[tuple[int, str]]) -> _Bank:
-    """What a BANK line states; of several banks the comment just before it is the name."""
+    """What a BANK line states; of several banks a comment just before it is the name."""
     line, text = head
     words = text.upper().split()
     form = next((word for word in reversed(words[4:]) if word in _TYPES), "STD")
@@ -185,7 +185,7 @@ def _bank(path: Path, head: tuple[int, str], before: str, records: list[tuple[in
             found=" ".join(words)[:120],
             cure="write the data as FXYE, which states the place of every point",
         )
-    name = before[1:].strip() if before.startswith("#") else ""
+    name = before[1:].strip() if before.startswith("#") and not set(":=") & set(before) else ""
     return _Bank(number, points, binning, coefficients, form, line, name or f"bank {number}", tuple(records))
 
 
