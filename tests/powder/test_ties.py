@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import MeasurementError
 from cathoscope.powder.structure import cell_mass
-from cathoscope.powder.ties import shared_ties, tie_of_text, with_exchange
+from cathoscope.powder.ties import resolved_ties, shared_ties, tie_of_text, with_exchange
 from tests.powder.crystals import ANGLESITE, NMC
 
 
@@ -115,3 +115,15 @@ def test_sites_that_a_file_leaves_out_are_made() -> None:
 def test_what_cannot_be_exchanged_is_named(pair: tuple[str, str], said: str) -> None:
     with pytest.raises(MeasurementError, match=said):
         with_exchange(NMC, *pair)
+
+
+def test_ties_of_ties_are_ties_of_what_is_free() -> None:
+    found = resolved_ties({"c": (1.0, {"b": 2.0, "x": 1.0}), "b": (0.5, {"a": -1.0, "x": 3.0}), "d": (0.0, {"a": 1.0})})
+    assert found["c"] == (2.0, {"a": -2.0, "x": 7.0})
+    assert found["b"] == (0.5, {"a": -1.0, "x": 3.0})
+    assert found["d"] == (0.0, {"a": 1.0})
+
+
+def test_a_circle_of_ties_is_refused() -> None:
+    with pytest.raises(MeasurementError, match="follows from itself"):
+        resolved_ties({"a": (0.0, {"b": 1.0}), "b": (0.0, {"c": 1.0}), "c": (0.0, {"a": 1.0})})

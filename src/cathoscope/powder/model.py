@@ -224,7 +224,7 @@ def residuals_of(model: Model, values: Values, std: Sequence[Array] | None = Non
 def reflections_of(seen: _Seen, values: Values) -> list[TofReflections | CwReflections]:
     """The peaks of a phase in a pattern; two lists where the radiation has two wavelengths."""
     own = numbers_in(seen.pattern.name, seen.phase.phase.name, values)
-    bank = _bank_values(seen.pattern, values)
+    bank = bank_values(seen.pattern, values)
     cell = seen.phase.cell_from(own)
     metric = metric_from_cell(cell=cell)
     d = spacing_from_metric(hkl=seen.reflections.hkl, metric=metric)
@@ -245,7 +245,7 @@ def reflections_of(seen: _Seen, values: Values) -> list[TofReflections | CwRefle
             d=spacing,
             wavelength=wavelength,
             zero=bank["zero"],
-            displacement=_displacement(seen.pattern, bank, values),
+            displacement=displacement_of(seen.pattern, bank, values),
         )
         bragg = two_theta_from_spacing(d=spacing, wavelength=wavelength)
         chosen = broadenings if kept.all() else [Broadening(one.width[kept], one.lorentz) for one in broadenings]
@@ -261,7 +261,7 @@ def numbers_in(pattern: str, phase: str, values: Values) -> dict[str, float | Du
     return found | {name.removeprefix(there): one for name, one in values.items() if name.startswith(there)}
 
 
-def _bank_values(pattern: Pattern, values: Values) -> dict[str, float | Dual]:
+def bank_values(pattern: Pattern, values: Values) -> dict[str, float | Dual]:
     """Numbers of the bank, those of the refinement before those of its file."""
     return {name: values.get(f"{pattern.name}.{name}", value) for name, value in pattern.bank.values.items()}
 
@@ -320,7 +320,7 @@ def _wavelengths(bank: Values) -> list[tuple[float | Dual, float | Dual]]:
     return found
 
 
-def _displacement(pattern: Pattern, bank: Values, values: Values) -> Displacement | None:
+def displacement_of(pattern: Pattern, bank: Values, values: Values) -> Displacement | None:
     """How the sample is displaced, where the refinement has a number for it."""
     found = {name: values[f"{pattern.name}.{name}"] for name in _DISPLACEMENTS if f"{pattern.name}.{name}" in values}
     return Displacement(float(value_of(bank["radius"])), **found) if found else None

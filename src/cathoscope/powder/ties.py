@@ -92,6 +92,32 @@ def _mistake(text: str, found: str) -> MeasurementError:
     )
 
 
+def resolved_ties(ties: Ties) -> Ties:
+    """The same ties, of which none follows from another: what they follow from is put in its place.
+
+    Raises
+    ------
+    MeasurementError
+        If a number follows from itself.
+    """
+    return {name: _resolved(name, ties, ()) for name in ties}
+
+
+def _resolved(name: str, ties: Ties, above: tuple[str, ...]) -> tuple[float, dict[str, float]]:
+    if name in above:
+        raise MeasurementError(
+            f"{name} follows from itself", expected="ties without a circle", found=" <- ".join((*above, name))
+        )
+    constant, factors = ties[name]
+    found: dict[str, float] = {}
+    for other, factor in factors.items():
+        more, parts = _resolved(other, ties, (*above, name)) if other in ties else (0.0, {other: 1.0})
+        constant += factor * more
+        for part, share in parts.items():
+            found[part] = found.get(part, 0.0) + factor * share
+    return constant, found
+
+
 def shared_ties(phase: Phase) -> Ties:
     """Atoms on one and the same place move together: places and displacements of the others are those of the first."""
     ties: Ties = {}
