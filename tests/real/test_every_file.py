@@ -1,4 +1,4 @@
-"""Every measured file of imaging and X-ray absorption opens, or is refused with the true reason."""
+"""Every measured file of imaging, X-ray absorption and diffraction opens, or is refused with the true reason."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ OPENS = {
     "xas/*.xdi": "xdi",
     "xas/*.prj": "athena",
     "xas/*.dat": "columns",
+    "diffraction/*.fxye": "gsas",
+    "diffraction/*.gsa": "gsas",
+    "diffraction/pbso4-xn/PBSO4.???": "gsas",
+    "diffraction/*.xye": "powder_columns",
 }
 REFUSED = {
     "*/PROVENANCE.md": "text for people",
@@ -55,13 +59,20 @@ REFUSED = {
     "*ssrl-test-data_XANES.txt": "script of a scan",
     "*/ScanInfo_*.txt": "script of a scan",
     "xas/*/nmc_exp_xas.json": "intensity (16 x list of 100 numbers)",
+    "diffraction/*.json": "JSON with the keys",
+    "diffraction/*.npz": "numpy arrays",
+    "diffraction/*.cif": "crystal structure",
+    "diffraction/*.instprm": "instrument parameters of a powder diffractometer",
+    "diffraction/*.[pP][rR][mM]": "instrument parameters of a powder diffractometer",
 }
 
 
 @pytest.fixture(scope="module")
 def descriptions(data_folder: Path) -> dict[str, Description]:
     """What is said of every file."""
-    files = sorted(file for kind in ("imaging", "xas") for file in (data_folder / kind).rglob("*") if file.is_file())
+    files = sorted(
+        file for kind in ("imaging", "xas", "diffraction") for file in (data_folder / kind).rglob("*") if file.is_file()
+    )
     return {file.relative_to(data_folder).as_posix(): describe(file) for file in files}
 
 

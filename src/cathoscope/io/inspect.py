@@ -19,7 +19,9 @@ import xarray as xr
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import SCHEMA
 from cathoscope.io.advice import lacks_of, use_of
+from cathoscope.io.crystal_cif import recognise_cif
 from cathoscope.io.images import why_refused, why_unclear
+from cathoscope.io.instrument import recognise_instrument
 from cathoscope.io.lazy import hdf5_file
 from cathoscope.io.registry import READERS, Reader, open_raw
 from cathoscope.io.tree import Entry, entries_of
@@ -145,10 +147,20 @@ def _refused(description: Description, error: MeasurementError, reader: str | No
         return replace(description, refused=told)
     try:
         chosen = next((each for each in READERS if each.recognise(path) is None), None)
-        instead = None if chosen else why_refused(path) or why_unclear(path) or _unknown_layout(path)
+        reasons = (_beside_a_pattern, why_refused, why_unclear, _unknown_layout)
+        instead = None if chosen else next((reason for why in reasons if (reason := why(path))), None)
     except (MeasurementError, OSError):  # the file cannot even be looked at, as the first error says
         return replace(description, refused=told)
     return replace(_with_reader(description, chosen), refused=instead or told)
+
+
+def _beside_a_pattern(path: Path) -> str | None:
+    """What powder diffraction takes beside its patterns."""
+    if recognise_instrument(path) is None:
+        return "it is instrument parameters of a powder diffractometer; a recipe names them for the pattern's bank"
+    if recognise_cif(path) is None:
+        return "it is a crystal structure; a recipe names it as a phase of a powder"
+    return None
 
 
 def _unknown_layout(path: Path) -> str | None:
