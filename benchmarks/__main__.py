@@ -13,6 +13,7 @@ from benchmarks import (
     morphology_surface,
     polynomial,
     porosity,
+    powder_profile,
     powder_refine,
     reading,
     virtual,
@@ -31,6 +32,7 @@ _ALL = (
     morphology_sheets,
     morphology_paths,
     porosity,
+    powder_profile,
     powder_refine,
 )
 
