@@ -30,6 +30,7 @@ from cathoscope.flow.steps import TECHNIQUES, open_measurement, open_start
 from cathoscope.flow.steps.technique import Technique
 from cathoscope.flow.takeover import foreign_arrays, take_over
 
+_SMALL = 1 << 20  # bytes of an array that is read at once
 _LOGGED_PACKAGES = ("numpy", "scipy", "numba", "xarray", "zarr", "h5py", "algotom", "scikit-image")
 
 
@@ -232,14 +233,16 @@ def _run_node(
 def context_of(
     plan: Plan, node: Node, work: Work, *, study: Study, resources: Resources, progress: Progress
 ) -> Context:
-    """What the step of a node is given; its inputs are read from the study as the step asks for them."""
+    """What the step of a node is given; its large inputs are read from the study as the step asks for them."""
     name = plan.raw.name
     stored = [use for use in node.uses if use not in (RAW, REFERENCES) and use not in plan.given]
     inputs = plan.given[[use for use in node.uses if use in plan.given]]
+    if stored:
+        inputs = xr.merge([inputs, small_arrays_loaded(study.read("result", name, stored))], compat="override")
     return Context(
         name=name,
         raw=plan.raw,
-        data=xr.merge([inputs, study.read("result", name, stored)], compat="override") if stored else inputs,
+        data=inputs,
         section=plan.raw.section,
         data_folder=plan.data_folder,
         makes=node.makes,
@@ -247,6 +250,14 @@ def context_of(
         resources=resources,
         progress=progress,
     )
+
+
+def small_arrays_loaded(data: xr.Dataset) -> xr.Dataset:
+    """The same arrays; those of up to ``_SMALL`` bytes are read now, for steps ask for their values one by one."""
+    for array in data.variables.values():
+        if array.nbytes <= _SMALL:
+            array.load()
+    return data
 
 
 def _fixed_arrays(recipe: Recipe, name: str, raw: RawMeasurement, technique: Technique) -> xr.Dataset:

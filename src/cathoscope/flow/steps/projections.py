@@ -16,6 +16,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.sections import TomographySection
+from cathoscope.io.lazy import hdf5_kept_open
 from cathoscope.tomography.correct import (
     bad_pixels_from_flats,
     fill_bad_pixels,
@@ -56,10 +57,11 @@ def transmission_of_rows(
     """
     n_rows = n_rows_of(scan)
     wide, _ = with_halo(rows, n_rows, _HALO)
-    frames = {
-        name: np.asarray(scan[name][:, wide].values, dtype=np.float32)
-        for name in ("counts", "flat_counts", "dark_counts")
-    }
+    with hdf5_kept_open():
+        frames = {
+            name: np.asarray(scan[name][:, wide].values, dtype=np.float32)
+            for name in ("counts", "flat_counts", "dark_counts")
+        }
     transmission, open_counts = [], []
     for block in blocks_of(rows, SLAB_ROWS):
         around, inner = with_halo(block, n_rows, _HALO)
