@@ -15,6 +15,7 @@ POWDER_ARRAYS = (
     ),
     ArraySpec("number", ("number",), "1", "i", "Number of a refined number; the attribute names holds their names"),
     ArraySpec("edge", ("edge",), "1", "i", "Edge of the unit cell: 0 is a, 1 is b, 2 is c"),
+    ArraySpec("tensor", ("tensor",), "1", "i", "Component of a displacement tensor: U11, U22, U33, U12, U13, U23"),
     ArraySpec("unexplained", ("unexplained",), "1", "i", "Number of a peak that no phase explains"),
     ArraySpec("size_model", ("size_model",), "1", "i", "Model of size and strain; the attribute names says which"),
     # what a refinement finds
@@ -37,6 +38,7 @@ POWDER_ARRAYS = (
     ArraySpec("site_occupancy", (*_PHASE, "site"), "1", "f", "Share of a site that its kind of atom fills"),
     ArraySpec("site_position", (*_PHASE, "site", "edge"), "1", "f", "Fractional coordinates of a site"),
     ArraySpec("site_displacement", (*_PHASE, "site"), "A2", "f", "Mean squared displacement of the atoms of a site"),
+    ArraySpec("site_tensor", (*_PHASE, "site", "tensor"), "A2", "f", "The same where it is anisotropic"),
     ArraySpec(
         "refined_number", ("temperature", "number"), "1", "f", "Refined number; the attribute units_of has its unit"
     ),

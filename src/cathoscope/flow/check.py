@@ -66,7 +66,7 @@ def _scans(raw: RawMeasurement) -> str:
 def _images(raw: RawMeasurement) -> str:
     if not raw.scans:
         return ""
-    names = ("counts", "pages", "image_counts", "absorption")
+    names = ("counts", "pages", "image_counts", "absorption", "diffraction_counts")
     name = next(name for name in names if name in raw.first.variables)
     return " x ".join(f"{size} {dim}" for dim, size in raw.first[name].sizes.items())
 

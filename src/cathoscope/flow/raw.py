@@ -211,7 +211,7 @@ def _place_in_words(raw: RawMeasurement, index: tuple[int, ...]) -> str:
 
 
 def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
-    """Link the files of reference spectra: components, library, foil.
+    """Link the files that are read beside: spectra of components, library, foil; instruments and structures.
 
     Raises
     ------
@@ -225,6 +225,9 @@ def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
     files |= {("xas", "foil"): section.xas.foil} if section.xas.foil else {}
     files |= {("series", str(i), "foil"): entry.foil for i, entry in enumerate(section.series) if entry.foil}
     files |= {("combination", "library"): section.combination.library} if section.combination.library else {}
+    files |= {("instrument", str(i)): file for i, file in enumerate(section.instrument)}
+    files |= {("banks", str(i), "instrument"): bank.instrument for i, bank in enumerate(section.banks)}
+    files |= {("phases", name, "file"): phase.file for name, phase in section.phases.items()}
     for place, file in files.items():
         key = ("measurement", raw.name, *(int(part) if part.isdigit() else part for part in place))
         raw.references += [link_file(path, recipe.data_folder) for path in find_files(recipe, file, key)]

@@ -37,6 +37,9 @@ STAGES: tuple[tuple[str, ...], ...] = (
 )
 """What is freed one after the other where a recipe says nothing."""
 
+GROUPS = ("cells", "widths", "positions", "displacements")
+"""Words that stand for the numbers of one kind of all phases."""
+
 _CELLS = ("a", "b", "c", "alpha", "beta", "gamma")
 _WIDTHS = ("size", "size_axial", "strain", "strain_axial")
 _FAINT = 0.02  # of the highest calculated intensity: what a weight is taken from at least
@@ -182,7 +185,7 @@ def names_of(model: Model, parameters: Parameters, stage: Sequence[str]) -> tupl
     """Names that a stage frees."""
     found: list[str] = []
     for one in stage:
-        if one in ("cells", "widths", "positions", "displacements"):
+        if one in GROUPS:
             found += _group(model, parameters, one)
         else:
             found += parameters.named([one])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.bank import Bank
 from cathoscope.core.errors import MeasurementError
 from cathoscope.powder.background import Scale, chebyshev_basis
-from cathoscope.powder.crystallite import Crystallite
-from cathoscope.powder.model import EFFECTS, Pattern, spacings_of
+from cathoscope.powder.crystallite import Crystallite, numbers_of
+from cathoscope.powder.model import EFFECTS, Pattern, model_of, spacings_of
 from cathoscope.powder.profile_tof import LorentzPart
-from cathoscope.powder.strategy import Plan
+from cathoscope.powder.start import stated_parameters
+from cathoscope.powder.strategy import GROUPS, Plan
 from cathoscope.powder.ties import Ties, resolved_ties, shared_ties
 
 Array = NDArray[np.float64]
@@ -118,7 +120,9 @@ def usual_ties(phases: Sequence[Crystallite], own: Ties | None = None) -> Ties:
     """Those of atoms that share a place, with ``own`` ties before them."""
     ties: Ties = {}
     for phase in phases:
-        ties |= shared_ties(phase.phase)
+        free = {f"{phase.phase.name}.{name}" for name in numbers_of(phase)}
+        shared = shared_ties(phase.phase).items()
+        ties |= {name: tie for name, tie in shared if name in free and free.issuperset(tie[1])}
     return resolved_ties(ties | (own or {}))
 
 
@@ -136,3 +140,28 @@ def more_numbers(phase: Crystallite) -> tuple[str, ...]:
     chosen += ["extinction"] if choices.extinction else []
     chosen += list(phase.harmonics.names) if phase.harmonics is not None else []
     return tuple(f"{name}.{one}" for one in chosen)
+
+
+def for_phases(
+    plan: Plan, patterns: Sequence[Pattern], phases: Sequence[Crystallite], start: Mapping[str, float]
+) -> Plan:
+    """A plan for some of its phases, perhaps with other models of size: names that there are not are left out.
+
+    ``start`` are numbers to start from; scales and backgrounds among them fit themselves.
+    """
+    model = model_of(patterns, phases)
+    numbers = stated_parameters(model).numbers
+    own = tuple(name for name in plan.own if name.partition(".")[2] in numbers)
+    known = {*numbers, *own}
+    ties = {name: tie for name, tie in (plan.ties or {}).items() if name in known and known.issuperset(tie[1])}
+    stages = tuple(tuple(one for one in stage if _names_any(one, known)) for stage in plan.stages)
+    fixed = {name: value for name, value in start.items() if name in known and not _fits_itself(name)}
+    return replace(plan, own=own, ties=ties, stages=tuple(stage for stage in stages if stage), start=fixed)
+
+
+def _names_any(pattern: str, known: Iterable[str]) -> bool:
+    return pattern in GROUPS or any(fnmatchcase(name, pattern) for name in known)
+
+
+def _fits_itself(name: str) -> bool:
+    return name.endswith(".scale") or ".background." in name

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from cathoscope.flow.steps import (
     bulk,
     bulk_state,
+    diffraction,
     geometry,
     imaging,
     mixture,
@@ -74,6 +75,9 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             "FIB/SEM slices over cycles", slice_morphology.steps, targets=slice_morphology.TARGETS
         ),
         "sem-section": Technique("Etched section", sections.SECTION_STEPS, targets=sections.SECTION_TARGETS),
+        "diffraction": Technique(
+            "Powder diffraction", diffraction.steps, targets=diffraction.TARGETS, asked_for=diffraction.asked_for
+        ),
         "mosaic": Technique("Mosaic of sections", sections.MOSAIC_STEPS, targets=sections.MOSAIC_TARGETS),
     }
 )

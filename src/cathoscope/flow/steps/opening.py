@@ -14,6 +14,8 @@ from cathoscope.flow.raw import RawMeasurement, SetAside, arrange, files_of, lin
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
+from cathoscope.flow.steps.diffraction_files import PlacedError, arrange_patterns, require_pattern
+from cathoscope.flow.steps.diffraction_plan import check_powder
 from cathoscope.flow.steps.frames import arrange_frames
 from cathoscope.flow.steps.section_files import TECHNIQUES as _SECTIONS
 from cathoscope.flow.steps.section_files import arrange_sections
@@ -50,8 +52,11 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
     if not opened and not section.start:
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
         raise MeasurementError("no file can be used", where=name, found=reasons)
+    link_references(raw, recipe)
     if section.technique == "xas":
         _join_spectra(raw, opened)
+    elif section.technique == "diffraction":
+        _arrange_powder(recipe, raw, opened)
     elif section.technique == "xanes-imaging":
         arrange_frames(raw, [scan for _, scan in opened])
     elif section.technique == "fibsem-series":
@@ -60,13 +65,20 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
         arrange_sections(raw, [scan for _, scan in opened])
     else:
         arrange(raw, opened)
-    link_references(raw, recipe)
     _require_pixel_size(recipe, raw)
     return raw
 
 
 # Techniques of which every file is opened by itself; the files of the others make one measurement together.
-_FILE_BY_FILE = ("xanes-tomography", "xanes-regions", "xanes-imaging", "xas", "fibsem-series", *_SECTIONS)
+_FILE_BY_FILE = (
+    "xanes-tomography",
+    "xanes-regions",
+    "xanes-imaging",
+    "xas",
+    "fibsem-series",
+    "diffraction",
+    *_SECTIONS,
+)
 _SLICES = ("fibsem-series", "fibsem-stack")  # pages of their files are slices
 
 
@@ -77,10 +89,21 @@ def _join_spectra(raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.D
         raw.remarks.extend(joined.attrs["remarks"])
 
 
+def _arrange_powder(recipe: Recipe, raw: RawMeasurement, opened: Sequence[tuple[float | None, xr.Dataset]]) -> None:
+    """Patterns in order; what is wrong with phases, instruments and names of numbers is found here."""
+    arrange_patterns(recipe, raw, opened)
+    try:
+        check_powder(raw.section, recipe.data_folder, raw.first)
+    except PlacedError as error:
+        raise error.in_recipe(recipe, raw.name) from None
+
+
 def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset:
     if section.technique == "xas":
         return open_spectra(section, paths[0])
     scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
+    if section.technique == "diffraction":
+        return require_pattern(scan)
     if section.technique in (*_SLICES, *_SECTIONS):
         return _slices_of_pages(scan)
     if "pages" in scan.variables:
@@ -168,7 +191,7 @@ def _one_line(error: CathoscopeError) -> str:
 
 
 def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
-    if not raw.scans or raw.section.technique in ("spectromicroscopy", "xas"):
+    if not raw.scans or raw.section.technique in ("spectromicroscopy", "xas", "diffraction"):
         return
     if raw.section.pixel_size is None and "pixel_size" not in raw.first.attrs:
         raise recipe.mistake(
