@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import CathoscopeError, MeasurementError
-from cathoscope.io.crystal_cif import read_cif, recognise_cif
+from cathoscope.io.crystal_cif import read_cif
 from cathoscope.io.crystal_cif_write import with_uncertainty, written_cif
+from cathoscope.io.crystal_sign import recognise_cif
 from tests.io.fuzz import cut, flip, overwrite
 
 CELL = (2.84, 2.84, 14.3, 90.0, 90.0, 120.0)

@@ -47,18 +47,6 @@ _USUAL_U = Site("", "", (0, 0, 0)).u_iso
 _NOTHING = ("", "?", ".")
 
 
-def recognise_cif(path: Path) -> str | None:
-    """None if the file begins as a CIF does, with a comment or a block of data, else the reason why not."""
-    try:
-        with path.open("rb") as file:
-            begin = file.read(4096).decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        return str(error)
-    lines = [line.strip() for line in begin.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    found = bool(lines) and lines[0].lower().startswith("data_")
-    return None if found or begin.startswith("#\\#CIF") else "no block data_ begins the file"
-
-
 def read_cif(path: Path, *, block: str | None = None, name: str | None = None) -> tuple[Phase, tuple[str, ...]]:
     """The crystal structure in a CIF, and remarks: what it leaves out and what was made of that.
 

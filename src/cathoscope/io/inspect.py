@@ -19,7 +19,7 @@ import xarray as xr
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import SCHEMA
 from cathoscope.io.advice import lacks_of, use_of
-from cathoscope.io.crystal_cif import recognise_cif
+from cathoscope.io.crystal_sign import recognise_cif
 from cathoscope.io.images import why_refused, why_unclear
 from cathoscope.io.instrument import recognise_instrument
 from cathoscope.io.lazy import hdf5_file
