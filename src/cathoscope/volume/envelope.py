@@ -7,18 +7,20 @@ that hold anything darker than the uniform body are left out, their surface is t
 smoothed and fitted again several times, which fills the dents that cracks leave. Cracks are looked for in one volume,
 the surface's last mean shift is taken in another one, whose noise is independent. What the surface of the neighbours
 is wrong by goes into the systematic uncertainty, in proportion to the porosity below the surface.
+
+The surface is smooth over four voxels, so its depth is kept on a grid of half as many points along each axis.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import edt  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from cathoscope.volume.envelope_kernels import meets, sample_columns
+from cathoscope.volume.envelope_kernels import layer_noise, mark_dark, meets, refine, sample_columns, surface_columns
+from cathoscope.volume.reach import within_reach
+from cathoscope.volume.smoothing import smoothed
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -34,7 +36,8 @@ _PASSES = 4
 _DARK = 3.0  # standard deviations of the smoothed volume below the uniform body: a crack
 _SHALLOWEST, _DEEPEST = 0.5, 6.5  # depths at which a column is searched for cracks
 _NEAR, _WIDER = 1.0, 2.5  # voxels from anything dark that make a column cracked; the second for the plateau
-_LAYERS = np.array([0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])  # depths between which the noise of the residual is one
+_LAYER, _LAYERS = 0.5, 8  # layers of depth within which the noise of the residual is one, and how many; the last is all
+_SEEN = 2.5  # depth from which the first pass looks for cracks: its surface is still too uncertain
 _BLOCK = 8
 _RIM = np.arange(3.0, 6.6, 0.5)  # depths at which the porosity of the rim is taken
 # by how much, in voxels per porosity of the rim, surfaces bridged over cracks are off: rms over virtual rod and gravel
@@ -64,7 +67,14 @@ class _Columns(NamedTuple):
     start: Float64Array
     direction: Float64Array
     depth: Float64Array
-    surface: BoolArray
+
+
+class _Fine(NamedTuple):
+    """The surface on the volume's grid [z, y, x]: its depth, share of each voxel within it, and room to work in."""
+
+    depth: Float32Array
+    share: Float32Array
+    room: Float32Array
 
 
 def fit_envelope(select: Float32Array, average: Float32Array, depth: Float32Array, voxel_size: VoxelSize) -> Envelope:
@@ -79,124 +89,105 @@ def fit_envelope(select: Float32Array, average: Float32Array, depth: Float32Arra
     """
     unit = float(np.prod(voxel_size)) ** (1 / 3)
     edges = np.asarray(voxel_size) / unit
-    psi, blur = (depth / np.float32(unit)).astype(np.float32), 1.1
-    smooth = gaussian_filter(select, 1 / edges, truncate=3)
-    near: Any = None
+    psi, blur = _halved(depth) / np.float32(unit), 1.1
+    smooth = smoothed(select, 1 / edges, truncate=3)
+    fine = _Fine(*(np.empty(select.shape, dtype=np.float32) for _ in range(3)))
+    dark = np.empty(select.shape, dtype=bool)
     for number in range(_PASSES):
         psi = _smoothed_depth(psi, _BASE if number else _FIRST, edges)
         for step in range(3 if number else 2):
-            share = _share(psi, blur, edges)
+            _refined(psi, blur, edges, fine)
+            columns = _columns(fine.depth, edges)
             if step < 2:
-                near = _distance_from_dark(smooth, share, psi, edges, first=number == 0)
-            columns = _columns(psi, edges)
-            whole = _whole(columns, near <= _NEAR)
-            shift = _fit(select - share, columns, whole, blur)[0]
+                _mark_dark(smooth, fine, edges, dark, first=number == 0)
+                near = within_reach(dark, _NEAR, tuple(edges))
+            whole = _whole(columns, near)
+            model = _tails(fine.share, columns)
+            shift = _fit(_tails(select, columns) - model, whole, blur)[0]
             if step or number == 0:
                 # of the volume that nothing was selected in: columns without dark voxels are brighter by their noise
-                blur = float(np.clip(blur + _fit(average - share, columns, whole, blur)[1], 0.3, 4.0))
-            psi = psi + _spread_out(shift, whole, columns.surface, edges)
-    return _settled(average, (psi, blur), near, edges)
+                blur = _wider(blur, _fit(_tails(average, columns) - model, whole, blur)[1])
+            psi += _spread_out(shift, whole, columns.start, psi.shape, edges)
+    return _settled(average, (psi, blur), fine, dark, edges)
 
 
-def _settled(average: Float32Array, fitted: tuple[Float32Array, float], near: Any, edges: Float64Array) -> Envelope:
+def _wider(blur: float, widening: float) -> float:
+    """The blur after a correction, within what can be."""
+    return float(np.clip(blur + widening, 0.3, 4.0))
+
+
+def _settled(
+    average: Float32Array, fitted: tuple[Float32Array, float], fine: _Fine, dark: BoolArray, edges: Float64Array
+) -> Envelope:
     """The last mean shift, from the volume that nothing was selected in, and its uncertainties."""
     psi, blur = fitted
-    columns = _columns(psi, edges)
-    whole = _whole(columns, near <= _NEAR)
-    for _ in range(2):
-        shift, widening = _fit(average - _share(psi, blur, edges), columns, whole, blur)
-        blur = float(np.clip(blur + widening, 0.3, 4.0))
+    _refined(psi, blur, edges, fine)
+    columns = _columns(fine.depth, edges)
+    whole, wider = (_whole(columns, within_reach(dark, reach, tuple(edges))) for reach in (_NEAR, _WIDER))
+    tails = _tails(average, columns)
+    _, widening = _fit(tails - _tails(fine.share, columns), whole, blur)
+    blur = _wider(blur, widening)
+    _refined(psi, blur, edges, fine)
+    shift, widening = _fit(tails - _tails(fine.share, columns), whole, blur)
+    blur = _wider(blur, widening)
     mean, std = _mean_of_blocks(shift, whole, columns.start)
-    wider = _whole(columns, near <= _WIDER)
     other, other_std = _mean_of_blocks(shift, wider, columns.start)
     plateau = max((other - mean) ** 2 - std**2 - other_std**2, 0.0)
     rim = sample_columns(average, columns.start, columns.direction, _RIM - columns.depth[:, None])
     bridged = _BRIDGED * max(1 - float(rim.mean(dtype=np.float64)), 0.0)
     systematic = float(np.hypot(np.sqrt(plateau), bridged))
-    psi = psi + np.float32(mean)
-    return Envelope(psi, _share(psi, blur, edges), blur, float(whole.mean()), std, systematic)
+    _refined(psi + np.float32(mean), blur, edges, fine)
+    return Envelope(fine.depth, fine.share, blur, float(whole.mean()), std, systematic)
+
+
+def _halved(field: Float32Array) -> Float32Array:
+    """Means of 2 x 2 x 2 points; an odd end repeats its last point."""
+    padded = np.pad(field, [(0, n % 2) for n in field.shape], mode="edge")
+    z, y, x = (n // 2 for n in padded.shape)
+    halved = np.zeros((z, y, x), dtype=np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        halved += padded[tuple(slice(at, None, 2) for at in corner)]
+    halved /= np.float32(8)
+    return halved
+
+
+def _refined(psi: Float32Array, blur: float, edges: Float64Array, fine: _Fine) -> None:
+    """Depth on the volume's grid, linear between the points, and the blurred share of each voxel, to ``fine``."""
+    refine(psi, fine.depth, fine.room)
+    smoothed(fine.room, blur / edges, target=fine.share)
 
 
 def _smoothed_depth(psi: Float32Array, width: float, edges: Float64Array) -> Float32Array:
-    """A signed distance, smoothed; beyond the faces of the field it goes on as it does before them."""
-    margin = min(3 * round(width) + 1, min(psi.shape) - 1)
+    """A signed distance, smoothed over ``width`` voxels; beyond the faces it goes on as it does before them."""
+    margin = min(round(1.5 * width) + 1, min(psi.shape) - 1)
     padded = np.pad(psi, margin, mode="reflect", reflect_type="odd")
     inner = tuple(slice(margin, n + margin) for n in psi.shape)
-    return np.ascontiguousarray(_smoothed(padded, width, edges)[inner])
+    return np.ascontiguousarray(smoothed(padded, width / (2 * edges), truncate=3)[inner])
 
 
-def _smoothed(field: Float32Array, width: float, edges: Float64Array) -> Float32Array:
-    """Gaussian of ``width`` voxels; wide ones on a grid of half as many points along each axis."""
-    if width < 2 or min(field.shape) < 16:
-        return np.asarray(gaussian_filter(field, width / edges, truncate=3), dtype=np.float32)
-    padded = np.pad(field, [(0, n % 2) for n in field.shape], mode="edge")
-    z, y, x = (n // 2 for n in padded.shape)
-    coarse = padded.reshape(z, 2, y, 2, x, 2).mean(axis=(1, 3, 5), dtype=np.float32)
-    coarse = gaussian_filter(coarse, width / (2 * edges), truncate=3)
-    fine = coarse
-    for axis in range(3):
-        fine = _doubled(fine, axis)
-    return np.ascontiguousarray(fine[tuple(slice(0, n) for n in field.shape)])
+def _mark_dark(smooth: Float32Array, fine: _Fine, edges: Float64Array, dark: BoolArray, *, first: bool) -> None:
+    """Mark where the smoothed volume is darker than the uniform body.
 
-
-def _doubled(coarse: Float32Array, axis: int) -> Float32Array:
-    """Twice as many points along an axis, linear between the old ones; the ends continue flat."""
-    along = np.moveaxis(coarse, axis, 0)
-    fine = np.empty((2 * along.shape[0], *along.shape[1:]), dtype=np.float32)
-    fine[0::2] = fine[1::2] = np.float32(0.75) * along
-    quarter = np.float32(0.25) * along
-    fine[2::2] += quarter[:-1]
-    fine[0] += quarter[0]
-    fine[1:-1:2] += quarter[1:]
-    fine[-1] += quarter[-1]
-    return np.moveaxis(fine, 0, axis)
-
-
-def _share(psi: Float32Array, blur: float, edges: Float64Array) -> Float32Array:
-    """Share of each voxel within the surface, blurred."""
-    return np.asarray(gaussian_filter(np.clip(psi + np.float32(0.5), 0, 1), blur / edges), dtype=np.float32)
-
-
-def _distance_from_dark(
-    smooth: Float32Array, share: Float32Array, psi: Float32Array, edges: Float64Array, *, first: bool
-) -> Float32Array:
-    """Distance (voxels) from where the smoothed volume is darker than the uniform body.
-
-    The noise of every layer of depth is that of what is brighter. The first time the surface is still too uncertain to
-    look closer to it than 2.5 voxels.
+    The noise of every layer of depth is that of what is brighter.
     """
-    residual = smooth - gaussian_filter(share, 1 / edges, truncate=3)
-    layer = np.digitize(psi, _LAYERS)
-    if first:
-        layer[psi < 2.5] = 0
-    bright = residual > 0
-    square = np.bincount(layer[bright], residual[bright].astype(np.float64) ** 2, minlength=_LAYERS.size + 1)
-    count = np.bincount(layer[bright], minlength=_LAYERS.size + 1)
-    limit = _DARK * np.sqrt(square / np.maximum(count, 1))
-    limit[(count < 50) | (np.arange(limit.size) == 0)] = np.inf
-    dark = residual < -limit[layer]
-    if not dark.any():
-        return np.full(psi.shape, np.inf, dtype=np.float32)
-    return np.asarray(edt.edt(~dark, anisotropy=tuple(edges), black_border=False, parallel=1), dtype=np.float32)
+    expected, least = smoothed(fine.share, 1 / edges, truncate=3, target=fine.room), _SEEN if first else _LAYER
+    sums = np.zeros((_LAYERS + 1, 2))
+    layer_noise(smooth, expected, fine.depth, (least, _LAYER), sums)
+    limit = _DARK * np.sqrt(sums[:, 1] / np.maximum(sums[:, 0], 1))
+    limit[sums[:, 0] < 50] = np.inf
+    mark_dark((smooth, expected), fine.depth, (least, _LAYER), limit, dark)
 
 
-def _columns(psi: Float32Array, edges: Float64Array) -> _Columns:
-    """Columns along the normals through all voxels near the surface."""
-    surface = np.abs(psi) <= _BAND
-    for axis in range(3):  # a face of the field cuts the columns there
-        where: list[Any] = [slice(None)] * 3
-        for end in (0, -1):
-            where[axis] = end
-            surface[tuple(where)] = False
-    start = np.argwhere(surface)
-    normal = np.empty(start.shape)
-    for axis in range(3):
-        up, down = start.copy(), start.copy()
-        up[:, axis] += 1
-        down[:, axis] -= 1
-        normal[:, axis] = (psi[tuple(up.T)] - psi[tuple(down.T)]) / (2 * edges[axis])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    return _Columns(start.astype(np.float64), normal / edges, psi[surface].astype(np.float64), surface)
+def _columns(depth: Float32Array, edges: Float64Array) -> _Columns:
+    """Columns along the normals through all voxels near the surface; a face of the field cuts those there."""
+    return _Columns(*surface_columns(depth, _BAND, edges))
+
+
+def _tails(volume: Float32Array, columns: _Columns) -> Float32Array:
+    """Grey values along the columns outside the surface, [column, step]."""
+    return np.asarray(
+        sample_columns(volume, columns.start, columns.direction, _STEPS - columns.depth[:, None]), dtype=np.float32
+    )
 
 
 def _whole(columns: _Columns, dark: BoolArray) -> BoolArray:
@@ -205,29 +196,31 @@ def _whole(columns: _Columns, dark: BoolArray) -> BoolArray:
     return ~np.asarray(meets(dark, columns.start, columns.direction, steps), dtype=np.bool_)
 
 
-def _fit(residual: Float32Array, columns: _Columns, whole: BoolArray, blur: float) -> tuple[Float64Array, float]:
+def _fit(residual: Float32Array, whole: BoolArray, blur: float) -> tuple[Float64Array, float]:
     """Outward shift of the surface by every column (voxels), and mean widening of the blur by the ``whole`` ones.
 
     With the tail Phi(t / b) of a flat wall at depth t, the derivative by the shift is G(t) and by b it is -t G(t) / b,
-    G the Gaussian of the blur b.
+    G the Gaussian of the blur b. ``residual`` [column, step] is what the tails have more than the model.
     """
-    steps = _STEPS - columns.depth[:, None]
-    samples = sample_columns(residual, columns.start, columns.direction, steps)
     gauss = np.exp(-0.5 * (_STEPS / blur) ** 2) / (blur * np.sqrt(2 * np.pi))
     design = np.stack([gauss, -_STEPS / blur * gauss], axis=1)
     used = whole if whole.any() else np.ones_like(whole)
-    both = np.linalg.lstsq(design, samples[used].mean(axis=0, dtype=np.float64), rcond=None)[0]
-    return np.asarray(samples @ (gauss / (gauss @ gauss)), dtype=np.float64), float(both[1])
+    both = np.linalg.lstsq(design, residual[used].mean(axis=0, dtype=np.float64), rcond=None)[0]
+    return np.asarray(residual @ (gauss / (gauss @ gauss)), dtype=np.float64), float(both[1])
 
 
-def _spread_out(shift: Float64Array, whole: BoolArray, surface: BoolArray, edges: Float64Array) -> Float32Array:
-    """Shift around the surface: means over whole columns, nearer ones more; far from any, over a wider range."""
-    weight, total = np.zeros(surface.shape, np.float32), np.zeros(surface.shape, np.float32)
-    weight[surface], total[surface] = whole, np.where(whole, shift, 0.0)
-    over, under = _smoothed(total, _LOCAL, edges), _smoothed(weight, _LOCAL, edges)
-    over += 1e-4 * _smoothed(total, 2 * _LOCAL, edges)
-    under += 1e-4 * _smoothed(weight, 2 * _LOCAL, edges)
-    return np.asarray(over / np.maximum(under, 1e-9), dtype=np.float32)
+def _spread_out(
+    shift: Float64Array, whole: BoolArray, start: Float64Array, shape: tuple[int, ...], edges: Float64Array
+) -> Float32Array:
+    """Shift on the half grid: means over whole columns, nearer ones more; far from any, over a wider range."""
+    place = np.ravel_multi_index(tuple(start.astype(np.int64).T // 2), shape)
+    over, under = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    for field, values in ((over, np.where(whole, shift, 0.0)), (under, whole)):
+        columns = np.bincount(place, values, minlength=field.size).reshape(shape).astype(np.float32)
+        for width, weight in ((_LOCAL, 1.0), (2 * _LOCAL, 1e-4)):
+            field += np.float32(weight) * smoothed(columns, width / (2 * edges), truncate=3)
+    # a column counts in one of eight voxels of a point
+    return np.asarray(over / np.maximum(under, 8e-9), dtype=np.float32)
 
 
 def _mean_of_blocks(values: Float64Array, used: BoolArray, start: Float64Array) -> tuple[float, float]:

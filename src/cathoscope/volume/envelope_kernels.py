@@ -1,4 +1,4 @@
-"""Samples of a volume along the normals of a surface."""
+"""Compiled passes over a surface given by its depth: refinement, what is dark below it, samples along its normals."""
 
 from __future__ import annotations
 
@@ -43,3 +43,85 @@ def meets(mask, start, direction, steps):  # type: ignore[no-untyped-def]
                 out[i] = True
                 break
     return out
+
+
+@njit(cache=True, nogil=True)
+def refine(coarse, depth, share):  # type: ignore[no-untyped-def]
+    """Write ``coarse``, of half as many points along each axis, to ``depth`` [z, y, x], linear between its points.
+
+    The ends continue flat. ``share`` becomes the part of a voxel within a surface of this depth, across an axis.
+    """
+    n_z, n_y, n_x = coarse.shape
+    near, far, half = np.float32(0.75), np.float32(0.25), np.float32(0.5)
+    row = np.empty(n_x + 2, dtype=np.float32)
+    for z in range(depth.shape[0]):
+        a, b = z >> 1, min(max((z >> 1) + 2 * (z & 1) - 1, 0), n_z - 1)
+        for y in range(depth.shape[1]):
+            c, d = y >> 1, min(max((y >> 1) + 2 * (y & 1) - 1, 0), n_y - 1)
+            for x in range(n_x):
+                low = near * coarse[a, c, x] + far * coarse[a, d, x]
+                row[x + 1] = near * low + far * (near * coarse[b, c, x] + far * coarse[b, d, x])
+            row[0], row[n_x + 1] = row[1], row[n_x]
+            for x in range(depth.shape[2]):
+                here = near * row[(x >> 1) + 1] + far * row[(x >> 1) + 2 * (x & 1)]
+                depth[z, y, x] = here
+                share[z, y, x] = min(max(here + half, np.float32(0)), np.float32(1))
+
+
+@njit(cache=True, nogil=True)
+def layer_noise(smooth, expected, depth, layers, sums):  # type: ignore[no-untyped-def]
+    """Add number and squares of what is brighter than ``expected`` to ``sums`` [layer, 2], by layers of ``depth``.
+
+    ``layers`` are the least depth that counts and the width of a layer.
+    """
+    least, width = layers
+    flat, model, deep = smooth.ravel(), expected.ravel(), depth.ravel()
+    last = sums.shape[0] - 1
+    for i in range(flat.size):
+        residual = flat[i] - model[i]
+        if deep[i] >= least and residual > 0:
+            layer = min(int(deep[i] / width), last)
+            sums[layer, 0] += 1.0
+            sums[layer, 1] += residual * residual
+
+
+@njit(cache=True, nogil=True)
+def mark_dark(grey, depth, layers, limit, dark):  # type: ignore[no-untyped-def]
+    """Set ``dark`` where the first of two volumes is lower than the second by ``limit`` [layer], see `layer_noise`."""
+    least, width = layers
+    flat, model, deep, out = grey[0].ravel(), grey[1].ravel(), depth.ravel(), dark.ravel()
+    last = limit.size - 1
+    for i in range(flat.size):
+        out[i] = deep[i] >= least and model[i] - flat[i] > limit[min(int(deep[i] / width), last)]
+
+
+@njit(cache=True, nogil=True)
+def surface_columns(depth, band, edges):  # type: ignore[no-untyped-def]
+    """Voxels (n, 3) of at most ``band`` depth, the normals of the depth there in indices per length, and the depth.
+
+    ``edges`` are those of a voxel (z, y, x). Voxels at the faces of the field are left out.
+    """
+    n_z, n_y, n_x = depth.shape
+    count = 0
+    start, normal, at = np.empty((0, 3)), np.empty((0, 3)), np.empty(0)
+    for filling in range(2):
+        if filling == 1:
+            start, normal, at = np.empty((count, 3)), np.empty((count, 3)), np.empty(count)
+        count = 0
+        for z in range(1, n_z - 1):
+            for y in range(1, n_y - 1):
+                for x in range(1, n_x - 1):
+                    if abs(depth[z, y, x]) > band:
+                        continue
+                    if filling == 1:
+                        g0 = (depth[z + 1, y, x] - depth[z - 1, y, x]) / (2 * edges[0])
+                        g1 = (depth[z, y + 1, x] - depth[z, y - 1, x]) / (2 * edges[1])
+                        g2 = (depth[z, y, x + 1] - depth[z, y, x - 1]) / (2 * edges[2])
+                        length = max(np.sqrt(g0 * g0 + g1 * g1 + g2 * g2), 1e-6)
+                        start[count, 0], start[count, 1], start[count, 2] = z, y, x
+                        normal[count, 0] = g0 / (length * edges[0])
+                        normal[count, 1] = g1 / (length * edges[1])
+                        normal[count, 2] = g2 / (length * edges[2])
+                        at[count] = depth[z, y, x]
+                    count += 1
+    return start, normal, at

@@ -1,9 +1,9 @@
 """Whole particles: the outer mask, closed under open cracks; several particles told apart; a table of them.
 
-The solid is closed with a ball of radius r, by two distance transforms: grown by r, then shrunk by r. Cracks and pores
-narrower than 2 r are closed, and what is then enclosed is filled. Two to four times the widest crack at the surface is
-a good r; a larger ball also fills dents of the surface, a smaller one leaves cracks open. The mask's volume at r / 1.5
-and 1.5 r says how much that choice matters: the plateau, a systematic error.
+The solid is closed with a ball of radius r: grown by r, then shrunk by r. Cracks and pores narrower than 2 r are
+closed, and what is then enclosed is filled. Two to four times the widest crack at the surface is a good r; a larger
+ball also fills dents of the surface, a smaller one leaves cracks open. The mask's volume at r / 1.5 and 1.5 r says how
+much that choice matters: the plateau, a systematic error.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from skimage.segmentation import watershed
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.closing import closed_with_ball
 from cathoscope.volume.segment import require_volume
 
 Float32Array = NDArray[np.float32]
@@ -96,19 +97,27 @@ def signed_depth(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
 
     The surface is taken half a voxel from the centres beside it. Faces of the field are no surface.
     """
-    half = 0.5 * float(np.prod(voxel_size)) ** (1 / 3)
-    inside = _distance(mask, voxel_size)
-    outside = _distance(~mask, voxel_size)
-    return np.asarray(np.where(mask, inside - half, half - outside), dtype=np.float32)
+    half = np.float32(0.5 * float(np.prod(voxel_size)) ** (1 / 3))
+    mask = np.ascontiguousarray(mask)
+    if mask.all() or not mask.any():
+        away = np.full(mask.shape, _longest(mask, voxel_size), dtype=np.float32)
+    else:  # distances to the other label: both sides in one pass
+        away = edt.edt(mask.view(np.uint8) + np.uint8(1), anisotropy=voxel_size, black_border=False, parallel=1)
+    away -= half
+    return np.asarray(np.negative(away, out=away, where=~mask), dtype=np.float32)
 
 
 def _distance(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
     """Distance (um) to the nearest voxel outside ``mask``, 0 there; where all is inside, the diagonal of the field."""
     if mask.all():
-        longest = float(np.linalg.norm(np.multiply(mask.shape, voxel_size)))
-        return np.full(mask.shape, longest, dtype=np.float32)
+        return np.full(mask.shape, _longest(mask, voxel_size), dtype=np.float32)
     distance: Any = edt.edt(np.ascontiguousarray(mask), anisotropy=voxel_size, black_border=False, parallel=1)
     return np.asarray(distance, dtype=np.float32)
+
+
+def _longest(mask: BoolArray, voxel_size: VoxelSize) -> float:
+    """Diagonal of the field, um."""
+    return float(np.linalg.norm(np.multiply(mask.shape, voxel_size)))
 
 
 def outer_mask(solid: BoolArray, *, voxel_size: VoxelSize, closing_radius: float | None = None) -> OuterMask:
@@ -136,12 +145,15 @@ def outer_mask(solid: BoolArray, *, voxel_size: VoxelSize, closing_radius: float
             cure="closing_radius=None chooses one",
         )
     voxel = float(np.prod(voxel_size))
-    radius = _chosen_radius(solid, voxel_size) if closing_radius is None else float(closing_radius)
-    masks = [_closed(solid, voxel_size, radius * factor) for factor in (1 / _PLATEAU, 1.0, _PLATEAU)]
+    if closing_radius is None:
+        radius, particle = _chosen_closing(solid, voxel_size)
+    else:
+        radius, particle = float(closing_radius), _closed(solid, voxel_size, closing_radius)
+    masks = (_closed(solid, voxel_size, radius / _PLATEAU), particle, _closed(solid, voxel_size, radius * _PLATEAU))
     low, middle, high = (voxel * float(np.count_nonzero(mask)) for mask in masks)
     # the two sides are the ends of what one may choose: a uniform spread between them
     systematic = (max(low, middle, high) - min(low, middle, high)) / np.sqrt(12)
-    return OuterMask(masks[1], radius, Estimate(middle, 0.0, float(systematic)), (low, middle, high))
+    return OuterMask(particle, radius, Estimate(middle, 0.0, float(systematic)), (low, middle, high))
 
 
 def _require_mask(solid: BoolArray, voxel_size: VoxelSize) -> None:
@@ -157,33 +169,31 @@ def _require_mask(solid: BoolArray, voxel_size: VoxelSize) -> None:
         )
 
 
-def _chosen_radius(solid: BoolArray, voxel_size: VoxelSize) -> float:
-    """Three times the widest crack at the surface: twice the largest depth of the void that a large ball closes."""
+def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, BoolArray]:
+    """Radius of the ball, three times the widest crack at the surface, and the mask closed with it.
+
+    The width is twice the largest depth of the void that a large ball closes.
+    """
     edge = max(voxel_size)
     pieces = fill_voids.fill(solid)
     size = float(np.count_nonzero(pieces) * np.prod(voxel_size))
     largest = max(_LARGEST * (3 * size / (4 * np.pi)) ** (1 / 3), 2 * edge)
     closed = _closed(solid, voxel_size, largest)
     outside = ~pieces & closed
-    if not outside.any():
-        return 2 * edge
-    # voids that reach the outside; a dent filled by the large ball is wide, but shallow: its depth is small
-    depth = _distance(outside, voxel_size)
-    widest = 2 * float(np.quantile(depth[outside], 0.999))
-    return float(np.clip(_WIDTHS * widest, 2 * edge, largest))
+    widest = 0.0
+    if outside.any():
+        # voids that reach the outside; a dent filled by the large ball is wide, but shallow: its depth is small
+        widest = 2 * float(np.quantile(_distance(outside, voxel_size)[outside], 0.999))
+    radius = float(np.clip(_WIDTHS * widest, 2 * edge, largest))
+    return radius, closed if radius == largest else _closed(solid, voxel_size, radius)
 
 
 def _closed(solid: BoolArray, voxel_size: VoxelSize, radius: float) -> BoolArray:
     """Closing with a ball, enclosed voids filled; the largest piece (6 neighbours) of the result."""
-    margin = [int(np.ceil(radius / edge)) + 1 for edge in voxel_size]
-    # a particle that touches a face goes on beyond it; void beside it stays void
-    padded = np.pad(solid, [(n, n) for n in margin], mode="edge")
-    grown = _distance(~padded, voxel_size) <= radius
-    closed = _distance(grown, voxel_size) > radius
-    inner = tuple(slice(n, -n) for n in margin)
-    closed = closed[inner] | solid
-    labels = cc3d.largest_k(_filled(closed), k=1, connectivity=6)
-    return np.ascontiguousarray(labels > 0)
+    mask = _filled(closed_with_ball(solid, radius, voxel_size))
+    if cc3d.connected_components(mask, connectivity=6, return_N=True)[1] == 1:
+        return mask
+    return np.ascontiguousarray(cc3d.largest_k(mask, k=1, connectivity=6) > 0)
 
 
 def _filled(mask: BoolArray) -> BoolArray:
@@ -215,11 +225,7 @@ def separated(
         Equivalent diameter (um) below which pieces are dropped.
     """
     _require_mask(solid, voxel_size)
-    margin = [int(np.ceil(closing_radius / edge)) + 1 for edge in voxel_size]
-    padded = np.pad(solid, [(n, n) for n in margin], mode="edge")
-    grown = _distance(~padded, voxel_size) <= closing_radius
-    closed = (_distance(grown, voxel_size) > closing_radius)[tuple(slice(n, -n) for n in margin)] | solid
-    basins = _basins(_filled(closed), voxel_size)
+    basins = _basins(_filled(closed_with_ball(solid, closing_radius, voxel_size)), voxel_size)
     voxel = float(np.prod(voxel_size))
     least = max(np.pi / 6 * least_diameter**3, 8 * voxel)
     found = [(voxel * float(np.count_nonzero(basins == label)), label) for label in range(1, int(basins.max()) + 1)]

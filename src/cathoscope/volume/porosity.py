@@ -14,7 +14,6 @@ be told from a web of fine cracks: the level is continued from the nearest radiu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +23,15 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.envelope import Envelope, fit_envelope
 from cathoscope.volume.particle import signed_depth
+from cathoscope.volume.porosity_kernels import region_sums
 from cathoscope.volume.segment import GreyLevels, grey_levels, require_volume
 from cathoscope.volume.solid_level import (
     SolidLevel,
-    crack_free,
+    SplitGrey,
+    crack_free_uniform,
+    interior_of,
     noise_covariance,
     relative_radius,
-    smoothed_grey,
     solid_level,
     split_grey,
 )
@@ -148,12 +149,15 @@ def solid_share(
     split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed)
     white = float(np.sqrt(covariance[3, 3, 3]))
     level = solid_level(split, inner, radius, levels.solid, white) if reference is None else reference
-    contrast = level.at(radius) - np.float32(void.value)
-    scaled = [(part - np.float32(void.value)) / contrast for part in (split.select, split.average)]
-    surface = _envelope(scaled, depth, particle, voxel_size)
+    _scale(split, level, void.value, radius)
+    surface = _envelope(split, depth, particle, voxel_size)
+    del split, depth
     within = surface.depth > -_REACH
-    solid = np.where(within, (volume - np.float32(void.value)) / contrast, np.float32(0))
-    noise = float(np.sqrt(max(covariance.sum(), 0.0)) / contrast[inner].mean())
+    solid, contrast = _solid(volume, within, level, void.value, radius), 0.0
+    for plane, deep in zip(radius, inner, strict=True):
+        contrast += float(level.at(plane[deep]).sum(dtype=np.float64))
+    contrast = contrast / np.count_nonzero(inner) - void.value
+    noise = float(np.sqrt(max(covariance.sum(), 0.0)) / contrast)
     return SolidShare(
         solid,
         surface.share,
@@ -168,6 +172,24 @@ def solid_share(
         (volume > levels.threshold, volume > levels.low, volume > levels.high),
         voxel_size,
     )
+
+
+def _scale(split: SplitGrey, level: SolidLevel, void: float, radius: Float32Array) -> None:
+    """Scale both volumes, in place: void becomes 0 and solid 1."""
+    for z, plane in enumerate(radius):
+        contrast = level.at(plane) - np.float32(void)
+        for part in (split.select, split.average):
+            part[z] = (part[z] - np.float32(void)) / contrast
+
+
+def _solid(
+    volume: Float32Array, within: BoolArray, level: SolidLevel, void: float, radius: Float32Array
+) -> Float32Array:
+    """Share of solid of the voxels within, 0 elsewhere."""
+    solid = np.zeros(volume.shape, dtype=np.float32)
+    for z, inside in enumerate(within):
+        solid[z, inside] = (volume[z, inside] - np.float32(void)) / (level.at(radius[z, inside]) - np.float32(void))
+    return solid
 
 
 def _require_particle(volume: Float32Array, particle: BoolArray) -> None:
@@ -195,7 +217,7 @@ def _noise(
     volume: Float32Array, inner: BoolArray, radius: Float32Array, start: float, voxel_size: VoxelSize
 ) -> Float64Array:
     """Autocovariance of the noise in crack-free solid."""
-    calm = crack_free(smoothed_grey(volume, voxel_size), inner, radius, start, 2.0, voxel_size=voxel_size)
+    calm = crack_free_uniform(interior_of(volume, inner, radius, voxel_size=voxel_size), start, 2.0)
     if np.count_nonzero(calm) < 200:
         raise MeasurementError(
             "no solid far from cracks is left to measure the noise and the solid's grey level in",
@@ -207,12 +229,12 @@ def _noise(
     return noise_covariance(volume - mean, calm)
 
 
-def _envelope(scaled: list[Float32Array], depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:
+def _envelope(scaled: SplitGrey, depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:
     """The outer surface, or none where the particle fills the field."""
     if particle.all():
         one = np.ones(particle.shape, dtype=np.float32)
         return Envelope(100 * one, one, 1.0, 1.0, 0.0, 0.0)
-    surface = fit_envelope(scaled[0], scaled[1], depth, voxel_size)
+    surface = fit_envelope(scaled.select, scaled.average, depth, voxel_size)
     if surface.blur > _WIDEST_BLUR:
         raise MeasurementError(
             "the blur is too wide for the voxels",
@@ -232,61 +254,84 @@ def porosity(share: SolidShare, region: BoolArray | None = None) -> Porosity:
         If the region holds nothing of the particle.
     """
     inside = share.within if region is None else share.within & region
-    total = float(share.envelope[inside].sum(dtype=np.float64))
-    if not total > 0.5:
+    return _porosity(share, _sums(share, inside, np.array([-np.inf, np.inf]))[0])
+
+
+def porosity_against_radius(share: SolidShare, edges: Float64Array) -> list[Porosity]:
+    """Porosity of shells between ``edges`` of the relative radius, 0 to 1; the outermost holds the blurred surface."""
+    ends = np.array(edges, dtype=np.float64)
+    ends[-1] = np.inf
+    return [_porosity(share, sums) for sums in _sums(share, share.within, ends)]
+
+
+class _Sums(NamedTuple):
+    """Sums over the voxels of a region.
+
+    ``voxels`` is their number, and ``deep`` of those below the surface; ``envelope`` and ``solid`` sum(e) and sum(f);
+    ``surface`` the area in voxels; ``missing`` sum((1 - f) / contrast); ``above`` the deep voxels above the three
+    thresholds; ``hats`` sum(f / contrast) by the knots of the solid's level.
+    """
+
+    voxels: float
+    envelope: float
+    solid: float
+    surface: float
+    missing: float
+    deep: float
+    above: Float64Array
+    hats: Float64Array
+
+
+def _sums(share: SolidShare, inside: BoolArray, edges: Float64Array) -> list[_Sums]:
+    """What is summed ``inside``, by shells between ``edges`` of the relative radius."""
+    level = share.solid_level
+    found = np.zeros((edges.size - 1, 9 + level.radius.size))
+    fields = (share.solid, share.envelope, share.depth, share.radius)
+    law = (level.radius, level.level - share.void_level.value, share.blur)
+    region_sums(fields, share.above, inside, edges, law, found)
+    found[:, 3] /= share.blur / float(np.prod(share.voxel_size)) ** (1 / 3) * np.sqrt(2 * np.pi)
+    return [_Sums._make((*row[:6].tolist(), row[6:9], row[9:])) for row in found]
+
+
+def _porosity(share: SolidShare, sums: _Sums) -> Porosity:
+    """Porosity from the sums over a region."""
+    if not sums.envelope > 0.5:
         raise MeasurementError(
             "the region holds nothing of the particle",
             expected="a region that overlaps the outer mask",
-            found=f"{np.count_nonzero(inside)} voxels",
+            found=f"{sums.voxels:.0f} voxels",
             cure="box_region(...) or ball_region(...) of volume/regions.py",
         )
-    solid = share.solid[inside].astype(np.float64)
-    filled = float(solid.sum()) / total
-    std, systematic = _uncertainty(share, inside, solid, total)
+    filled = sums.solid / sums.envelope
+    std, systematic = _uncertainty(share, sums)
     voxel = float(np.prod(share.voxel_size))
-    surface = _surface_error(share, inside)
-    volume = Estimate(voxel * total, voxel * surface[0], voxel * surface[1])
+    surface = _surface_error(share, sums)
+    volume = Estimate(voxel * sums.envelope, voxel * surface[0], voxel * surface[1])
     pore = Estimate((1 - filled) * volume.value, std * volume.value, systematic * volume.value)
-    mask = inside & (share.depth > 0)
-    size = max(int(np.count_nonzero(mask)), 1)
-    by_threshold = sorted(1 - float(np.count_nonzero(above & mask)) / size for above in share.above[1:])
-    middle = 1 - float(np.count_nonzero(share.above[0] & mask)) / size
-    threshold = Estimate(middle, 0.0, (by_threshold[1] - by_threshold[0]) / 2)
-    grey = Estimate(1 - filled, std, systematic)
-    return Porosity(grey, threshold, by_threshold[0], by_threshold[1], volume, pore)
+    middle, *ends = (float(1 - number / max(sums.deep, 1)) for number in sums.above)
+    low, high = sorted(ends)
+    grey, threshold = Estimate(1 - filled, std, systematic), Estimate(middle, 0.0, (high - low) / 2)
+    return Porosity(grey, threshold, low, high, volume, pore)
 
 
-def _surface_error(share: SolidShare, inside: BoolArray) -> tuple[float, float]:
+def _surface_error(share: SolidShare, sums: _Sums) -> tuple[float, float]:
     """Statistical and systematic uncertainty of the sum of the envelope's shares: area times that of the surface."""
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
-    t = share.depth[inside].astype(np.float64) / share.blur
-    area = float(np.sum(np.exp(-0.5 * t * t)) / (share.blur / unit * np.sqrt(2 * np.pi)))
-    return area * share.surface.std / unit, area * share.surface.systematic / unit
+    return sums.surface * share.surface.std / unit, sums.surface * share.surface.systematic / unit
 
 
-def _uncertainty(share: SolidShare, inside: BoolArray, solid: Float64Array, total: float) -> tuple[float, float]:
+def _uncertainty(share: SolidShare, sums: _Sums) -> tuple[float, float]:
     """Statistical and systematic uncertainty of 1 - sum(f) / sum(e).
 
     d(phi) = sum(f d(I_s) / (I_s - I_v)) / sum(e), and with the surface (1 - phi) d(sum(e)) / sum(e); the void's level
     enters with sum(1 - f), which is the pores and the field around the particle.
     """
-    radius = share.radius[inside]
-    contrast = share.solid_level.at(radius).astype(np.float64) - share.void_level.value
-    slope = share.solid_level.shares(radius, solid / contrast) / total
+    slope = sums.hats / sums.envelope
     level = float(slope @ share.solid_level.covariance @ slope)
-    surface_std, surface_systematic = _surface_error(share, inside)
-    filled = solid.sum() / total
-    void = float(np.sum((1 - solid) / contrast)) / total * share.void_level.std
-    noise = share.noise * np.sqrt(solid.size) / total
-    std = np.sqrt(level + (filled * surface_std / total) ** 2 + void**2 + noise**2)
-    systematic = np.hypot(slope.sum() * share.solid_level.systematic, filled * surface_systematic / total)
+    surface_std, surface_systematic = _surface_error(share, sums)
+    filled = sums.solid / sums.envelope
+    void = sums.missing / sums.envelope * share.void_level.std
+    noise = share.noise * np.sqrt(sums.voxels) / sums.envelope
+    std = np.sqrt(level + (filled * surface_std / sums.envelope) ** 2 + void**2 + noise**2)
+    systematic = np.hypot(slope.sum() * share.solid_level.systematic, filled * surface_systematic / sums.envelope)
     return float(std), float(systematic)
-
-
-def porosity_against_radius(share: SolidShare, edges: Float64Array) -> list[Porosity]:
-    """Porosity of shells between ``edges`` of the relative radius, 0 to 1; the outermost holds the blurred surface."""
-    shells = []
-    for low, high in pairwise(edges):
-        last = high >= edges[-1]
-        shells.append(porosity(share, (share.radius >= low) & (share.radius <= (np.inf if last else high))))
-    return shells

@@ -15,16 +15,17 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import edt  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfftn, rfftn
-from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.volume.reach import within_reach
+from cathoscope.volume.smoothing import smoothed
+from cathoscope.volume.solid_level_kernels import keep_away, mark_below
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -39,7 +40,10 @@ _SMOOTHING = 1.5  # voxels
 _DEPTH = 3.5  # standard deviations of the smoothed noise below the level: a crack
 _AWAY, _FARTHER = 2.0, 3.5  # voxels from anything flagged; the second for the plateau
 _KNOTS = (1, 2, 3, 5, 8)  # numbers of radii between which the level is linear
-_CLASSES = 40  # classes of the radius
+_CLASSES, _OUT = 40, 255  # classes of the radius, and the class of what lies outside the interior
+_ROUNDS = 5
+_SETTLED = 1e-3  # standard deviations of the smoothed noise: a change of the level by less is none
+_SAMPLE = 3_000_000  # voxels from which quantiles are taken
 _BLOCK = 8  # voxels along the edges of blocks whose means tell how independent voxels are
 _SUPPORT = 0.8  # of the mean share of crack-free solid: radii with less are left out
 _LEAST = 200  # voxels of crack-free solid, at least
@@ -118,8 +122,11 @@ def relative_radius(depth: Float32Array, particle: BoolArray, voxel_size: VoxelS
     counts = [np.count_nonzero(particle, axis=tuple(set(range(3)) - {k})) for k in range(3)]
     centre = [float(count @ axis / count.sum()) for count, axis in zip(counts, axes, strict=True)]
     z, y, x = ((axis - np.float32(c)) ** 2 for axis, c in zip(axes, centre, strict=True))
-    r = np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :])
-    return np.asarray(r / np.maximum(r + np.maximum(depth, 0), 1e-6), dtype=np.float32)
+    radius = np.empty(depth.shape, dtype=np.float32)
+    for plane, below in enumerate(depth):
+        r = np.sqrt(z[plane] + y[:, None] + x)
+        radius[plane] = r / np.maximum(r + np.maximum(below, 0), 1e-6)
+    return radius
 
 
 def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: VoxelSize, seed: int = 0) -> SplitGrey:
@@ -130,18 +137,22 @@ def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: Vo
     covariance
         Of the noise at lags -3 to 3 voxels, [7, 7, 7], in squared grey values; see `noise_covariance`.
     """
-    white = np.random.default_rng(seed).standard_normal(volume.shape, dtype=np.float32)
+    noise = np.random.default_rng(seed).standard_normal(volume.shape, dtype=np.float32)
     centre = float(covariance[_LAGS, _LAGS, _LAGS])
     relative = np.abs(covariance) / max(centre, 1e-300)
     relative[_LAGS, _LAGS, _LAGS] = 0.0
     if relative.max() < _WHITE:
-        noise = np.float32(np.sqrt(centre)) * white
+        noise *= np.float32(np.sqrt(centre))
     else:
         from scipy.signal import oaconvolve  # takes long to load, and white noise needs none
 
-        noise = oaconvolve(white, _root(covariance), mode="same").astype(np.float32)
+        noise = oaconvolve(noise, _root(covariance), mode="same").astype(np.float32)
     smooth = float(np.sqrt(1 + SPLIT**2) * np.std(smoothed_grey(noise, voxel_size)))
-    return SplitGrey(volume + np.float32(SPLIT) * noise, volume - noise / np.float32(SPLIT), smooth, voxel_size)
+    noise *= np.float32(SPLIT)
+    select = volume + noise
+    noise *= np.float32(-(SPLIT**-2))
+    noise += volume
+    return SplitGrey(select, noise, smooth, voxel_size)
 
 
 def _root(covariance: Float64Array) -> Float32Array:
@@ -177,57 +188,85 @@ def noise_covariance(residual: Float32Array, calm: BoolArray) -> Float64Array:
     return np.asarray(sums / np.maximum(pairs, 1) * weight)
 
 
-def crack_free(
-    smooth: Float32Array,
-    inner: BoolArray,
-    radius: Float32Array,
-    start: float,
-    away: float,
-    *,
-    voxel_size: VoxelSize,
-    spread: float | None = None,
-) -> BoolArray:
-    """Where the solid is free of cracks: farther than ``away`` voxels from anything dark, within ``inner``.
+class Interior(NamedTuple):
+    """What lies below the rim of a particle: `smoothed_grey`, relative radius and its class, 255 outside; [z, y, x]."""
 
-    ``smooth`` is the volume after `smoothed_grey`, ``start`` a first guess of the level, ``spread`` the standard
-    deviation of the noise of ``smooth``; without it the level is taken as uniform and the noise from what remains.
+    smooth: Float32Array
+    radius: Float32Array
+    place: NDArray[np.uint8]
+    voxel_size: VoxelSize
+
+
+def interior_of(volume: Float32Array, inner: BoolArray, radius: Float32Array, *, voxel_size: VoxelSize) -> Interior:
+    """The part of a volume in which the level of the solid is sought."""
+    place = (radius * np.float32(_CLASSES)).astype(np.uint8)
+    np.minimum(place, _CLASSES - 1, out=place)
+    place[~inner] = _OUT
+    return Interior(smoothed_grey(volume, voxel_size), radius, place, voxel_size)
+
+
+def crack_free_uniform(inside: Interior, start: float, away: float) -> BoolArray:
+    """Where solid of one level is farther than ``away`` voxels from anything dark; its noise is that of what remains.
+
+    ``start`` is a first guess of the level.
+    """
+    bright = inside.smooth[inside.place != _OUT]
+    bright = bright[bright > start]
+    level, spread = start, float(np.sqrt(np.mean((bright - start) ** 2, dtype=np.float64))) if bright.size else 0.0
+    kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
+    for _ in range(_ROUNDS):
+        _keep(inside, np.full(_CLASSES, level - _DEPTH * spread), away, kept, sums)
+        count, _, total, square = sums.sum(axis=0)
+        if count < _LEAST:
+            break
+        before, level = level, total / count
+        spread = float(np.sqrt(max(square / count - level**2, 0.0)))
+        if abs(level - before) < _SETTLED * spread:
+            break
+    return kept
+
+
+def crack_free(
+    inside: Interior, away: float, spread: float, levels: Float64Array | None = None
+) -> tuple[BoolArray, Float64Array]:
+    """Where solid is farther than ``away`` voxels from anything darker than its level, and the levels by the radius.
+
+    ``spread`` is the standard deviation of the noise of the smoothed volume, ``levels`` [class] are a first guess.
     Radii with few such voxels are left out: where all solid lies near cracks, what seems to be a lower level is their
     blur.
     """
-    values, place = smooth[inner], _classes(radius[inner])
-    uniform = spread is None
-    if spread is None:
-        above = values[values > start] - start
-        spread = float(np.sqrt(np.mean(above.astype(np.float64) ** 2))) if above.size else 0.0
-        level: Any = np.float32(start)
-    else:
-        level = _upper_levels(values, place, spread)[place]
-    kept = np.zeros(inner.shape, dtype=bool)
-    for _ in range(5):
-        dark = np.zeros(inner.shape, dtype=bool)
-        dark[inner] = values < level - _DEPTH * spread
-        distance: Any = np.inf
-        if dark.any():
-            distance = edt.edt(~dark, anisotropy=_edges(voxel_size), black_border=False, parallel=1)
-        kept = inner & (distance > away)
-        chosen = kept[inner]
-        if np.count_nonzero(chosen) < _LEAST:
+    levels = _upper_levels(inside, spread) if levels is None else levels
+    total = np.bincount(inside.place.ravel(), minlength=_CLASSES)[:_CLASSES]
+    kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
+    for _ in range(_ROUNDS):
+        _keep(inside, levels - _DEPTH * spread, away, kept, sums)
+        if sums[:, 0].sum() < _LEAST:
             break
-        if uniform:
-            level = np.float32(values[chosen].mean(dtype=np.float64))
-            spread = float(np.std(values[chosen]))
-            continue
-        chosen &= _supported(place, chosen)[place]
-        kept[inner] = chosen
-        knots, fitted = _fit_knots(radius[kept], values[chosen], spread)[:2]
-        level = np.interp((np.arange(_CLASSES) + 0.5) / _CLASSES, knots, fitted)[place]
-    return kept
+        supported = _supported(total, sums[:, 0])
+        if not supported.all():
+            kept &= np.append(supported, np.zeros(_OUT + 1 - _CLASSES, dtype=bool))[inside.place]
+        knots, fitted, _ = _fit_knots(sums[:, 0] * supported, sums[:, 1], sums[:, 2], spread)
+        before, levels = levels, np.interp((np.arange(_CLASSES) + 0.5) / _CLASSES, knots, fitted)
+        if np.abs(levels - before).max() < _SETTLED * spread:
+            break
+    return kept, levels
+
+
+def _keep(inside: Interior, limit: Float64Array, away: float, kept: BoolArray, sums: Float64Array) -> None:
+    """Mark what is ``away`` from anything below the ``limit`` [class]; number, radii, values and squares by class."""
+    mark_below(inside.smooth, inside.place, limit, kept)
+    near = within_reach(kept, away, _edges(inside.voxel_size))
+    keep_away(near, inside.place, (inside.radius, inside.smooth), kept, sums)
 
 
 def smoothed_grey(volume: Float32Array, voxel_size: VoxelSize) -> Float32Array:
     """The volume in which cracks are looked for: a Gaussian of 1.5 voxels, alike in all directions."""
-    width = [_SMOOTHING / edge for edge in _edges(voxel_size)]
-    return np.asarray(gaussian_filter(volume, width, truncate=3), dtype=np.float32)
+    return smoothed(volume, _widths(voxel_size), truncate=3)
+
+
+def _widths(voxel_size: VoxelSize) -> tuple[float, ...]:
+    """Standard deviations of `smoothed_grey`, in voxels along z, y and x."""
+    return tuple(_SMOOTHING / edge for edge in _edges(voxel_size))
 
 
 def _edges(voxel_size: VoxelSize) -> VoxelSize:
@@ -236,13 +275,10 @@ def _edges(voxel_size: VoxelSize) -> VoxelSize:
     return voxel_size[0] / unit, voxel_size[1] / unit, voxel_size[2] / unit
 
 
-def _classes(radius: Float32Array) -> NDArray[np.int64]:
-    """Class of a relative radius."""
-    return np.clip((radius * _CLASSES).astype(np.int64), 0, _CLASSES - 1)
-
-
-def _upper_levels(values: Float32Array, place: NDArray[np.int64], spread: float) -> Float64Array:
+def _upper_levels(inside: Interior, spread: float) -> Float64Array:
     """Level of every class from its brightest voxels: the 95 % quantile less 1.645 standard deviations, [class]."""
+    step = max(inside.place.size // _SAMPLE, 1)
+    place, values = inside.place.ravel()[::step], inside.smooth.ravel()[::step]
     order = np.argsort(place, kind="stable")
     ends = np.searchsorted(place[order], np.arange(_CLASSES + 1))
     levels = np.full(_CLASSES, -np.inf)
@@ -253,24 +289,24 @@ def _upper_levels(values: Float32Array, place: NDArray[np.int64], spread: float)
     return levels
 
 
-def _supported(place: NDArray[np.int64], chosen: BoolArray) -> BoolArray:
+def _supported(total: NDArray[np.int64], chosen: Float64Array) -> BoolArray:
     """Classes of the radius with at least 0.8 of the mean share of crack-free voxels, [class]."""
-    total = np.bincount(place, minlength=_CLASSES)
-    share = np.bincount(place, chosen, minlength=_CLASSES) / np.maximum(total, 1)
-    return np.asarray(share >= _SUPPORT * chosen.mean(), dtype=np.bool_)
+    share = chosen / np.maximum(total, 1)
+    return np.asarray(share >= _SUPPORT * chosen.sum() / max(total.sum(), 1), dtype=np.bool_)
 
 
 def _fit_knots(
-    radius: Float32Array, values: Float32Array, noise: float
+    number_of: Float64Array, radii: Float64Array, values: Float64Array, noise: float
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Knots, levels and their covariance for white noise: the number of knots by the Bayesian criterion."""
-    place = _classes(radius)
-    count = np.bincount(place, minlength=_CLASSES).astype(np.float64)
-    used = count > 0
-    middle = np.bincount(place, radius, minlength=_CLASSES)[used] / count[used]
-    mean = np.bincount(place, values, minlength=_CLASSES)[used] / count[used]
-    weight = np.sqrt(count[used]) / max(noise, 1e-12)
-    share = np.cumsum(count[used]) - count[used] / 2
+    """Knots, levels and their covariance for white noise: the number of knots by the Bayesian criterion.
+
+    From number and sums of radii and values by class, [class].
+    """
+    used = number_of > 0
+    count = number_of[used]
+    middle, mean = radii[used] / count, values[used] / count
+    weight = np.sqrt(count) / max(noise, 1e-12)
+    share = np.cumsum(count) - count / 2
     best, chosen = np.inf, None
     for number in _KNOTS:
         if number > middle.size:
@@ -320,32 +356,38 @@ def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start:
     MeasurementError
         If fewer than 200 voxels are free of cracks.
     """
-    smooth, size, spread = smoothed_grey(split.select, split.voxel_size), split.voxel_size, split.smooth_noise
-    kept = crack_free(smooth, inner, radius, start, _AWAY, voxel_size=size, spread=spread)
+    inside = interior_of(split.select, inner, radius, voxel_size=split.voxel_size)
+    kept, levels = crack_free(inside, _AWAY, split.smooth_noise)
     count = int(np.count_nonzero(kept))
     if count < _LEAST:
         raise _no_reference(count)
-    values, place = split.average[kept], radius[kept]
-    scatter = noise * float(np.sqrt(1 + SPLIT**-2))
-    knots, level, covariance = _fit_knots(place, values, scatter)
-    residual = (values - np.interp(place, knots, level)).astype(np.float32)
-    inflation = _block_inflation(kept, residual)
-    farther = crack_free(smooth, inner, radius, start, _FARTHER, voxel_size=size, spread=spread)
+    sums = np.empty((_CLASSES, 4))
+    keep_away(~kept, inside.place, (radius, split.average), kept, sums)
+    knots, level, covariance = _fit_knots(sums[:, 0], sums[:, 1], sums[:, 2], noise * float(np.sqrt(1 + SPLIT**-2)))
+    found = SolidLevel(knots, level, covariance, 0.0, noise, count / max(int(np.count_nonzero(inner)), 1))
+    _, _, inflation = _residual(split.average, radius, kept, found)
+    kept = crack_free(inside, _FARTHER, split.smooth_noise, levels)[0]
     systematic = 0.0
-    if np.count_nonzero(farther) >= _LEAST:
-        rest = split.average[farther] - np.interp(radius[farther], knots, level)
-        change, expected = float(rest.mean()), inflation * float(rest.var()) / rest.size
-        systematic = float(np.sqrt(max(change**2 - 2 * expected, 0.0)))
-    used = count / max(int(np.count_nonzero(inner)), 1)
-    return SolidLevel(knots, level, covariance * inflation, systematic, noise, used)
+    if np.count_nonzero(kept) >= _LEAST:
+        change, variance, _ = _residual(split.average, radius, kept, found)
+        systematic = float(np.sqrt(max(change**2 - 2 * inflation * variance / np.count_nonzero(kept), 0.0)))
+    return replace(found, covariance=covariance * inflation, systematic=systematic)
 
 
-def _block_inflation(kept: BoolArray, residual: Float32Array) -> float:
-    """By how much means over 8 x 8 x 8 voxels scatter more than independent voxels would: variances, at least 1."""
-    index = np.argwhere(kept) // _BLOCK
-    size = [n // _BLOCK + 1 for n in kept.shape]
-    block = (index[:, 0] * size[1] + index[:, 1]) * size[2] + index[:, 2]
-    sums = np.bincount(block, residual, minlength=1)
-    counts = np.bincount(block, minlength=1)
-    expected = float(np.var(residual)) * counts.sum()
-    return max(1.0, float(np.sum(sums**2)) / max(float(expected), 1e-300))
+def _residual(
+    volume: Float32Array, radius: Float32Array, kept: BoolArray, level: SolidLevel
+) -> tuple[float, float, float]:
+    """Mean and variance of what is left above a level, and by how much means over blocks scatter too much.
+
+    That is the variance of sums over 8 x 8 x 8 voxels over that of as many independent voxels, at least 1.
+    """
+    blocks = np.zeros([-(-n // _BLOCK) for n in volume.shape])
+    count, square = 0, 0.0
+    starts = [np.arange(0, n, _BLOCK) for n in volume.shape[1:]]
+    for z, mask in enumerate(kept):
+        rest = np.where(mask, volume[z] - level.at(radius[z]), 0).astype(np.float64)
+        count, square = count + int(np.count_nonzero(mask)), square + float(np.vdot(rest, rest))
+        blocks[z // _BLOCK] += np.add.reduceat(np.add.reduceat(rest, starts[0], axis=0), starts[1], axis=1)
+    mean = float(blocks.sum()) / count
+    variance = square / count - mean**2
+    return mean, variance, max(1.0, float(np.vdot(blocks, blocks)) / max(variance * count, 1e-300))

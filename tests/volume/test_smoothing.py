@@ -1,0 +1,26 @@
+"""Smoothing by planes is scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from cathoscope.volume.smoothing import gaussian_half, smoothed
+
+
+@pytest.mark.parametrize(("sigma", "truncate"), [(1.5, 3.0), ((1.0, 0.7, 2.2), 4.0), (4.0, 3.0)])
+def test_it_is_a_gaussian_mirrored_at_the_faces(sigma, truncate):
+    volume = np.random.default_rng(0).random((9, 17, 12), dtype=np.float32)
+    expected = gaussian_filter(volume, sigma, truncate=truncate)
+    np.testing.assert_allclose(smoothed(volume, sigma, truncate=truncate), expected, atol=1e-6)
+    np.testing.assert_allclose(smoothed(volume, sigma, truncate=truncate, every=4), expected[::4], atol=1e-6)
+    room = np.empty_like(volume)
+    assert smoothed(volume, sigma, truncate=truncate, target=room) is room
+    np.testing.assert_allclose(room, expected, atol=1e-6)
+
+
+def test_filters_keep_the_mean():
+    for sigma in (0.3, 1.0, 5.0):
+        half = gaussian_half(sigma)
+        assert half[0] + 2 * half[1:].sum() == pytest.approx(1, abs=1e-6)
