@@ -32,7 +32,7 @@ _TUBES = {
     "Fe": 1.936042,
     "Cr": 2.289760,
 }  # K-alpha 1, A: Hoelzer et al., Phys. Rev. A 56, 4554 (1997); Ag, Mo: Deslattes et al., Rev. Mod. Phys. 75, 35 (2003)
-_LINE_WIDTH = 0.005  # relative: files round, and take means of K-alpha 1 and 2
+_LINE_WIDTH = 0.001  # relative: files round, and take means of K-alpha 1 and 2
 
 
 @dataclass(frozen=True)
