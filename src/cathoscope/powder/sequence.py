@@ -209,8 +209,9 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> tuple[Refinement
             chosen, found = together, new
     if found is not None:
         chosen, found = _without_needless(attempt, chosen, found)
+        found = _calmed(attempt, chosen, found)
     refined = () if found is None else _refined_phases(found.fit, chosen)
-    weak = [name for name in chosen if name in optional and name not in refined]
+    weak = [name for name in chosen if name not in refined]
     return found, [f"of {name} there is little: only its amount is refined" for name in weak]
 
 
@@ -223,6 +224,18 @@ def _without_needless(attempt: _Attempt, chosen: list[str], found: Refinement) -
             if not _supported(found, fewer):
                 chosen, found = rest, fewer
     return chosen, found
+
+
+def _calmed(attempt: _Attempt, chosen: Sequence[str], found: Refinement) -> Refinement:
+    """With the amount alone of phases that are weak, where the rest of their numbers comes from a neighbour."""
+    known = {name.split(".")[0] for name in attempt.seed}
+    weak = tuple(
+        name for name in _refined_phases(found.fit, chosen) if name in known and _strength(found, name) < _WEAK
+    )
+    if not weak or len(weak) == len(chosen):
+        return found
+    calm = attempt.refined(chosen, weak)
+    return found if calm.fit.outcome not in _FOUND and found.fit.outcome in _FOUND else calm
 
 
 def _supported(more: Refinement, fewer: Refinement) -> bool:

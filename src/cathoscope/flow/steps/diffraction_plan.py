@@ -72,9 +72,9 @@ def powder_of(section: MeasurementSection, folder: Path, scan: xr.Dataset) -> Po
     phases, ties, exchanged, remarks = _phases(section, folder)
     _require_known_units(section, banks)
     plan = _plan(section, phases, ties, exchanged)
-    first = next(iter(section.phases))
+    several = len(section.phases) > 1
     optional = tuple(
-        name for name, one in section.phases.items() if (name != first if one.optional is None else one.optional)
+        name for name, one in section.phases.items() if (several if one.optional is None else one.optional)
     )
     return Powder(
         tuple(banks), tuple(choices), phases, plan, SequenceChoices(optional, section.diffraction.direction), remarks
