@@ -14,6 +14,7 @@ import xarray as xr
 
 from cathoscope.core.array_spec import ArraySpec as ArraySpec
 from cathoscope.core.errors import SchemaError
+from cathoscope.core.lab_arrays import LAB_ARRAYS
 from cathoscope.core.powder_arrays import POWDER_ARRAYS
 
 _CONDITION = ("temperature", "energy")
@@ -322,6 +323,7 @@ _SPECS = (
     ArraySpec("magnification", _CONDITION, "1", "f", "Magnification over that of the middle of the series"),
     ArraySpec("energy_offset", ("temperature",), "eV", "f", "True minus recorded photon energy"),
     *POWDER_ARRAYS,
+    *LAB_ARRAYS,
     # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),

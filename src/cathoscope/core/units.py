@@ -11,6 +11,11 @@ _FACTORS: dict[str, dict[str, float]] = {
     "energy": {"eV": 1.0, "keV": 1e3, "meV": 1e-3},
     "length": {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "A": 1e-4, "Å": 1e-4},
     "angle": {"deg": 1.0, "rad": 57.29577951308232, "mrad": 0.05729577951308232},
+    "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0, "h": 3600.0, "d": 86400.0},
+    "current": {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "µA": 1e-6, "μA": 1e-6, "nA": 1e-9, "pA": 1e-12},
+    "voltage": {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6},
+    "charge": {"Ah": 1.0, "mAh": 1e-3, "uAh": 1e-6, "µAh": 1e-6, "nAh": 1e-9, "C": 1 / 3600, "mC": 1e-3 / 3600},
+    "mass": {"mg": 1.0, "g": 1e3, "ug": 1e-3, "µg": 1e-3, "ng": 1e-6, "kg": 1e6},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
 _CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -273.15}
@@ -18,7 +23,7 @@ _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d
 
 
 def convert(value: float, unit: str, quantity: str) -> float:
-    """Value in the canonical unit of ``quantity`` (eV, um, deg, B; temperature in C).
+    """Value in the canonical unit of ``quantity`` (eV, um, deg, s, A, V, Ah, mg, B; temperature in C).
 
     Raises
     ------
@@ -54,3 +59,4 @@ def parse(text: str | float, quantity: str) -> float:
 
 
 _EXAMPLES = {"energy": "8.333 keV", "length": "20 nm", "angle": "0.5 deg", "memory": "4GB", "temperature": "150 C"}
+_EXAMPLES |= {"time": "10 s", "current": "1 nA", "voltage": "3.8 V", "charge": "2.5 mAh", "mass": "12 mg"}
