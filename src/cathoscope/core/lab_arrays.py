@@ -1,4 +1,4 @@
-"""Named arrays of the lab probes (cyclers, impedance, balances, calorimeters, spectrophotometers), a part of the schema.
+"""Named arrays of the lab probes (cyclers, impedance, balances, spectrophotometers), a part of the schema.
 
 Signs: a positive current charges the cell, a positive heat flow is taken up by the sample (endothermic).
 """
