@@ -55,6 +55,16 @@ def test_large_balls_on_every_second_voxel_differ_by_parts_of_a_voxel(voxel_size
     assert np.count_nonzero(found ^ expected) < 0.08 * surface
 
 
+def test_empty_balls_of_a_larger_reach_close_as_those_of_the_radius():
+    solid = slotted((36, 36, 36), 14.5)
+    balls = closing.empty_balls(solid, 20.0, (1.0, 1.0, 1.0))
+    for radius in (6.0, 13.0, 17.0):
+        alone = closed_with_ball(solid, radius, (1.0, 1.0, 1.0))
+        shared = closed_with_ball(solid, radius, (1.0, 1.0, 1.0), balls)
+        assert np.count_nonzero(shared ^ alone) < 0.05 * 4 * np.pi * 14.5**2  # the grids lie differently
+    assert closing.empty_balls(solid, 12.0, (1.0, 1.0, 1.0)) is None
+
+
 def test_what_touches_a_face_goes_on_beyond_it(monkeypatch):
     solid = slotted((36, 36, 36), 14)[18:]
     for small in (12.0, 2.0):

@@ -9,6 +9,8 @@ largest empty ball is taken, of radius d(c) >= r, which touches the solid. Both 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,48 +26,71 @@ _SMALL = 12.0  # voxels up to which all voxels in reach are marked
 _SLACK = 0.08  # voxels by which the ball of one radius, on voxels only, stays away from the solid in the mean
 
 
-def closed_with_ball(solid: BoolArray, radius: float, voxel_size: VoxelSize) -> BoolArray:
-    """A mask [z, y, x] closed with a ball of ``radius`` (um).
+class EmptyBalls(NamedTuple):
+    """The largest empty ball around each point of a grid of half as many points: its ``radius`` (um), [z, y, x].
 
-    What touches a face of the field goes on beyond it as it is there; void beside it stays void.
+    ``margin`` is how many voxels (z, y, x) the grid goes on beyond the field on either side; ``spacing`` that of its
+    points, um.
+    """
+
+    radius: Float32Array
+    margin: NDArray[np.int_]
+    spacing: Float64Array
+
+
+def empty_balls(solid: BoolArray, farthest: float, voxel_size: VoxelSize) -> EmptyBalls | None:
+    """What closings of a mask [z, y, x] with balls of up to ``farthest`` (um) have in common; None if they are small.
+
+    The radius is the distance to the centre of the nearest voxel of the solid.
     """
     edges = np.asarray(voxel_size, dtype=np.float64)
-    margin = np.ceil(radius / edges).astype(int) + 1
-    if radius > _SMALL * float(edges.prod()) ** (1 / 3):
-        return _not_reached(solid, radius, edges, margin) | solid
-    padded = np.pad(solid, [(n, n) for n in margin], mode="edge")
-    inner = tuple(slice(n, -n) for n in margin)
-    apart = ~within_reach(padded, radius, voxel_size)
-    return ~within_reach(apart, radius, voxel_size)[inner] | solid
-
-
-def _not_reached(solid: BoolArray, radius: float, edges: Float64Array, margin: NDArray[np.int_]) -> BoolArray:
-    """Voxels that no ball reaches whose centre is on every second voxel, up to a ``margin`` beyond the field."""
+    if farthest <= _largest_small(voxel_size):
+        return None
+    margin = np.ceil(farthest / edges).astype(int) + 1
     touching = any(np.take(solid, end, axis=axis).any() for axis in range(3) for end in (0, -1))
     padded = np.pad(solid, [(n, n) for n in margin], mode="edge") if touching else solid
     starts = 0 * margin if touching else -margin
     counts = (np.asarray(solid.shape) + 2 * margin) // 2 + 1
     axes = [edge * (first + 2 * np.arange(n)) for edge, first, n in zip(edges, starts, counts, strict=True)]
-    field = _largest_balls(padded, edges, axes, radius)
-    for axis, (n, edge) in enumerate(zip(solid.shape, edges, strict=True)):
-        field = _along(field, axis, 2 * float(edge), edge * (margin[axis] + np.arange(n)))
-    return field > 0
-
-
-def _largest_balls(solid: BoolArray, edges: Float64Array, axes: list[Float64Array], radius: float) -> Float32Array:
-    """-d^2 at the points of ``axes`` (um) with an empty ball of more than ``radius``, inf at others.
-
-    d is the distance to the centre of the nearest voxel of the solid, less the slack that balls of one radius have.
-    """
-    squares = np.empty((*solid.shape[:2], axes[2].size), dtype=np.float32)
-    for plane, found in zip(solid, squares, strict=True):
+    squares = np.empty((*padded.shape[:2], counts[2]), dtype=np.float32)
+    for plane, found in zip(padded, squares, strict=True):
         line = np.where(plane, np.float32(0), np.float32(np.inf))[None]
         lower_envelope(line, float(edges[2]), axes[2], found[None])
     for axis in (1, 0):
         squares = _along(squares, axis, float(edges[axis]), axes[axis])
-    distance = np.sqrt(squares)
-    slack = np.float32(_SLACK * float(edges.prod()) ** (1 / 3))
-    return np.where(distance > radius, -((distance - slack) ** 2), np.float32(np.inf))
+    return EmptyBalls(np.sqrt(squares, out=squares), margin, 2 * edges)
+
+
+def closed_with_ball(
+    solid: BoolArray, radius: float, voxel_size: VoxelSize, balls: EmptyBalls | None = None
+) -> BoolArray:
+    """A mask [z, y, x] closed with a ball of ``radius`` (um).
+
+    What touches a face of the field goes on beyond it as it is there; void beside it stays void. ``balls`` are those of
+    `empty_balls` up to this radius or a larger one, if they are known.
+    """
+    if radius > _largest_small(voxel_size):
+        balls = empty_balls(solid, radius, voxel_size) if balls is None else balls
+        return solid if balls is None else _not_reached(solid.shape, radius, balls) | solid
+    margin = [int(np.ceil(radius / edge)) + 1 for edge in voxel_size]
+    padded = np.pad(solid, [(n, n) for n in margin], mode="edge")
+    apart = ~within_reach(padded, radius, voxel_size)
+    inner = tuple(slice(n, -n) for n in margin)
+    return ~within_reach(apart, radius, voxel_size)[inner] | solid
+
+
+def _largest_small(voxel_size: VoxelSize) -> float:
+    """Radius (um) of the largest ball that is tried on every voxel."""
+    return _SMALL * float(np.cbrt(np.prod(voxel_size)))
+
+
+def _not_reached(shape: tuple[int, ...], radius: float, balls: EmptyBalls) -> BoolArray:
+    """Voxels that none of the empty balls of more than ``radius`` reaches."""
+    slack = np.float32(_SLACK * float(np.prod(balls.spacing / 2)) ** (1 / 3))
+    field = np.where(balls.radius > radius, -((balls.radius - slack) ** 2), np.float32(np.inf))
+    for axis, (n, margin, spacing) in enumerate(zip(shape, balls.margin, balls.spacing, strict=True)):
+        field = _along(field, axis, float(spacing), 0.5 * spacing * (margin + np.arange(n)))
+    return field > 0
 
 
 def _along(field: Float32Array, axis: int, spacing: float, places: Float64Array) -> Float32Array:

@@ -22,7 +22,7 @@ from skimage.segmentation import watershed
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.volume.closing import closed_with_ball
+from cathoscope.volume.closing import EmptyBalls, closed_with_ball, empty_balls
 from cathoscope.volume.segment import require_volume
 
 Float32Array = NDArray[np.float32]
@@ -146,11 +146,12 @@ def outer_mask(solid: BoolArray, *, voxel_size: VoxelSize, closing_radius: float
         )
     voxel = float(np.prod(voxel_size))
     if closing_radius is None:
-        radius, particle = _chosen_closing(solid, voxel_size)
+        radius, balls, particle = _chosen_closing(solid, voxel_size)
     else:
-        radius, particle = float(closing_radius), _closed(solid, voxel_size, closing_radius)
-    masks = (_closed(solid, voxel_size, radius / _PLATEAU), particle, _closed(solid, voxel_size, radius * _PLATEAU))
-    low, middle, high = (voxel * float(np.count_nonzero(mask)) for mask in masks)
+        radius, balls = float(closing_radius), empty_balls(solid, _PLATEAU * closing_radius, voxel_size)
+        particle = _closed(solid, voxel_size, radius, balls)
+    smaller, larger = (_closed(solid, voxel_size, radius * factor, balls) for factor in (1 / _PLATEAU, _PLATEAU))
+    low, middle, high = (voxel * float(np.count_nonzero(mask)) for mask in (smaller, particle, larger))
     # the two sides are the ends of what one may choose: a uniform spread between them
     systematic = (max(low, middle, high) - min(low, middle, high)) / np.sqrt(12)
     return OuterMask(particle, radius, Estimate(middle, 0.0, float(systematic)), (low, middle, high))
@@ -169,8 +170,8 @@ def _require_mask(solid: BoolArray, voxel_size: VoxelSize) -> None:
         )
 
 
-def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, BoolArray]:
-    """Radius of the ball, three times the widest crack at the surface, and the mask closed with it.
+def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, EmptyBalls | None, BoolArray]:
+    """Radius of the ball, three times the widest crack at the surface; `empty_balls`; the mask closed with it.
 
     The width is twice the largest depth of the void that a large ball closes.
     """
@@ -178,19 +179,20 @@ def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, Boo
     pieces = fill_voids.fill(solid)
     size = float(np.count_nonzero(pieces) * np.prod(voxel_size))
     largest = max(_LARGEST * (3 * size / (4 * np.pi)) ** (1 / 3), 2 * edge)
-    closed = _closed(solid, voxel_size, largest)
+    balls = empty_balls(solid, _PLATEAU * largest, voxel_size)
+    closed = _closed(solid, voxel_size, largest, balls)
     outside = ~pieces & closed
     widest = 0.0
     if outside.any():
         # voids that reach the outside; a dent filled by the large ball is wide, but shallow: its depth is small
         widest = 2 * float(np.quantile(_distance(outside, voxel_size)[outside], 0.999))
     radius = float(np.clip(_WIDTHS * widest, 2 * edge, largest))
-    return radius, closed if radius == largest else _closed(solid, voxel_size, radius)
+    return radius, balls, closed if radius == largest else _closed(solid, voxel_size, radius, balls)
 
 
-def _closed(solid: BoolArray, voxel_size: VoxelSize, radius: float) -> BoolArray:
+def _closed(solid: BoolArray, voxel_size: VoxelSize, radius: float, balls: EmptyBalls | None) -> BoolArray:
     """Closing with a ball, enclosed voids filled; the largest piece (6 neighbours) of the result."""
-    mask = _filled(closed_with_ball(solid, radius, voxel_size))
+    mask = _filled(closed_with_ball(solid, radius, voxel_size, balls))
     if cc3d.connected_components(mask, connectivity=6, return_N=True)[1] == 1:
         return mask
     return np.ascontiguousarray(cc3d.largest_k(mask, k=1, connectivity=6) > 0)
