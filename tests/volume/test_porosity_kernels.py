@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cathoscope.volume import envelope_kernels, porosity_kernels, solid_level_kernels
+from cathoscope.volume import envelope_kernels, porosity_kernels, segment_kernels, solid_level_kernels
 from cathoscope.volume.solid_level import _hats
 
 RNG = np.random.default_rng(0)
@@ -97,3 +97,31 @@ def test_sums_of_a_region(plain, knots):
         expected += [np.sum(mask[mine] & (depth[mine] > 0)) for mask in above]
         np.testing.assert_allclose(sums[k, :9], expected, rtol=1e-5)
         np.testing.assert_allclose(sums[k, 9:], _hats(radius[mine].astype(float), knots, f / c), rtol=1e-5)
+
+
+def test_tail_sums_are_those_of_single_samples(plain):
+    rng = np.random.default_rng(4)
+    grey, model = rng.random((2, 5, 6, 7), dtype=np.float32)
+    start, direction, depth = rng.uniform(-1, 6, (9, 3)), rng.standard_normal((9, 3)), rng.uniform(-1, 1, 9)
+    steps, weights, used = np.arange(-2.0, 0.1, 0.25), rng.random(9), np.arange(9) % 3 > 0
+    shift, profile = np.empty(9), np.empty(steps.size)
+    tail_sums = both(envelope_kernels.tail_sums)[plain]
+    tail_sums(grey, model, (start, direction, depth), (steps, weights), used, shift, profile)
+    samples = envelope_kernels.sample_columns(grey - model, start, direction, steps - depth[:, None])
+    np.testing.assert_allclose(shift, samples @ weights, atol=2e-3)  # it stops 0.0001 voxel before the last voxel
+    np.testing.assert_allclose(profile, samples[used].sum(axis=0), atol=2e-3)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_steps_between_neighbours_by_their_grey_value(plain, every):
+    volume = np.random.default_rng(5).random((5, 4, 6), dtype=np.float32)
+    square, number = np.zeros(7), np.zeros(7)
+    both(segment_kernels.add_steps)[plain](volume, every, (0.2, 0.9), square, number)
+    expected, count = np.zeros(7), np.zeros(7)
+    for axis in range(3):
+        pairs = np.stack([np.delete(volume, -1, axis), np.delete(volume, 0, axis)])[:, ::every]
+        middle, step = pairs.mean(axis=0), np.diff(pairs, axis=0)[0]
+        count += np.histogram(middle, 7, (0.2, 0.9))[0]
+        expected += np.histogram(middle, 7, (0.2, 0.9), weights=step.astype(float) ** 2)[0]
+    np.testing.assert_array_equal(number, count)
+    np.testing.assert_allclose(square, expected, rtol=1e-5)

@@ -18,7 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.volume.envelope_kernels import layer_noise, mark_dark, meets, refine, sample_columns, surface_columns
+from cathoscope.volume.envelope_kernels import (
+    layer_noise,
+    mark_dark,
+    meets,
+    refine,
+    sample_columns,
+    surface_columns,
+    tail_sums,
+)
 from cathoscope.volume.reach import within_reach
 from cathoscope.volume.smoothing import smoothed
 
@@ -102,11 +110,10 @@ def fit_envelope(select: Float32Array, average: Float32Array, depth: Float32Arra
                 _mark_dark(smooth, fine, edges, dark, first=number == 0)
                 near = within_reach(dark, _NEAR, tuple(edges))
             whole = _whole(columns, near)
-            model = _tails(fine.share, columns)
-            shift = _fit(_tails(select, columns) - model, whole, blur)[0]
+            shift = _fit(select, fine.share, columns, whole, blur)[0]
             if step or number == 0:
                 # of the volume that nothing was selected in: columns without dark voxels are brighter by their noise
-                blur = _wider(blur, _fit(_tails(average, columns) - model, whole, blur)[1])
+                blur = _wider(blur, _fit(average, fine.share, columns, whole, blur)[1])
             psi += _spread_out(shift, whole, columns.start, psi.shape, edges)
     return _settled(average, (psi, blur), fine, dark, edges)
 
@@ -124,11 +131,9 @@ def _settled(
     _refined(psi, blur, edges, fine)
     columns = _columns(fine.depth, edges)
     whole, wider = (_whole(columns, within_reach(dark, reach, tuple(edges))) for reach in (_NEAR, _WIDER))
-    tails = _tails(average, columns)
-    _, widening = _fit(tails - _tails(fine.share, columns), whole, blur)
-    blur = _wider(blur, widening)
+    blur = _wider(blur, _fit(average, fine.share, columns, whole, blur)[1])
     _refined(psi, blur, edges, fine)
-    shift, widening = _fit(tails - _tails(fine.share, columns), whole, blur)
+    shift, widening = _fit(average, fine.share, columns, whole, blur)
     blur = _wider(blur, widening)
     mean, std = _mean_of_blocks(shift, whole, columns.start)
     other, other_std = _mean_of_blocks(shift, wider, columns.start)
@@ -183,30 +188,27 @@ def _columns(depth: Float32Array, edges: Float64Array) -> _Columns:
     return _Columns(*surface_columns(depth, _BAND, edges))
 
 
-def _tails(volume: Float32Array, columns: _Columns) -> Float32Array:
-    """Grey values along the columns outside the surface, [column, step]."""
-    return np.asarray(
-        sample_columns(volume, columns.start, columns.direction, _STEPS - columns.depth[:, None]), dtype=np.float32
-    )
-
-
 def _whole(columns: _Columns, dark: BoolArray) -> BoolArray:
     """Columns (n,) that meet nothing dark."""
     steps = np.arange(_SHALLOWEST, _DEEPEST + 0.1, 1.0) - columns.depth[:, None]
     return ~np.asarray(meets(dark, columns.start, columns.direction, steps), dtype=np.bool_)
 
 
-def _fit(residual: Float32Array, whole: BoolArray, blur: float) -> tuple[Float64Array, float]:
+def _fit(
+    grey: Float32Array, share: Float32Array, columns: _Columns, whole: BoolArray, blur: float
+) -> tuple[Float64Array, float]:
     """Outward shift of the surface by every column (voxels), and mean widening of the blur by the ``whole`` ones.
 
     With the tail Phi(t / b) of a flat wall at depth t, the derivative by the shift is G(t) and by b it is -t G(t) / b,
-    G the Gaussian of the blur b. ``residual`` [column, step] is what the tails have more than the model.
+    G the Gaussian of the blur b.
     """
     gauss = np.exp(-0.5 * (_STEPS / blur) ** 2) / (blur * np.sqrt(2 * np.pi))
     design = np.stack([gauss, -_STEPS / blur * gauss], axis=1)
     used = whole if whole.any() else np.ones_like(whole)
-    both = np.linalg.lstsq(design, residual[used].mean(axis=0, dtype=np.float64), rcond=None)[0]
-    return np.asarray(residual @ (gauss / (gauss @ gauss)), dtype=np.float64), float(both[1])
+    shift, profile = np.empty(whole.size), np.empty(_STEPS.size)
+    tail_sums(grey, share, tuple(columns), (_STEPS, gauss / (gauss @ gauss)), used, shift, profile)
+    both = np.linalg.lstsq(design, profile / max(int(used.sum()), 1), rcond=None)[0]
+    return shift, float(both[1])
 
 
 def _spread_out(

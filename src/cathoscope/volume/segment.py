@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume.checks import checked_voxel
+from cathoscope.volume.segment_kernels import add_steps
+from cathoscope.volume.smoothing import smoothed
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -31,6 +32,7 @@ _BINS = 1024
 _SATURATED = 0.02  # of the solid at its very largest value
 _SMOOTHING = 1.0  # voxels
 _EDGE_CLASSES = 40  # grey classes in which gradients are averaged
+_SAMPLE, _FEWEST = 4_000_000, 32  # voxels, and planes, from which histograms are taken, at least
 
 
 class GreyLevels(NamedTuple):
@@ -116,7 +118,7 @@ def grey_levels(volume: Float32Array) -> GreyLevels:
 
 def _histogram(volume: Float32Array) -> tuple[Float64Array, Float64Array]:
     """Counts and middles of equal classes between the extreme 0.01 % at either end."""
-    sample = volume.ravel()[:: max(volume.size // 4_000_000, 1)]
+    sample = volume.ravel()[:: max(volume.size // _SAMPLE, 1)]
     low, high = np.quantile(sample, [1e-4, 1 - 1e-4])
     if not high > low:
         raise MeasurementError(
@@ -130,12 +132,17 @@ def _histogram(volume: Float32Array) -> tuple[Float64Array, Float64Array]:
     return counts.astype(np.float64), (edges[1:] + edges[:-1]) / 2
 
 
+def _planes(volume: Float32Array) -> int:
+    """Step between the planes of which a sample is made: all planes of a small volume."""
+    return max(1, min(volume.size // _SAMPLE, len(volume) // _FEWEST))
+
+
 def _split(volume: Float32Array) -> float:
     """Grey value between two classes of any size: in the slightly smoothed volume, halfway between their means [1]_.
 
     It starts halfway between the extremes; so a particle may be as small as a few thousandths of its field.
     """
-    counts, middle = _histogram(gaussian_filter(volume, _SMOOTHING))
+    counts, middle = _histogram(smoothed(volume, _SMOOTHING, every=_planes(volume)))
     split = float(middle[0] + middle[-1]) / 2
     for _ in range(20):
         upper = middle >= split
@@ -196,14 +203,7 @@ def _edge_level(volume: Float32Array, void: float, solid: float) -> float:
     """
     edges = np.linspace(void, solid, _EDGE_CLASSES + 1)
     square, number = np.zeros(_EDGE_CLASSES), np.zeros(_EDGE_CLASSES)
-    for axis in range(3):
-        first = np.take(volume, range(volume.shape[axis] - 1), axis)
-        second = np.take(volume, range(1, volume.shape[axis]), axis)
-        place = ((first + second) * 0.5 - void) * (_EDGE_CLASSES / (solid - void))
-        inside = (place >= 0) & (place < _EDGE_CLASSES)
-        index = place[inside].astype(np.int64)
-        square += np.bincount(index, (second - first)[inside].astype(np.float64) ** 2, minlength=_EDGE_CLASSES)
-        number += np.bincount(index, minlength=_EDGE_CLASSES)
+    add_steps(volume, _planes(volume), (void, solid), square, number)
     mean = square / np.maximum(number, 1)
     middle = (edges[1:] + edges[:-1]) / 2
     used = number > max(20, 1e-4 * number.sum())
