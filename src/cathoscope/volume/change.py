@@ -20,8 +20,9 @@ from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.volume.particle import OuterMask, outer_mask, signed_depth
+from cathoscope.volume.particle import OuterMask, outer_mask
 from cathoscope.volume.porosity import SolidShare, porosity, solid_share
+from cathoscope.volume.reach import within_reach
 from cathoscope.volume.segment import GreyLevels, grey_levels
 
 Float32Array = NDArray[np.float32]
@@ -195,9 +196,9 @@ def core_volume(share: SolidShare, core: BoolArray) -> Estimate:
             cure="a core that has collapsed altogether has the volume 0",
         )
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
-    away = -signed_depth(core, share.voxel_size) / unit
-    near = porosity(share, away <= _MARGIN)
-    around = porosity(share, (away > _MARGIN) & (away <= 2 * _MARGIN))
+    # reach counts from the middle of the core's last voxels, half a voxel below its wall
+    inner, outer = (within_reach(core, (margin + 0.5) * unit, share.voxel_size) for margin in (_MARGIN, 2 * _MARGIN))
+    near, around = porosity(share, inner), porosity(share, outer & ~inner)
     p = around.grey.value
     value = (near.pore_volume.value - p * near.envelope_volume.value) / (1 - p)
     slope = (near.pore_volume.value - near.envelope_volume.value) / (1 - p) ** 2

@@ -129,12 +129,14 @@ def connection_curve(
             expected="numbers",
             found=f"{np.count_nonzero(~np.isfinite(values[inside]))} voxels of NaN or infinity",
         )
-    place = np.flatnonzero(inside)
+    place = np.flatnonzero(inside & (values < level[-1]))  # brighter ones never enter
     group = np.searchsorted(level, values.ravel()[place], side="right")  # the first threshold above the value
-    ends = np.cumsum(np.bincount(group, minlength=level.size + 1))[: level.size]
-    order = place[np.argsort(group.astype(np.int16 if level.size < 2**15 else np.int64), kind="stable")]
+    group = group.astype(np.int16 if level.size < 2**15 else np.int64)
+    ends = np.cumsum(np.bincount(group, minlength=level.size))
+    order = place[np.argsort(group, kind="stable")]
     joined = sizes_over_levels(order, ends, values.shape, ~inside.ravel(), connectivity == 26)
-    return ConnectionCurve(level, ends / place.size, joined / place.size)
+    size = np.count_nonzero(inside)
+    return ConnectionCurve(level, ends / size, joined / size)
 
 
 def through(phase: BoolArray, *, axis: int, connectivity: Connectivity = 6) -> BoolArray:

@@ -216,15 +216,21 @@ def alignment_with_radius(domains: Domains, centre: ArrayLike | None = None, *, 
 
 
 def _without_small(labels: LabelArray, number: int, smallest: int) -> LabelArray:
-    """Labels of the domains that are large enough, numbered anew."""
-    keep = np.bincount(labels.ravel(), minlength=number + 1) >= max(smallest, 1)
+    """Labels of the domains that are large enough, numbered anew in place."""
+    # plane by plane: counting all labels at once takes a copy of them with 64 bits
+    counts = np.zeros(number + 1, dtype=np.int64)
+    for plane in labels:
+        counts += np.bincount(plane.ravel(), minlength=number + 1)
+    keep = counts >= max(smallest, 1)
     keep[0] = False
     if not keep.any():
         raise MeasurementError(
             "no domain is large enough", expected=f"one of {smallest} voxels", found=f"{number} smaller ones"
         )
-    renamed: LabelArray = np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
-    return renamed
+    renamed = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    for plane in labels:
+        plane[:] = renamed[plane]
+    return labels
 
 
 def _ellipsoids(sums: FloatArray, edges: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import cc3d
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
+from cathoscope.volume.reach import beyond_reach, within_reach
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -134,12 +134,11 @@ def split_pores(
         )
     box = _box(whole)
     cut_pores, cut_whole = np.ascontiguousarray(pores[box]), whole[box]
-    depth = _distance(cut_pores, edges)
     centre = np.array([float(np.mean(line)) for line in np.nonzero(cut_whole)]) * edges
     profile, shells = _profile(cut_pores, cut_whole, centre, edges)
     reach = _core_radius(profile, shells, size)
-    voids = [_voids(cut_pores, depth, 0.5 * share * crack_width, edges) for share in (1, 1 - _SPREAD, 1 + _SPREAD)]
-    core = _core_mask(depth, voids[0], (centre, edges), reach)
+    voids = [_voids(cut_pores, 0.5 * share * crack_width, edges) for share in (1, 1 - _SPREAD, 1 + _SPREAD)]
+    core = _core_mask(cut_pores, voids[0], (centre, edges), reach)
     kind = cut_pores.astype(np.uint8)
     kind[voids[0]], kind[core] = VOID, CORE
     shift = 0.1 * voxel if boundary_std is None else boundary_std
@@ -151,45 +150,36 @@ def split_pores(
     return PoreSplit(kinds, crack, void, _core(core, hollow, (start, edges), reach), profile, shells, crack_width)
 
 
-def _voids(pores: BoolArray, depth: NDArray[np.float32], ball: float, edges: FloatArray) -> BoolArray:
+def _voids(pores: BoolArray, ball: float, edges: FloatArray) -> BoolArray:
     """Pores that balls of radius ``ball`` (um) fill, in parts of some size."""
-    return _without_islands(_opened(depth, ball, edges) & pores, ball, edges)
+    return _without_islands(_opened(pores, ball, edges) & pores, ball, edges)
 
 
-def _core_mask(
-    depth: NDArray[np.float32], void: BoolArray, frame: tuple[FloatArray, FloatArray], reach: float
-) -> BoolArray:
+def _core_mask(pores: BoolArray, void: BoolArray, frame: tuple[FloatArray, FloatArray], reach: float) -> BoolArray:
     """The hollow core; nothing if the profile has no radius ``reach`` (um), or what is there is no core."""
     centre, edges = frame
     nothing = np.zeros_like(void)
     if reach <= 0:
         return nothing
-    middle = _nearest_part(_opened(depth, _CORE_OPENING * reach, edges) & void, centre, edges, 0.5 * reach)
+    middle = _nearest_part(_opened(pores, _CORE_OPENING * reach, edges) & void, centre, edges, 0.5 * reach)
     if middle is None:
         return nothing
     core = _grown(middle, void, _CORE_OPENING * reach, edges)
     return core if _is_concentric(core, centre, edges) else nothing
 
 
-def _opened(depth: NDArray[np.float32], ball: float, edges: FloatArray) -> BoolArray:
+def _opened(pores: BoolArray, ball: float, edges: FloatArray) -> BoolArray:
     """All that balls of radius ``ball`` cover whose centres are deeper than that in the pores."""
     # depth counts from the middle of the first solid voxel, half a voxel behind the face
-    reach = np.float32(ball + 0.5 * float(edges.prod()) ** (1 / 3))
-    inner = depth > reach
-    return np.asarray(_distance(~inner, edges) <= reach if inner.any() else inner)
-
-
-def _distance(mask: BoolArray, edges: FloatArray) -> NDArray[np.float32]:
-    """Distance (um) of the voxels of a mask from the nearest one outside; the grid's faces are no border."""
-    found = edt.edt(mask, anisotropy=tuple(float(edge) for edge in edges), black_border=False, parallel=1)
-    return np.asarray(found, dtype=np.float32)
+    reach, voxel_size = ball + 0.5 * float(edges.prod()) ** (1 / 3), (edges[0], edges[1], edges[2])
+    return within_reach(beyond_reach(pores, reach, voxel_size), reach, voxel_size)
 
 
 def _grown(mask: BoolArray, within: BoolArray, way: float, edges: FloatArray) -> BoolArray:
     """``mask`` and the voxels of ``within`` that are in reach of ``way`` (um) and touch it through such voxels."""
     if not mask.any():
         return mask
-    near = mask | (within & (_distance(~mask, edges) <= way))
+    near = mask | (within & within_reach(mask, way, (edges[0], edges[1], edges[2])))
     labels = cc3d.connected_components(near, connectivity=26)
     keep = np.zeros(int(labels.max()) + 1, dtype=bool)
     keep[np.unique(labels[mask])] = True
@@ -199,12 +189,8 @@ def _grown(mask: BoolArray, within: BoolArray, way: float, edges: FloatArray) ->
 
 def _without_islands(opened: BoolArray, ball: float, edges: FloatArray) -> BoolArray:
     """Without parts (26 neighbours) smaller than a few balls."""
-    labels = cc3d.connected_components(opened, connectivity=26)
-    counts = np.bincount(labels.ravel())
     least = _ISLAND * 4 / 3 * np.pi * ball**3 / float(edges.prod())
-    large = counts >= least
-    large[0] = False
-    return np.asarray(large[labels])
+    return np.asarray(cc3d.dust(opened, threshold=int(np.ceil(least)), connectivity=26), dtype=np.bool_)
 
 
 def _nearest_part(mask: BoolArray, centre: FloatArray, edges: FloatArray, within: float) -> BoolArray | None:

@@ -26,9 +26,10 @@ from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals
 from cathoscope.volume.domains import Domains, crack_bounded_domains
 from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics
 from cathoscope.volume.minkowski import Functionals, functionals
-from cathoscope.volume.particle import OuterMask, outer_mask, signed_depth
+from cathoscope.volume.particle import OuterMask, outer_mask
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
 from cathoscope.volume.porosity import Porosity, SolidShare, porosity, porosity_against_radius, solid_share
+from cathoscope.volume.reach import within_reach
 from cathoscope.volume.segment import grey_levels
 from cathoscope.volume.sheetness import find_sheets
 from cathoscope.volume.thickness import Thickness, local_thickness, thickness_statistics
@@ -72,6 +73,7 @@ PLAIN_NUMBERS = (
 )
 """Numbers without."""
 _LEAST_BLUR = 0.3  # voxels
+_EVERY = 16  # voxels of the interior by which its mean contrast is told
 _THINNEST = 0.2  # voxels: below it widths are not known to be unbiased, and artefacts of a reconstruction look alike
 
 
@@ -149,6 +151,8 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     # beside the surface, what the envelope does not fill is no pore
     filled = share.solid + (np.float32(1) - share.envelope)
     pore = outer.particle & (filled < 0.5)
+    curve = connection_curve(filled, outer.particle, THRESHOLDS)
+    del filled
     whole = porosity(share)
     solid = outer.particle & ~pore
     remarks: list[str] = []
@@ -166,7 +170,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         split=split,
         cracks=cracks,
         totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
-        curve=connection_curve(filled, outer.particle, THRESHOLDS),
+        curve=curve,
         wetted=wetted_surface(pore, outer.particle, voxel_size=voxel_size) if pore.any() else None,
         solid=functionals(solid, voxel_size=voxel_size, connectivity=6),
         pore_thickness=_thickness(pore, split, voxel_size),
@@ -199,10 +203,10 @@ def _cracks(
     wide = np.zeros_like(particle) if split is None else (split.kind == VOID) | (split.kind == CORE)
     margin = 2.0 * max(share.blur, _LEAST_BLUR * unit)
     if wide.any():  # the blurred walls of voids are no cracks
-        wide = signed_depth(wide, share.voxel_size) > -margin
+        wide = within_reach(wide, margin + 0.5 * unit, share.voxel_size)
     below = share.depth > margin
     inside = share.radius[particle & below]
-    contrast = share.solid_level.at(inside).astype(np.float64) - share.void_level.value
+    contrast = share.solid_level.at(inside[::_EVERY]).astype(np.float64) - share.void_level.value
     error = float(np.hypot(np.sqrt(np.diag(share.solid_level.covariance)).mean(), share.solid_level.systematic))
     levels = Levels(1.0, 0.0, error / float(contrast.mean()), share.void_level.total / float(contrast.mean()))
     try:

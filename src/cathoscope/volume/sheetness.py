@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume import sheetness_kernels as kernels
 from cathoscope.volume.checks import checked_voxel
+from cathoscope.volume.reach import beyond_reach
 
 Float32Array = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -39,6 +39,7 @@ _NOISE_PLANES, _NOISE_STEP = 24, 2  # planes, and steps along their edges, from 
 _SMALLEST_EDGE = 4
 _FACE = 3  # voxels from a face of the grid
 _NOISE_ROUNDS = 2
+_SPARE = 0.75  # of the first noise: candidates are kept for a noise as low
 _CLEAR = 4.0  # voxels from sheets where noise is told again
 _LEAST_CLEAR = 0.002  # of the volume
 
@@ -255,44 +256,56 @@ def find_sheets(
         )
     if noise is not None and not 0 < noise < np.inf:
         raise MeasurementError("the noise must be positive", found=f"{noise:g}", cure="leave noise= out")
-    setup = ([_scale(scale, voxel_size) for scale in scales], voxel_size)
+    filters = [_scale(scale, voxel_size) for scale in scales]
     if noise is not None:
-        return _detected(volume, setup, inside, noise, detection)
+        return _detected(_candidates(volume, filters, voxel_size, inside, detection.low * noise), noise, detection)
     noise = noise_of(volume, voxel_size=voxel_size, scale=scales[0], within=within)
-    for _ in range(_NOISE_ROUNDS):
-        sheets = _detected(volume, setup, inside, noise, detection)
-        clear = _clear_of(sheets, inside)
+    found = None
+    for number in range(_NOISE_ROUNDS + 1):
+        if found is None or detection.low * noise < found.limit:
+            # one pass serves for the lower noise that is left away from the sheets
+            found = _candidates(volume, filters, voxel_size, inside, _SPARE * detection.low * noise)
+        sheets = _detected(found, noise, detection)
+        clear = _clear_of(sheets, inside) if number < _NOISE_ROUNDS else np.zeros(0, dtype=bool)
         if np.count_nonzero(clear) < max(_LEAST_CLEAR * clear.size, 500):
-            return sheets
+            break
         noise = noise_of(volume, voxel_size=voxel_size, scale=scales[0], within=clear)
-    return _detected(volume, setup, inside, noise, detection)
+    return sheets
 
 
 def _clear_of(sheets: Sheets, inside: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     """Voxels of the mask, away from its border and from the sheets."""
     free = ~sheets.mask if inside is None else inside & ~sheets.mask
     voxel = float(np.prod(sheets.voxel_size)) ** (1 / 3)
-    distance = edt.edt(free, anisotropy=sheets.voxel_size, black_border=False, parallel=1)
-    return np.asarray(distance > _CLEAR * voxel)
+    return beyond_reach(free, _CLEAR * voxel, sheets.voxel_size)
 
 
-def _detected(
-    volume: Float32Array,
-    setup: tuple[list[_Scale], VoxelSize],
-    inside: NDArray[np.bool_] | None,
-    noise: float,
-    detection: Detection,
-) -> Sheets:
+class _Candidates(NamedTuple):
+    """Voxels that may be in a sheet, in raster order, and what is known of each (n, 6), see `candidates_plane`.
+
+    Their strength is in units of ``limit``, a grey value.
+    """
+
+    place: NDArray[np.int64]
+    record: Float32Array
+    limit: float
+    shape: tuple[int, int, int]
+    voxel_size: VoxelSize
+
+
+def _detected(found: _Candidates, noise: float, detection: Detection) -> Sheets:
     """Sheets for a known noise."""
-    index, record = _candidates(volume, setup, inside, detection.low * noise)
+    limit = detection.low * noise
+    able = found.record[:, 4] * found.limit >= limit
+    index, record = found.place[able], found.record[able]
+    record[:, 4] *= found.limit / limit
     parent = np.empty(index.size, dtype=np.int64)
-    kernels.connect(index, volume.shape, parent)
+    kernels.connect(index, found.shape, parent)
     strong = np.zeros(index.size, dtype=bool)
-    strong[parent[record[:, 4] * detection.low >= detection.high * _faces(index, volume.shape)]] = True
+    strong[parent[record[:, 4] * detection.low >= detection.high * _faces(index, found.shape)]] = True
     kept = strong[parent]
     index, record, parent = index[kept], record[kept], parent[kept]
-    found = _points(index, record, volume.shape)
-    return _sheets(found, parent, volume.shape, setup[1], (noise, detection))
+    return _sheets(_points(index, record, found.shape), parent, found, (noise, detection))
 
 
 def _faces(index: NDArray[np.int64], shape: tuple[int, ...]) -> FloatArray:
@@ -303,15 +316,11 @@ def _faces(index: NDArray[np.int64], shape: tuple[int, ...]) -> FloatArray:
 
 
 def _sheets(
-    found: FloatArray,
-    parent: NDArray[np.int64],
-    shape: tuple[int, ...],
-    voxel_size: VoxelSize,
-    limits: tuple[float, Detection],
+    found: FloatArray, parent: NDArray[np.int64], field: _Candidates, limits: tuple[float, Detection]
 ) -> Sheets:
     """Points and areas in um, without sheets of too few points."""
     noise, detection = limits
-    edges = np.asarray(voxel_size)
+    edges = np.asarray(field.voxel_size)
     numbers, label, counts = np.unique(parent[found[:, 8].astype(np.int64)], return_inverse=True, return_counts=True)
     kept = (counts >= detection.smallest)[label] if numbers.size else np.zeros(0, dtype=bool)
     normals = found[:, 3:6]
@@ -324,8 +333,8 @@ def _sheets(
         found[:, 6] * detection.low,
         found[:, 7] > 0.5,
         label.astype(np.int64),
-        (shape[0], shape[1], shape[2]),
-        voxel_size,
+        field.shape,
+        field.voxel_size,
         noise,
     )
     return sheets.select(kept)
@@ -341,17 +350,20 @@ def _points(index: NDArray[np.int64], record: Float32Array, shape: tuple[int, ..
 
 
 def _candidates(
-    volume: Float32Array, law_of: tuple[list[_Scale], VoxelSize], inside: NDArray[np.bool_] | None, noise: float
-) -> tuple[NDArray[np.int64], Float32Array]:
-    """Voxels that may be in a sheet, in raster order, and what is known of each (n, 6); ``noise`` times the limit."""
-    filters, voxel_size = law_of
+    volume: Float32Array,
+    filters: list[_Scale],
+    voxel_size: VoxelSize,
+    inside: NDArray[np.bool_] | None,
+    limit: float,
+) -> _Candidates:
+    """Voxels whose strength is over ``limit`` (grey value of white noise)."""
     plane = volume.shape[1:]
     everywhere = np.ones(plane, dtype=bool)
     values = np.empty((3, *plane), dtype=np.float32)
     strength, which = np.empty(plane, dtype=np.float32), np.empty(plane, dtype=np.uint8)
     law = np.stack([one.law for one in filters])
     slopes = law[:, :3] * np.asarray(voxel_size) / 2
-    least = np.array([noise * _scatter(one) for one in filters])
+    least = np.array([limit * _scatter(one) for one in filters])
     index, record = np.empty(volume[0].size, dtype=np.int64), np.empty((volume[0].size, 6), dtype=np.float32)
     indices, records = [], []
     for z, stacks in _stacks(volume, filters):
@@ -362,7 +374,8 @@ def _candidates(
         n = kernels.candidates_plane(stacks, (law, slopes), (strength, which, here), (least, _BLOB), (index, record))
         indices.append(index[:n] + z * volume[0].size)
         records.append(record[:n].copy())
-    return np.concatenate(indices), np.concatenate(records)
+    shape = volume.shape[0], plane[0], plane[1]
+    return _Candidates(np.concatenate(indices), np.concatenate(records), limit, shape, voxel_size)
 
 
 def _stacks(volume: Float32Array, filters: list[_Scale]) -> Iterator[tuple[int, Float32Array]]:

@@ -236,7 +236,8 @@ def crack_free(
     blur.
     """
     levels = _upper_levels(inside, spread) if levels is None else levels
-    total = np.bincount(inside.place.ravel(), minlength=_CLASSES)[:_CLASSES]
+    total = sum((np.bincount(plane.ravel(), minlength=_OUT + 1) for plane in inside.place), np.zeros(_OUT + 1, int))
+    total = total[:_CLASSES]
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
     for _ in range(_ROUNDS):
         _keep(inside, levels - _DEPTH * spread, away, kept, sums)
