@@ -14,6 +14,7 @@ from benchmarks import (
     polynomial,
     porosity,
     powder_profile,
+    powder_real,
     powder_refine,
     reading,
     virtual,
@@ -33,6 +34,7 @@ _ALL = (
     morphology_paths,
     porosity,
     powder_profile,
+    powder_real,
     powder_refine,
 )
 

@@ -219,7 +219,7 @@ def test_kernels_as_python() -> None:
     compiled[:], plain[:] = 0, 0
     angles = grid_of(np.linspace(20, 40, 60))
     for kernel, sums in ((add_cw, compiled), (add_cw.py_func, plain)):
-        kernel(angles.intervals, np.array([[2.0, 30.0, 0.01, 0.1, 0.03]]), slopes, sums)
+        kernel(angles.intervals, False, np.array([[2.0, 30.0, 0.01, 0.1, 0.03]]), slopes, sums)
     np.testing.assert_allclose(plain, compiled, rtol=1e-11)
     reach = (*reach_tof((0.5, 0.3, 4.0, 3.0, 1.0)), 0.0, 0.0)
     rows, t = np.empty(compiled.shape[0], dtype=np.int64), np.empty(compiled.shape[0])

@@ -100,10 +100,49 @@ def test_very_low_angles_are_defined() -> None:
     assert np.all(np.isfinite(area))
 
 
+def largest_shift(position: float, axial: float) -> float:
+    """To the ray that leaves the plane of scattering farthest, deg."""
+    return position - np.degrees(np.arccos(np.cos(np.radians(position)) * np.sqrt(1 + axial**2)))
+
+
+@pytest.mark.parametrize("name", ["synchrotron", "high angle"])
+def test_where_the_shift_is_small_gsas2_has_one_symmetric_peak(name: str) -> None:
+    position, sigma2, gamma, axial = SHAPES[name]
+    away = (1 - 1 / np.sqrt(3)) * largest_shift(position, axial)
+    x = position + np.linspace(-0.1, 0.1, 41)
+    found = cw_profile(two_theta=x, **shape_of(name), law="gsas2")[0]
+    np.testing.assert_allclose(found, pseudo_voigt(x - position + away, sigma2, gamma), rtol=1e-9)
+
+
+def test_where_the_shift_is_large_gsas2_has_the_integral() -> None:
+    """Within 1.5 % of its height: the sum has 200 points at most, and the integral ends with a root."""
+    shape = {"position": 5.0, "sigma2": 1e-4, "gamma": 2e-3, "axial": 0.06}
+    assert largest_shift(5.0, 0.06) / shape["gamma"] > 400
+    x = 5.0 + np.linspace(-1.0, 0.1, 201)
+    exact, found = (cw_profile(two_theta=x, **shape, law=law)[0] for law in ("exact", "gsas2"))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=0.015 * exact.max())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.002, 0.02, 0.3])
+def test_derivatives_of_gsas2(gamma: float) -> None:
+    shape = {"position": 17.0, "sigma2": 4e-4, "gamma": gamma, "axial": 0.06}
+    x = 17.0 + np.linspace(-0.4, 0.2, 41)
+    rows = cw_profile(two_theta=x, **shape, law="gsas2")
+
+    def value(**at: float) -> np.ndarray:
+        return cw_profile(two_theta=x, **at, law="gsas2")[0]
+
+    for k, (one, step) in enumerate({"position": 1e-5, "sigma2": 1e-8, "gamma": 1e-8, "axial": 1e-7}.items(), start=1):
+        if shape[one] > 0:
+            expected = differences(value, shape, one, step)
+            np.testing.assert_allclose(rows[k], expected, rtol=0, atol=2e-5 * np.abs(expected).max(), err_msg=one)
+
+
 def test_kernel_as_python() -> None:
     t, shape = np.array([-0.4, 0.0, 0.03, 9.0]), (1e-3, 0.05, 0.03)
     compiled, plain = np.empty((2, 6, 4))
-    fill_cw(t, 3, 25.0, shape, compiled)
-    fill_cw.py_func(t, 3, 25.0, shape, plain)
-    np.testing.assert_allclose(plain, compiled, rtol=1e-12)
+    for gsas2 in (False, True):
+        fill_cw(t, 3, 25.0, shape, gsas2, compiled)
+        fill_cw.py_func(t, 3, 25.0, shape, gsas2, plain)
+        np.testing.assert_allclose(plain, compiled, rtol=1e-12)
     assert reach_cw.py_func(25.0, shape) == pytest.approx(reach_cw(25.0, shape))

@@ -4,9 +4,8 @@ What GSAS-II did differently from the instrument files, found from its stored re
 
 - It read the 11-BM files without their X (0.173 cdeg) and with a goniometer of 1 m: with X the crystallites of CuCr2O4
   grow beyond any bound, without they have GSAS-II's size and strain.
-- It sums axial divergence over so few points that they are one where its shift is small against the width: at
-  1 - 1/sqrt 3 of the largest shift instead of 1/6 of it, the mean. Cells from the exact law are smaller by 1.1e-5, of
-  CuCr2O4 and of NAC alike. The shift grows with the square of ``axial``, so `GSAS2_AXIAL` times axial gives that shift.
+- Its axial divergence is that of ``profile = "gsas2"``: cells from the exact law are smaller by 1.1e-5, of CuCr2O4 and
+  of NAC alike.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from cathoscope.powder.profile_tof import LorentzPart
 from cathoscope.powder.strategy import Plan, Refinement, refine
 from tests.powder.crystals import ANGLESITE
 
-GSAS2_AXIAL = sqrt(6 * (1 - 1 / sqrt(3)))
 SCALES = ("*.scale", "*.background.*")
 
 
@@ -82,12 +80,12 @@ def chromite(folder: Path) -> tuple[Crystallite, Crystallite]:
     )
 
 
-def chromite_pattern(folder: Path, row: dict, axial: float = GSAS2_AXIAL) -> Pattern:
-    """From 4.5 deg, which leaves the 10799 points of the stored run; ``axial``: times 0.002."""
+def chromite_pattern(folder: Path, row: dict, profile: LorentzPart = "gsas2") -> Pattern:
+    """From 4.5 deg, which leaves the 10799 points of the stored run."""
     files = folder / "cucr2o4-sequence"
     names = files / row["hist"].split()[1], files / "OH_00.prm"
-    bank = {"X": 0.0, "axial": 0.002 * axial, "radius": 1000.0}
-    return measured(names, "OH", (4.499, 30.0), 10, bank, ("across",))
+    bank = {"X": 0.0, "axial": 0.002, "radius": 1000.0}
+    return replace(measured(names, "OH", (4.499, 30.0), 10, bank, ("across",)), lorentz=profile)
 
 
 def chromite_refined(
@@ -134,7 +132,7 @@ def anglesite_refined(folder: Path) -> Refinement:
 def nac_patterns(folder: Path, lorentz: LorentzPart) -> list[Pattern]:
     """11-BM to d = 0.75 A, POWGEN from 0.52 A at 1.066 A, and at 2.665 A: GSAS-II's points."""
     files = folder / "nac-joint"
-    bank = {"X": 0.0, "axial": 0.0022 * (GSAS2_AXIAL if lorentz == "gsas2" else 1.0), "radius": 1000.0}
+    bank = {"X": 0.0, "axial": 0.0022, "radius": 1000.0}
     xray = measured((files / "11BM_NAC.fxye", files / "11bm_gsas.prm"), "X", (2.5, 32.0035), 12, bank, ("across",))
     short = measured((files / "PG3_22048.gsa", files / "POWGEN_1066.instprm"), "S", (11756.0, 1e6), 6)
     long = measured((files / "PG3_22049.gsa", files / "POWGEN_2665.instprm"), "L", (0.0, 1e6), 6)

@@ -45,6 +45,7 @@ from cathoscope.powder.position import (
     tof_from_spacing,
     two_theta_from_spacing,
 )
+from cathoscope.powder.profile_cw import GSAS2_LEAST_AXIAL
 from cathoscope.powder.profile_tof import LorentzPart
 from cathoscope.powder.refine import Residual
 from cathoscope.powder.scattering import Scatterers, neutron_scatterers, xray_scatterers
@@ -87,7 +88,7 @@ class Pattern:
     background
         Functions of the background [m, b] whose coefficients are ``name.background.0`` and so on.
     lorentz
-        Time-of-flight peaks as convolution, or as GSAS-II computes them.
+        Peaks as the laws have them, or as GSAS-II computes them: the Lorentz part of time of flight, axial divergence.
     table
         Of the scattering lengths, see `cathoscope.physics.neutron`.
     effects
@@ -250,7 +251,8 @@ def reflections_of(seen: _Seen, values: Values) -> list[TofReflections | CwRefle
         bragg = two_theta_from_spacing(d=spacing, wavelength=wavelength)
         chosen = broadenings if kept.all() else [Broadening(one.width[kept], one.lorentz) for one in broadenings]
         shape = cw_shape(values=bank, two_theta=bragg, broadenings=chosen)
-        tables.append(CwReflections(height * share, position, *shape, bank["axial"]))
+        axial = _axial_of(seen.pattern, bank)
+        tables.append(CwReflections(height * share, position, *shape, axial, seen.pattern.lorentz))
     return tables
 
 
@@ -318,6 +320,12 @@ def _wavelengths(bank: Values) -> list[tuple[float | Dual, float | Dual]]:
     if float(value_of(bank["wavelength2"])) > 0 and float(value_of(bank["ratio"])) > 0:
         found.append((bank["wavelength2"], bank["ratio"]))
     return found
+
+
+def _axial_of(pattern: Pattern, bank: Values) -> float | Dual:
+    """Axial divergence of a bank, which GSAS-II never takes as less than 0.002."""
+    axial = bank["axial"]
+    return max(axial, GSAS2_LEAST_AXIAL) if pattern.lorentz == "gsas2" else axial
 
 
 def displacement_of(pattern: Pattern, bank: Values, values: Values) -> Displacement | None:

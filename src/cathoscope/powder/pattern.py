@@ -21,6 +21,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, Graded, slope_of, value_of
 from cathoscope.powder.grid import NODES, Grid
 from cathoscope.powder.pattern_kernels import add_cw, add_tof, sweep
+from cathoscope.powder.profile_cw import AxialLaw
 from cathoscope.powder.profile_tof import LORENTZ_SIGN, LorentzPart
 from cathoscope.powder.voigt_kernels import PARTIALS
 
@@ -88,6 +89,8 @@ class CwReflections:
         Full width of the Lorentzian part, deg; below 0 counts as 0.
     axial
         Axial divergence (S + H) / L, 1; below 0 counts as 0, which is none.
+    law
+        Of axial divergence: the integral, or GSAS-II's sum, which has no axial below 0.002.
     """
 
     area: Graded
@@ -95,6 +98,7 @@ class CwReflections:
     sigma2: Graded
     gamma: Graded
     axial: Graded | float
+    law: AxialLaw = "exact"
 
     ranges: ClassVar[dict[str, Range]] = {
         "area": _ANY,
@@ -137,7 +141,7 @@ def _sums(grid: Grid, reflections: Reflections, table: Array, slopes: Array) -> 
     if isinstance(reflections, TofReflections):
         add_tof(grid.intervals, LORENTZ_SIGN[reflections.lorentz], table, slopes, sums)
     else:
-        add_cw(grid.intervals, table, slopes, sums)
+        add_cw(grid.intervals, reflections.law == "gsas2", table, slopes, sums)
     sweep(grid.parent, grid.down, grid.leaf, grid.spread, sums)
     return sums
 

@@ -86,17 +86,17 @@ def add_tof(intervals, sign, table, slopes, sums):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def add_cw(intervals, table, slopes, sums):  # type: ignore[no-untyped-def]
+def add_cw(intervals, gsas2, table, slopes, sums):  # type: ignore[no-untyped-def]
     """The same at a constant wavelength; ``table`` [peak, 5]: area, position, sigma2, gamma, axial.
 
-    ``slopes`` [peak, 6, P] hold zeros for the sixth column, which these peaks do not have.
+    ``slopes`` [peak, 6, P] hold zeros for the sixth column, which these peaks do not have. ``gsas2`` as in `fill_cw`.
     """
     rows, t = np.empty(sums.shape[0], dtype=np.int64), np.empty(sums.shape[0])
     for r in range(table.shape[0]):
         position, kind = table[r, 1], (table[r, 2], table[r, 3], table[r, 4])
         near, n = _gather(intervals, position, reach_cw(position, kind), rows, t)
         shape = np.empty((PARTIALS, n))
-        fill_cw(t[:n], near, position, kind, shape)
+        fill_cw(t[:n], near, position, kind, gsas2, shape)
         _accumulate(rows[:n], shape, table[r, 0], slopes[r], sums)
 
 

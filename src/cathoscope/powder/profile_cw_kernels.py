@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from scipy.special import roots_legendre
 
+from cathoscope.powder.profile_gsas2_kernels import rings_gsas2
 from cathoscope.powder.special_kernels import BLOCK, fill_exponential
 from cathoscope.powder.voigt_kernels import LORENTZ_REACH, mixed_width
 
@@ -44,7 +45,7 @@ def reach_cw(position, shape):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _rings(position, width, axial):  # type: ignore[no-untyped-def]
+def rings_of(position, width, axial):  # type: ignore[no-untyped-def]
     """The symmetric peaks that an asymmetric one is the sum of: the heights h of rays above the plane of scattering.
 
     Rows: shift from the position (deg), weight, derivatives of the weight to position (1/deg) and axial, those of the
@@ -107,17 +108,20 @@ def _add_ring(t, bell, mixture, ring, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def fill_cw(t, near, position, shape, out):  # type: ignore[no-untyped-def]
+def fill_cw(t, near, position, shape, gsas2, out):  # type: ignore[no-untyped-def]
     """The peak at the distances ``t`` (deg) from its position, and its derivatives.
 
-    The first ``near`` distances are within `reach_cw`, the others beyond. ``shape`` as in `reach_cw`; ``out``
-    [6, n] receives the profile (1/deg), its derivatives to position, sigma2, gamma, axial, and zeros.
+    The first ``near`` distances are within `reach_cw`, the others beyond. ``shape`` as in `reach_cw`; ``gsas2``: axial
+    divergence as GSAS-II sums it; ``out`` [6, n] receives the profile (1/deg), its derivatives to position, sigma2,
+    gamma, axial, and zeros.
     """
     width, eta, width_s, width_g, eta_s, eta_g = mixed_width(shape[0], shape[1])
     variance = width * width / (8 * math.log(2.0))
     rings = np.array([[0.0], [1.0], [0.0], [0.0], [1.0], [0.0]])
-    if shape[2] > 0:
-        rings = _rings(position, width, shape[2])
+    if shape[2] > 0 and gsas2:
+        rings = rings_gsas2(position, shape[1], shape[2], _height(math.radians(position), shape[2])[0])
+    elif shape[2] > 0:
+        rings = rings_of(position, width, shape[2])
     power, bell = np.empty(BLOCK), np.zeros(BLOCK)
     for start in range(0, t.size, BLOCK):
         m = min(BLOCK, t.size - start)
