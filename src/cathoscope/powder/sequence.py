@@ -196,7 +196,7 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> tuple[Refinement
     found: Refinement | None = None
     if any(name in optional for name in before):
         found = attempt.refined([name for name in names if name in before])
-        if all(_strength(found, name) >= _WEAK for name in before if name in optional):
+        if all(_strength(found, name) >= _DOUBTFUL for name in before if name in optional):
             chosen = [name for name in names if name in before]
         else:
             found = None
@@ -208,8 +208,8 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> tuple[Refinement
         if new is not None and (found is None or _supported(new, found)):
             chosen, found = together, new
     if found is not None:
-        chosen, found = _without_needless(attempt, chosen, found)
         found = _calmed(attempt, chosen, found)
+        chosen, found = _without_needless(attempt, chosen, found)
     refined = () if found is None else _refined_phases(found.fit, chosen)
     weak = [name for name in chosen if name not in refined]
     return found, [f"of {name} there is little: only its amount is refined" for name in weak]
@@ -229,12 +229,15 @@ def _without_needless(attempt: _Attempt, chosen: list[str], found: Refinement) -
 def _calmed(attempt: _Attempt, chosen: Sequence[str], found: Refinement) -> Refinement:
     """With the amount alone of phases that are weak, where the rest of their numbers comes from a neighbour."""
     known = {name.split(".")[0] for name in attempt.seed}
-    weak = tuple(
-        name for name in _refined_phases(found.fit, chosen) if name in known and _strength(found, name) < _WEAK
-    )
-    if not weak or len(weak) == len(chosen):
+    doubtful = _refined_phases(found.fit, chosen)
+    doubtful = tuple(name for name in doubtful if name in known and _strength(found, name) < _WEAK)
+    if not doubtful or len(doubtful) == len(chosen):
         return found
-    calm = attempt.refined(chosen, weak)
+    # how much there is, is told best where nothing else of the phase is free
+    calm = attempt.refined(chosen, doubtful)
+    weak = tuple(name for name in doubtful if _strength(calm, name) < _WEAK)
+    if weak != doubtful:
+        calm = attempt.refined(chosen, weak) if weak else found
     return found if calm.fit.outcome not in _FOUND and found.fit.outcome in _FOUND else calm
 
 
