@@ -176,11 +176,22 @@ def swap_in_text(rng: Rng, files: Files) -> tuple[Path, bytes]:
     path, content = one_of(rng, files)
     if content.startswith(b"\x1f\x8b"):
         return overwrite(rng, files)
-    tokens = re.split(r"([\s,;=()'\"{}\[\]:]+)", content.decode())
+    encoding = _encoding(content)
+    tokens = re.split(r"([\s,;=()'\"{}\[\]:]+)", content.decode(encoding))
     for _ in range(rng.integers(1, 4)):
         word = _WORDS[rng.integers(len(_WORDS))] if rng.random() < 0.7 else tokens[rng.integers(len(tokens))]
         tokens[rng.integers(len(tokens))] = word
-    return path, "".join(tokens).encode("utf-8", errors="replace")
+    return path, "".join(tokens).encode(encoding, errors="replace")
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith(b"\xff\xfe"):
+        return "utf-16"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
 
 def _swap(specimen: str) -> Damage:

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from tests.io.ole import write_ole
+from tests.io.specimens_lab import LAB
 
 Content = dict[str, Any]
 N_ANGLES, N_ENERGIES, ROWS, COLUMNS = 7, 4, 3, 4
@@ -339,3 +340,4 @@ SPECIMENS = {
     "sandbox_cube": Specimen("sandbox_cube", sandbox_cube),
     "hdf5_volume": Specimen("hdf5_volume", hdf5_volume),
 }
+SPECIMENS |= {write.__name__: Specimen(reader, write) for reader, writers in LAB.items() for write in writers}

@@ -31,8 +31,9 @@ LAB_ARRAYS = (
     ArraySpec("sample_temperature", _POINT, "degC", "f", "Temperature of the sample of a balance or calorimeter"),
     ArraySpec("sample_mass", _POINT, "mg", "f", "Mass that a balance shows"),
     ArraySpec("heat_flow", _POINT, "mW", "f", "Heat flow into the sample; positive if endothermic"),
-    ArraySpec("ion", ("ion",), "1", "i", "Number of a kind of ion; the attribute names holds their mass over charge"),
-    ArraySpec("ion_current", ("ion", "point"), "A", "f", "Current of a mass spectrometer in the gas of a balance"),
+    ArraySpec("ion", ("ion",), "1", "i", "Number of a kind of ion; the attribute names holds their names"),
+    ArraySpec("ion_time", ("ion", "point"), "s", "f", "Time at which a mass spectrometer looked at an ion"),
+    ArraySpec("ion_signal", ("ion", "point"), "1", "f", "What it saw, in the unit of the file: the attribute unit"),
     # light
     ArraySpec("wavelength", _CURVE, "nm", "f", "Wavelength of light in vacuum"),
     ArraySpec("absorbance", _CURVE, "1", "f", "Decadic logarithm of incident over transmitted light"),

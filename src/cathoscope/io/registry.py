@@ -11,9 +11,12 @@ import h5py
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io.composition_text import open_composition, recognise_composition
 from cathoscope.io.fibsem_tiff import open_fibsem_tiff, recognise_fibsem_tiff, recognise_plain_tiff
+from cathoscope.io.gas_text import open_gas, recognise_gas
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
 from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
+from cathoscope.io.optical_text import open_uv_vis, recognise_uv_vis
 from cathoscope.io.powder_columns import open_powder_columns, recognise_powder_columns
 from cathoscope.io.powder_gsas import open_gsas, recognise_gsas
 from cathoscope.io.spectra_athena import open_athena, recognise_athena
@@ -21,6 +24,7 @@ from cathoscope.io.spectra_columns import open_columns, recognise_columns
 from cathoscope.io.spectra_xdi import open_xdi, recognise_xdi
 from cathoscope.io.stacks import open_tiff
 from cathoscope.io.stxm import open_stxm, recognise_stxm
+from cathoscope.io.thermal_text import open_thermal, recognise_thermal
 from cathoscope.io.txm import open_data_exchange, open_fxi, recognise_data_exchange, recognise_fxi
 from cathoscope.io.volumes import (
     open_hdf5_volume,
@@ -68,6 +72,7 @@ class Reader:
 _SCAN = ("counts", "flat_counts", "dark_counts")
 _SPECTRA = ("scan_energy", "absorption", "reference_absorption")
 _POWDER = ("tof", "two_theta", "diffraction_counts", "diffraction_counts_std")
+_HEATING = ("elapsed_time", "sample_temperature", "sample_mass", "heat_flow")
 
 READERS: tuple[Reader, ...] = (
     Reader("fxi", "NSLS-II FXI 18-ID tomography scan", (".h5",), _SCAN, recognise_fxi, open_fxi),
@@ -121,6 +126,24 @@ READERS: tuple[Reader, ...] = (
         _POWDER,
         recognise_powder_columns,
         open_powder_columns,
+    ),
+    Reader("thermal", "balance or calorimeter as text", (".txt", ".csv"), _HEATING, recognise_thermal, open_thermal),
+    Reader("gas", "mass spectrometer as text", (".asc", ".txt"), ("ion_time", "ion_signal"), recognise_gas, open_gas),
+    Reader(
+        "uv_vis",
+        "UV-Vis spectra as text",
+        (".txt", ".csv"),
+        ("wavelength", "absorbance"),
+        recognise_uv_vis,
+        open_uv_vis,
+    ),
+    Reader(
+        "icp",
+        "contents of elements in solutions",
+        (".csv",),
+        ("element_content", "element_content_std"),
+        recognise_composition,
+        open_composition,
     ),
     Reader(
         "fibsem_tiff",
