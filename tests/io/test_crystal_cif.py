@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cathoscope.core.brackets import with_uncertainty
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.io.crystal_cif import read_cif
-from cathoscope.io.crystal_cif_write import with_uncertainty, written_cif
+from cathoscope.io.crystal_cif_write import written_cif
 from cathoscope.io.crystal_sign import recognise_cif
 from tests.io.fuzz import cut, flip, overwrite
 

@@ -220,13 +220,19 @@ def test_patterns_of_another_study_do_not_stay(tmp_path: Path) -> None:
 
 
 def test_the_recipe_names_what_is_there(folder: Path) -> None:
-    text = (folder / "study.toml").read_text()
-    assert tomllib.loads(text)["sample"]["rod"]["composition"] == "Li0.3Ni0.82Mn0.06Co0.12O2"
-    values = tomllib.loads(text.replace("# [", "[").replace("\n# ", "\n").removeprefix("# "[:0]).split("\n\n", 1)[1])
-    assert {one["technique"] for one in values["measurement"].values()} == {"tof-diffraction", "xray-diffraction"}
-    for one in values["measurement"].values():
-        assert list(folder.glob(one["files"]))
-        assert all((folder / place).is_file() for place in [*one["instruments"], *one["phases"]])
+    values = tomllib.loads((folder / "study.toml").read_text())
+    assert values["sample"]["rod"]["composition"] == "Li0.3Ni0.82Mn0.06Co0.12O2"
+    assert list(values["measurement"]) == ["rod-nomad", "rod-11-ID-C", "rod-11-3", "rod-joint"]
+    study = Study.open(folder / "study.zarr")
+    for name, one in values["measurement"].items():
+        assert one["technique"] == "diffraction"
+        patterns = [one, *one.get("banks", [])]
+        instruments = [place for each in patterns for place in np.atleast_1d(each["instrument"])]
+        assert all(list(folder.glob(each["files"])) for each in patterns)
+        assert all((folder / place).is_file() for place in (*instruments, *(p["file"] for p in one["phases"].values())))
+        assert study.truth(name)["phase"].attrs["names"] == list(one["phases"])
+    assert len(values["measurement"]["rod-joint"]["banks"]) == 2
+    assert values["measurement"]["rod-nomad"]["phases"]["layered"]["size_axis"] == [1, 1, 0]
 
 
 def test_presets_and_sizes() -> None:

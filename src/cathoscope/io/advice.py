@@ -16,8 +16,7 @@ def use_of(data: xr.Dataset) -> str:
     if "scan_energy" in data.variables:
         return 'technique = "xas"'
     if "diffraction_counts" in data.variables:
-        technique = "tof-diffraction" if "tof" in data.variables else "xray-diffraction"
-        return f'technique = "{technique}", with a file of the instrument and structures of the phases'
+        return 'technique = "diffraction", with a file of the instrument and structures of the phases'
     if "voxels" in data.variables:
         return 'start = { attenuation = "THIS FILE" }, for a volume that is reconstructed already'
     if "pages" in data.variables:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 import gemmi
 
+from cathoscope.core.brackets import with_uncertainty
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import CathoscopeError
 
 _CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 _TENSOR = ("U11", "U22", "U33", "U12", "U13", "U23")
 _SITE = ("x", "y", "z", "occupancy", "U_iso", *_TENSOR)
-_DIGITS = 6  # after the point, of values without an uncertainty
 
 
 def written_cif(
@@ -65,23 +64,6 @@ def written_cif(
         *(f"'{operation.triplet()}'" for operation in group.operations()),
     ]
     return "\n".join([*lines, *_atom_lines(phase.sites, errors), *_tensor_lines(phase.sites, errors)]) + "\n"
-
-
-def with_uncertainty(value: float, std: float) -> str:
-    """A number with its standard uncertainty in brackets, in units of its last digit: 2.84003(9), 1.234(12).
-
-    The uncertainty has two digits if they are below 20, else one, the rule of 19 of the IUCr. Without an uncertainty
-    the number has at most six digits after the point.
-    """
-    if not (math.isfinite(std) and std > 0):
-        text = f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".")
-        return "0" if text in ("-0", "") else text
-    place = math.floor(math.log10(std))
-    if round(std / 10.0 ** (place - 1)) < 20:
-        place -= 1
-    digits = max(0, -place)
-    unit = 10.0**-digits
-    return f"{value:.{digits}f}({max(1, round(std / unit))})"
 
 
 def _require_known(phase: Phase, errors: Mapping[str, Mapping[str, float]]) -> None:

@@ -1,7 +1,7 @@
-"""Virtual studies of powders heated in a diffractometer: raw files, truth, and what a recipe needs.
+"""Virtual studies of powders heated in a diffractometer: raw files, truth, and the recipe.
 
-Techniques (names for the recipe): ``tof-diffraction``, neutron time of flight through the ramp of 1 degC/min in vacuum;
-``xray-diffraction``, synchrotron patterns before heating.
+Measurements: neutron time of flight through the ramp of 1 degC/min in vacuum; synchrotron patterns before heating, each
+alone, and together with the neutrons of that temperature.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recording import require_space
 
-ANALYSED: tuple[str, ...] = ()  # asked for in recipes; measurements of other techniques are remarks
 RATE = 1.0  # degC/min, in vacuum
 _GRAINS, _DOMAINS = 0, 1  # kinds of random numbers, as in the studies of single particles: one seed, one particle
 _ZERO = 2
+_BACKGROUND = {True: 10, False: 16}  # polynomials that hold it to less than the noise: neutrons, X-rays
 _BYTES_PER_ROW = 40
 _MANY_CLASSES = 24
 _MEANINGS = {
@@ -153,16 +153,27 @@ class DiffractionPlan:
 
 
 @dataclass(frozen=True)
+class Patterns:
+    """Files of patterns, relative to the folder of the study, and the diffractometers of their banks."""
+
+    files: str
+    banks: tuple[str, ...]
+
+    @property
+    def is_tof(self) -> bool:
+        """Whether they are of neutrons."""
+        return DIFFRACTOMETERS[self.banks[0]].is_tof
+
+
+@dataclass(frozen=True)
 class PowderMeasurement:
-    """One set of patterns as the recipe needs it; files are relative to the folder of the study."""
+    """One measurement as the recipe needs it: its patterns, and those that are refined together with them."""
 
     name: str
     sample: str
-    technique: str
-    files: str
-    instruments: tuple[str, ...]
-    phases: tuple[str, ...]
+    patterns: Patterns
     note: str
+    beside: tuple[Patterns, ...] = ()
 
 
 def simulate_diffraction(
@@ -216,23 +227,45 @@ def _expose(
 ) -> list[PowderMeasurement]:
     """All patterns of one sample, and its truth."""
     folder, powder = study.path.parent, heated_powder(plan, sample, progress)
-    starting = starting_phases(plan.preset.samples[sample][0].core_composition)
-    phases = tuple(f"raw/{sample}-{phase.name}.cif" for phase in starting)
-    for place, phase in zip(phases, starting, strict=True):
-        write_text(folder / place, cif_text(phase))
+    for phase in starting_phases(plan.preset.samples[sample][0].core_composition):
+        write_text(folder / _structure(sample, phase.name), cif_text(phase))
     made = []
-    groups = {name: ("tof-diffraction", banks, powder) for name, banks in plan.size.neutrons.items()}
-    groups |= {name: ("xray-diffraction", (name,), powder[:1]) for name in plan.size.xrays}
-    for label, (technique, banks, states) in groups.items():
+    groups = {name: (banks, powder) for name, banks in plan.size.neutrons.items()}
+    groups |= {name: ((name,), powder[:1]) for name in plan.size.xrays}
+    for label, (banks, states) in groups.items():
         name = f"{sample}-{label}"
         camera = Camera(plan, sample, label, tuple(DIFFRACTOMETERS[bank] for bank in banks))
         files = camera.record(folder / "raw" / name, states, resources, progress)
         study.write("truth", name, truth_of(states))
         many = f"{len(states)} temperature{'s' * (len(states) > 1)}"
-        instruments = tuple(f"raw/{bank}.instprm" for bank in banks)
-        made.append(PowderMeasurement(name, sample, technique, f"raw/{name}/{files}", instruments, phases, many))
+        made.append(PowderMeasurement(name, sample, Patterns(f"raw/{name}/{files}", banks), many))
+    if plan.size.neutrons and plan.size.xrays:
+        made.append(_together(plan, sample, powder[0], made))
+        study.write("truth", made[-1].name, truth_of(powder[:1]))
     _write_beside(folder / "truth" / f"{sample}-diffraction.h5", plan, sample, powder)
     return made
+
+
+def _structure(sample: str, phase: str) -> str:
+    """Place of a starting structure."""
+    return f"raw/{sample}-{phase}.cif"
+
+
+def _together(
+    plan: DiffractionPlan, sample: str, powder: Crystals, made: Sequence[PowderMeasurement]
+) -> PowderMeasurement:
+    """Neutrons and X-rays before heating: they tell lithium, nickel and oxygen apart."""
+    label, banks = next(iter(plan.size.neutrons.items()))
+    first = f"raw/{sample}-{label}/{file_name(sample, label, powder.temperature)}"
+    beside = tuple(one.patterns for one in made if not one.patterns.is_tof)
+    note = "neutrons and X-rays together, before heating"
+    return PowderMeasurement(f"{sample}-joint", sample, Patterns(first, banks), note, beside)
+
+
+def file_name(sample: str, label: str, temperature: float) -> str:
+    """Name of the file of one temperature (degC)."""
+    ending = "xye" if label == _XRAYS[1] else "fxye" if label in _XRAYS else "gsa"
+    return f"{sample}_{label}_{temperature:05.1f}C.{ending}"
 
 
 @dataclass(frozen=True)
@@ -248,8 +281,8 @@ class Camera:
         """Write one file for each temperature and a table of the temperatures; returns the pattern of their names."""
         starting = starting_phases(self.plan.preset.samples[self.sample][0].core_composition)
         sums = {bank.name: [sums_for(bank, phase) for phase in starting] for bank in self.banks}
-        ending = "xye" if self.label == _XRAYS[1] else "fxye" if self.label in _XRAYS else "gsa"
-        names = {one.temperature: f"{self.sample}_{self.label}_{one.temperature:05.1f}C.{ending}" for one in powder}
+        names = {one.temperature: file_name(self.sample, self.label, one.temperature) for one in powder}
+        ending = next(iter(names.values())).rsplit(".", 1)[-1]
         for stale in set(folder.glob(f"*.{ending}")) - {folder / name for name in names.values()}:
             stale.unlink()
 
@@ -308,7 +341,7 @@ def _write_beside(path: Path, plan: DiffractionPlan, sample: str, powder: Sequen
 
 
 def diffraction_recipe(preset: str, seed: int, plan: DiffractionPlan, measurements: Sequence[PowderMeasurement]) -> str:
-    """The recipe of the study; measurements that no technique analyses yet stand in it as remarks."""
+    """The recipe of the study."""
     parts = [
         f"# Written by: cathoscope simulate {preset}; seed {seed}.\n",
         f'[study]\ntitle = "Virtual experiment: {preset}, seed {seed}"\n',
@@ -316,19 +349,38 @@ def diffraction_recipe(preset: str, seed: int, plan: DiffractionPlan, measuremen
     for name, (design, law) in plan.preset.samples.items():
         metals = "".join(f"{metal}{share:.2g}" for metal, share in design.core_composition.items())
         parts.append(f'[sample.{name}]\ncomposition = "Li{law.lithium:g}{metals}O2"\nparticle = "virtual"\n')
-    for one in measurements:
-        lines = [
-            f"[measurement.{one.name}]  # {one.note}",
-            f'sample = "{one.sample}"',
-            f'technique = "{one.technique}"',
-            f'files = "{one.files}"',
-            f"instruments = {_quoted(one.instruments)}",
-            f"phases = {_quoted(one.phases)}",
-        ]
-        mark = "" if one.technique in ANALYSED else "# "
-        parts.append("".join(f"{mark}{line}\n" for line in lines))
+    parts += ["\n".join(_lines(plan, one)) + "\n" for one in measurements]
     return "\n".join(parts)
 
 
-def _quoted(texts: Sequence[str]) -> str:
-    return "[" + ", ".join(f'"{text}"' for text in texts) + "]"
+def _lines(plan: DiffractionPlan, one: PowderMeasurement) -> list[str]:
+    """A measurement in the recipe."""
+    head = f"measurement.{one.name}"
+    lines = [f"[{head}]", f'sample = "{one.sample}"', 'technique = "diffraction"', f'note = "{one.note}"']
+    lines += [*_pattern_lines(one.patterns), f"diffraction.background = {_BACKGROUND[one.patterns.is_tof]}"]
+    lines += ["diffraction.compare_sizes = true"] if one.beside else []
+    for phase in PHASES:
+        lines += ["", f"[{head}.phases.{phase}]", f'file = "{_structure(one.sample, phase)}"']
+        lines += _phase_lines(plan.preset.samples[one.sample][1], one, phase)
+    for patterns in one.beside:
+        lines += ["", f"[[{head}.banks]]", *_pattern_lines(patterns), f"background = {_BACKGROUND[patterns.is_tof]}"]
+    return lines
+
+
+def _pattern_lines(patterns: Patterns) -> list[str]:
+    """Files and their instruments."""
+    instruments = ", ".join(f'"raw/{bank}.instprm"' for bank in patterns.banks)
+    return [
+        f'files = "{patterns.files}"',
+        f"instrument = {instruments if len(patterns.banks) == 1 else f'[{instruments}]'}",
+    ]
+
+
+def _phase_lines(law: CrystalLaw, one: PowderMeasurement, phase: str) -> list[str]:
+    """What of a phase is refined: what the radiation tells, and the shape of the sample's domains."""
+    if phase == PHASES[1]:
+        return ['free = ["Ni2.occupancy", "O1.occupancy"]'] if one.patterns.is_tof else []
+    lines = ['exchange = ["Li1", "Ni1"]']
+    if one.patterns.is_tof:
+        lines.append('free = ["Li1.occupancy", "O1.occupancy"]' if one.beside else 'free = ["O1.occupancy"]')
+    return lines if law.aspect(ROOM) == 1 else [*lines, 'size = "uniaxial"', "size_axis = [1, 1, 0]"]

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
+from cathoscope.report.figures.diffraction_truth import numbers_pull_panel, numbers_truth_panel
 from cathoscope.report.figures.reading import (
     bins_of_width,
     common_range,
@@ -108,4 +109,5 @@ def _pulls(result: xr.Dataset, truth: xr.Dataset) -> Iterator[NDArray[np.float64
 
 def truth_panels(result: xr.Dataset, truth: xr.Dataset) -> list[Panel]:
     """Every figure that compares a measurement with its truth."""
-    return [panel for make in (truth_panel, pull_panel) if (panel := make(result, truth)) is not None]
+    makers = (truth_panel, pull_panel, numbers_truth_panel, numbers_pull_panel)
+    return [panel for make in makers if (panel := make(result, truth)) is not None]
