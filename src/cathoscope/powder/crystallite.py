@@ -45,6 +45,7 @@ from cathoscope.powder.width import (
 Array = NDArray[np.float64]
 SizeModel = Literal["none", "isotropic", "uniaxial"]
 StrainModel = Literal["none", "isotropic", "uniaxial", "stephens"]
+Intensities = Literal["structure", "le-bail", "pawley"]
 
 _SIZE, _STRAIN = 0.2, 1000.0  # um, 1e-6: where a refinement starts
 _LEAST_U, _MOST_U = -0.02, 0.15  # A^2: beyond these an atom is not there, or the model is wrong
@@ -69,6 +70,8 @@ class CrystalliteChoices:
         vector and the axis of the sample, deg.
     extinction
         Whether primary extinction weakens strong reflections.
+    intensities
+        Of reflections: from the structure, or taken from the pattern without one, see `extraction`.
     """
 
     size: SizeModel = "none"
@@ -80,6 +83,7 @@ class CrystalliteChoices:
     harmonics: int = 0
     harmonics_psi: float = 90.0
     extinction: bool = False
+    intensities: Intensities = "structure"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +140,19 @@ def crystallite_of(phase: Phase, choices: CrystalliteChoices | None = None) -> C
     Raises
     ------
     MeasurementError
-        If the group is unknown, labels of sites are not unlike, or harmonics are of an odd degree.
+        If the group is unknown, labels of sites are not unlike, harmonics are of an odd degree, or texture or
+        extinction is asked for where intensities are free.
     """
     choices = choices or CrystalliteChoices()
     labels = [site.label for site in phase.sites]
-    if len(set(labels)) < len(labels) or not labels:
+    free = choices.intensities != "structure"
+    if free and (choices.march_axis is not None or choices.harmonics or choices.extinction):
+        raise MeasurementError(
+            f"intensities of {phase.name} are free and cannot tell texture or extinction",
+            expected="a structure, or no texture and no extinction",
+            found=f'intensities = "{choices.intensities}"',
+        )
+    if len(set(labels)) < len(labels) or not (labels or free):
         raise MeasurementError(
             f"sites of {phase.name} cannot be told apart", expected="one label per site", found=", ".join(labels)
         )
@@ -175,6 +187,8 @@ def numbers_of(crystallite: Crystallite) -> dict[str, Parameter]:
     """The numbers of a phase by their names without its own, and where they start; without scales."""
     found = dict(zip(crystallite.cell.names, crystallite.cell.free(crystallite.phase.cell), strict=True))
     numbers = {name: Parameter(float(value)) for name, value in found.items()}
+    if crystallite.choices.intensities != "structure":
+        return numbers | _widths(crystallite)
     for site, place, tensor in zip(
         crystallite.phase.sites, crystallite.positions, crystallite.displacements, strict=True
     ):

@@ -8,6 +8,7 @@ Names of numbers:
     NMC.strain .strain_axial ...        full width of delta d / d, 1e-6; NMC.S400 ... of Stephens' model
     NMC.march, NMC.C2,1, NMC.extinction texture and extinction
     bank1.NMC.scale                     proportional to the number of unit cells in the beam
+    bank1.NMC.F2.1,0,4                  scale x |F|^2, where intensities do not follow from a structure
     bank1.difC, bank1.zero, ...         of the bank, see `cathoscope.core.bank`
     bank1.background.0, ...             Chebyshev coefficients
     bank1.absorption                    muR, at 1 A for time of flight
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from cathoscope.core.bank import Bank
 from cathoscope.numerics.dual import Dual, Graded, mapped, stacked, value_of
 from cathoscope.powder.crystallite import Crystallite, broadenings_of, texture_of
+from cathoscope.powder.extraction import Extraction, extraction_of
 from cathoscope.powder.grid import Grid, grid_of
 from cathoscope.powder.intensity import (
     extinction_from_strength,
@@ -108,14 +110,21 @@ class Pattern:
 
 
 @dataclass(frozen=True, eq=False)
+class _Structure:
+    """How to sum structure factors, and what scatters."""
+
+    plan: SumPlan
+    scatterers: Scatterers
+
+
+@dataclass(frozen=True, eq=False)
 class _Seen:
-    """One phase in one pattern: its reflections, how to sum them, what scatters."""
+    """One phase in one pattern: its reflections, and how strong they are."""
 
     phase: Crystallite
     pattern: Pattern
     reflections: Reflections
-    plan: SumPlan
-    scatterers: Scatterers
+    strength: _Structure | Extraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,12 +186,26 @@ def _seen(phase: Crystallite, pattern: Pattern) -> _Seen:
     else:
         low /= _BEYOND
     reflections = reflections_between(phase.symmetry, phase.phase.cell, low, high * _BEYOND)
+    way = phase.choices.intensities
+    if way != "structure":
+        d = value_of(spacing_from_metric(hkl=reflections.hkl, metric=metric_from_cell(cell=phase.phase.cell)))
+        return _Seen(phase, pattern, *extraction_of(way, bank, pattern.x[pattern.used], reflections, d))
     if bank.radiation == "neutron":
         scatterers = neutron_scatterers(species, pattern.table)
     else:
         scatterers = xray_scatterers(species, bank.values["wavelength"])
     plan = sum_plan(phase.symmetry, phase.phase.sites, reflections.hkl)
-    return _Seen(phase, pattern, reflections, plan, scatterers)
+    return _Seen(phase, pattern, reflections, _Structure(plan, scatterers))
+
+
+def extractions_of(model: Model, number: int) -> dict[str, Extraction]:
+    """Phases of pattern ``number`` whose intensities do not follow from a structure, by name."""
+    return {one.phase.phase.name: one.strength for one in model.seen[number] if isinstance(one.strength, Extraction)}
+
+
+def reflections_seen(model: Model, number: int, phase: str) -> Reflections:
+    """Reflections of a phase that pattern ``number`` is computed with."""
+    return next(one.reflections for one in model.seen[number] if one.phase.phase.name == phase)
 
 
 def calculated(model: Model, number: int, values: Values) -> Graded:
@@ -278,7 +301,11 @@ def _strength(
     """Areas of the reflections: scale x multiplicity x |F|^2 / V x Lorentz x polarisation x texture x losses."""
     cell, metric, d = place
     pattern = seen.pattern
-    squared = squared_structure_factor(seen.plan, seen.phase.sites_from(own), seen.scatterers, d, metric)
+    if isinstance(seen.strength, Extraction):
+        squared = seen.strength.squared(own)
+    else:
+        sums = seen.strength
+        squared = squared_structure_factor(sums.plan, seen.phase.sites_from(own), sums.scatterers, d, metric)
     volume = volume_from_cell(cell=cell)
     area = own["scale"] * (squared * seen.reflections.multiplicity / volume)
     tof = pattern.bank.kind == "tof"

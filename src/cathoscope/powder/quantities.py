@@ -47,13 +47,16 @@ def phase_quantities(fit: Fit, phase: Crystallite) -> dict[str, Found]:
     """Quantities of one phase by the names of the schema; those of sites are [site] or [site, edge].
 
     Cells and positions that symmetry fixes have the uncertainty zero. Sizes, strain, antisite and the occupancies of
-    oxygen and lithium are there only if something of them was refined.
+    oxygen and lithium are there only if something of them was refined, and those of sites only with a structure.
     """
     own = numbers_in("", phase.phase.name, fit.values())
     cell = phase.cell_from(own)
-    sites = phase.sites_from(own)
     made: dict[str, Graded | float] = {f"lattice_{name}": cell[k] for k, name in enumerate("abc")}
     made |= {"lattice_angle": cell[3:], "cell_volume": volume_from_cell(cell=cell)}
+    if phase.choices.intensities != "structure":
+        made |= {name: one for name, one in _domains(own).items() if _is_free(one)}
+        return {name: found(fit, one) for name, one in made.items()}
+    sites = phase.sites_from(own)
     made |= {"site_occupancy": sites.occupancy, "site_position": sites.position}
     made["site_displacement"] = sites.u_iso
     if sites.u_aniso is not None:

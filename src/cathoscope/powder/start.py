@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from cathoscope.numerics.dual import value_of
 from cathoscope.powder.crystallite import numbers_of
-from cathoscope.powder.model import Model, Pattern, peaks_of
+from cathoscope.powder.extraction import numbers_of_extraction
+from cathoscope.powder.model import Model, Pattern, extractions_of, peaks_of
 from cathoscope.powder.parameters import Parameter, Parameters
 
 Array = NDArray[np.float64]
+
+_FAINT = 1e-3  # of the others: where a phase starts that a linear fit leaves out
 
 
 def parameters_of(model: Model) -> Parameters:
@@ -32,7 +38,13 @@ def stated_parameters(model: Model) -> Parameters:
         numbers |= {f"{pattern.name}.{name}": Parameter(0.0) for name in pattern.effects}
         numbers |= {f"{pattern.name}.background.{k}": Parameter(0.0) for k in range(pattern.background.shape[1])}
         numbers |= {f"{pattern.name}.{phase.phase.name}.scale": Parameter(1.0) for phase in model.phases}
-    return Parameters(numbers)
+    parameters = Parameters(numbers)
+    for number, pattern in enumerate(model.patterns):
+        for name, one in extractions_of(model, number).items():
+            more = numbers_of_extraction(f"{pattern.name}.{name}", one)
+            parameters = replace(parameters, numbers={**parameters.numbers, **more})
+            parameters = parameters.tied(f"{pattern.name}.{name}.scale", 1.0)
+    return parameters
 
 
 def with_linear_start(model: Model, parameters: Parameters) -> Parameters:
@@ -45,9 +57,24 @@ def with_linear_start(model: Model, parameters: Parameters) -> Parameters:
         peaks = [value_of(peaks_of(model, number, units, phase.phase.name)) for phase in model.phases]
         solution = _linear(pattern, peaks)
         found |= dict(zip(scales, solution[: len(scales)], strict=True))
+        found |= _squared_start(model, number, values, found)
         rest = solution[len(scales) :]
         found |= {f"{pattern.name}.background.{k}": value for k, value in enumerate(rest)}
     return parameters.starting(found)
+
+
+def _squared_start(
+    model: Model, number: int, values: Mapping[str, float], scales: Mapping[str, float]
+) -> dict[str, float]:
+    """Squared structure factors that are numbers take up what their phase was scaled by."""
+    pattern, found = model.patterns[number], dict[str, float]()
+    for name, one in extractions_of(model, number).items():
+        prefix = f"{pattern.name}.{name}"
+        # from nothing no way leads back
+        factor = scales[f"{prefix}.scale"] or _FAINT * max(scales.values()) or 1.0
+        found |= {f"{prefix}.{key}": factor * values[f"{prefix}.{key}"] for key in one.numbers}
+        found[f"{prefix}.scale"] = 1.0
+    return found
 
 
 def _linear(pattern: Pattern, peaks: list[Array]) -> Array:

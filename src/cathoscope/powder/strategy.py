@@ -20,9 +20,19 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, Graded, value_of
 from cathoscope.powder.crystallite import Crystallite
 from cathoscope.powder.intensity import mass_shares
-from cathoscope.powder.model import Model, Pattern, calculated, model_of, numbers_in, residuals_of
+from cathoscope.powder.le_bail import has_le_bail, settled
+from cathoscope.powder.model import (
+    Model,
+    Pattern,
+    calculated,
+    extractions_of,
+    model_of,
+    numbers_in,
+    residuals_of,
+)
 from cathoscope.powder.parameters import Parameters, Values, search_of
-from cathoscope.powder.refine import Fit, refined
+from cathoscope.powder.pawley import refined_squares, restraints_of, summed_up
+from cathoscope.powder.refine import Fit, Residual, refined
 from cathoscope.powder.start import parameters_of, with_linear_start
 from cathoscope.powder.structure import mass_from_occupancies
 from cathoscope.powder.symmetry import site_multiplicity
@@ -157,7 +167,7 @@ def with_ties(parameters: Parameters, plan: Plan) -> Parameters:
 def refined_from(model: Model, parameters: Parameters, plan: Plan) -> Refinement:
     """All stages of a plan, from given numbers."""
     std = [one.std[one.used] for one in model.patterns]
-    free: tuple[str, ...] = ()
+    free = refined_squares(model)
     fit: Fit | None = None
     for number, stage in enumerate(plan.stages):
         free = tuple(dict.fromkeys((*free, *names_of(model, parameters, stage))))
@@ -177,8 +187,16 @@ def refined_from(model: Model, parameters: Parameters, plan: Plan) -> Refinement
 
 
 def _fitted(model: Model, parameters: Parameters, free: Sequence[str], std: list[Array], cycles: int) -> Fit:
-    search = search_of(parameters, free)
-    return refined(search, lambda values: residuals_of(model, values, std), cycles=cycles)
+    restraints = restraints_of(model, {name: one.value for name, one in parameters.numbers.items()})
+
+    def compare(values: Values) -> list[Residual]:
+        """All patterns, and what is known before of free intensities."""
+        found = residuals_of(model, values, std)
+        return [*found, restraints.residual(values)] if restraints.first else found
+
+    if has_le_bail(model):
+        return summed_up(settled(parameters, model, free, compare, cycles))
+    return summed_up(refined(search_of(parameters, free), compare, cycles=cycles))
 
 
 def names_of(model: Model, parameters: Parameters, stage: Sequence[str]) -> tuple[str, ...]:
@@ -238,8 +256,10 @@ def _rwp(model: Model, number: int, values: Values) -> float:
 
 
 def mass_fractions(model: Model, number: int, values: Values) -> Graded:
-    """Shares of the mass of the phases in pattern ``number``, [phase]."""
+    """Shares of the mass of the phases in pattern ``number``, [phase]; NaN if one has no structure."""
     pattern = model.patterns[number]
+    if extractions_of(model, number):
+        return np.full(len(model.phases), np.nan)
     scales: list[float | Dual] = []
     masses: list[float | Dual] = []
     for phase in model.phases:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.bank import Bank
-from cathoscope.numerics.dual import value_of
 from cathoscope.powder.model import Pattern, spacings_of
-from cathoscope.powder.width import EIGHT_LN2, cw_shape, tof_shape
+from cathoscope.powder.resolution import full_width
+from cathoscope.powder.width import EIGHT_LN2
 
 Array = NDArray[np.float64]
 
@@ -38,16 +38,9 @@ class Unexplained:
 
 def full_widths(bank: Bank, x: Array) -> Array:
     """Full widths at half maximum (us or deg) that peaks of the bank alone have at points x (m,), about."""
-    values = {name: float(value) for name, value in bank.values.items()}
-    if bank.kind == "tof":
-        alpha, beta, sigma2, gamma = (value_of(one) for one in tof_shape(values=values, d=spacings_of(bank, x)))
-        pulse = np.log(2.0) * (1 / np.maximum(alpha, 1e-9) + 1 / np.maximum(beta, 1e-9))
-    else:
-        sigma2, gamma = (value_of(one) for one in cw_shape(values=values, two_theta=np.maximum(x, 0.1)))
-        pulse = np.zeros(x.size)
     step = np.gradient(x) if x.size > 1 else np.ones(x.size)
-    gauss = np.sqrt(EIGHT_LN2 * np.maximum(sigma2, 0.0))
-    return np.asarray(np.maximum(np.hypot(gauss, pulse) + np.maximum(gamma, 0.0), 2 * step))
+    low = 0.1 + bank.values["zero"] if bank.kind == "cw" else -np.inf
+    return np.asarray(np.maximum(full_width(bank, spacings_of(bank, np.maximum(x, low))), 2 * step))
 
 
 def unexplained_peaks(pattern: Pattern, difference: Array, peaks: Array, std: Array) -> list[Unexplained]:
