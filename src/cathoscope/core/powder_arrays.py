@@ -57,6 +57,13 @@ POWDER_ARRAYS = (
         "What a phase adds to the calculated intensity",
     ),
     ArraySpec("reflection_spacing", _REFLECTION, "A", "f", "Where a reflection lies in point_spacing"),
+    ArraySpec(
+        "extracted_intensity",
+        _REFLECTION,
+        "1",
+        "f",
+        "Scale times |F|^2 of a reflection, from the pattern without a structure; reflections at one place share it",
+    ),
     ArraySpec("miller_index", (*_REFLECTION[1:], "edge"), "1", "i", "Indices h, k, l of a reflection"),
     ArraySpec("transition_onset", ("phase",), "degC", "f", "Temperature at which 5 % of the change of a phase is done"),
     ArraySpec("transition_onset_low", ("phase",), "degC", "f", "Lower end of its 68 % interval; infinite if open"),

@@ -34,6 +34,7 @@ def _range(value: tuple[tuple[float, str], tuple[float, str]]) -> tuple[tuple[fl
     return value
 
 
+Intensities = Literal["structure", "le-bail", "pawley"]
 Place = Annotated[tuple[float, str], BeforeValidator(_place)]
 Range = Annotated[tuple[Place, Place], AfterValidator(_range)]
 Axis = tuple[int, int, int]
@@ -53,7 +54,10 @@ def _as_table(value: Any) -> Any:
 class PowderPhaseSection(Section):
     """A crystalline phase: its structure, and how its crystallites broaden and weigh reflections."""
 
-    file: str
+    file: str | None = None
+    space_group: str | None = None
+    cell: tuple[float, float, float, float, float, float] | None = None
+    intensities: Intensities = "structure"
     block: str | None = Field(default=None, description="name of the structure, where the file has several")
     optional: bool | None = None
     exchange: tuple[str, str] | None = None
@@ -67,6 +71,23 @@ class PowderPhaseSection(Section):
     harmonics: int = Field(default=0, ge=0, le=20, multiple_of=2)
     harmonics_psi: float = Field(default=90.0, ge=0, le=180)
     extinction: bool = False
+
+    @model_validator(mode="after")
+    def _structure(self) -> PowderPhaseSection:
+        stated = self.space_group is not None and self.cell is not None
+        if (self.file is None) != stated or (self.file and (self.space_group or self.cell)):
+            raise ValueError("a phase needs either the file of its structure, or space_group and cell")
+        free = self.intensities != "structure"
+        if stated and not free:
+            raise ValueError(
+                'a phase without a file has no structure: add  intensities = "pawley"  or  intensities = "le-bail"'
+            )
+        if free and (self.exchange or self.free or self.optional):
+            raise ValueError(
+                f'intensities = "{self.intensities}" takes a phase as present and knows no sites:'
+                " leave out exchange, free and optional"
+            )
+        return self
 
     @model_validator(mode="after")
     def _directions(self) -> PowderPhaseSection:

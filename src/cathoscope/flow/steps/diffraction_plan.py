@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from cathoscope.core.bank import Bank
+from cathoscope.core.crystal import Phase
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.flow.diffraction_sections import PowderPhaseSection
 from cathoscope.flow.sections import MeasurementSection
@@ -21,6 +22,8 @@ from cathoscope.powder.model import Model, Pattern, model_of
 from cathoscope.powder.sequence import SequenceChoices
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, names_of, prepared, with_own, with_ties
+from cathoscope.powder.structure import require_cell
+from cathoscope.powder.symmetry import symmetry_of
 from cathoscope.powder.ties import Ties, tie_of_text, with_exchange
 from cathoscope.powder.usual import USUAL_STAGES, PatternChoices, Range, more_numbers, pattern_of, usual_ties
 
@@ -74,7 +77,9 @@ def powder_of(section: MeasurementSection, folder: Path, scan: xr.Dataset) -> Po
     plan = _plan(section, phases, ties, exchanged)
     several = len(section.phases) > 1
     optional = tuple(
-        name for name, one in section.phases.items() if (several if one.optional is None else one.optional)
+        name
+        for name, one in section.phases.items()
+        if one.intensities == "structure" and (several if one.optional is None else one.optional)
     )
     return Powder(
         tuple(banks), tuple(choices), phases, plan, SequenceChoices(optional, section.diffraction.direction), remarks
@@ -134,8 +139,7 @@ def _phases(
     """Phases, ties of their exchanges, what of these is free, and remarks."""
     found, ties, free, remarks = [], Ties(), [], []
     for name, stated in section.phases.items():
-        with _at("phases", name, "file"):
-            phase, said = read_cif(folder / stated.file, block=stated.block, name=name)
+        phase, said = _phase(name, stated, folder)
         remarks += [f"{name}: {one}" for one in said]
         if stated.exchange is not None:
             with _at("phases", name, "exchange"):
@@ -145,6 +149,19 @@ def _phases(
         with _at("phases", name):
             found.append(crystallite_of(phase, _choices(stated)))
     return tuple(found), ties, tuple(free), tuple(remarks)
+
+
+def _phase(name: str, stated: PowderPhaseSection, folder: Path) -> tuple[Phase, tuple[str, ...]]:
+    """A phase from its file, or from its cell alone, and remarks."""
+    if stated.file is not None:
+        with _at("phases", name, "file"):
+            return read_cif(folder / stated.file, block=stated.block, name=name)
+    phase = Phase(name, stated.space_group or "", stated.cell or (0.0,) * 6, (), source="the recipe")
+    with _at("phases", name, "space_group"):
+        symmetry = symmetry_of(phase.space_group)
+    with _at("phases", name, "cell"):
+        require_cell(symmetry, phase.cell)
+    return phase, ()
 
 
 def _choices(stated: PowderPhaseSection) -> CrystalliteChoices:
@@ -158,6 +175,7 @@ def _choices(stated: PowderPhaseSection) -> CrystalliteChoices:
         stated.harmonics,
         stated.harmonics_psi,
         stated.extinction,
+        stated.intensities,
     )
 
 

@@ -16,6 +16,7 @@ from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.diffraction_plan import Powder
 from cathoscope.powder.crystallite import Crystallite
 from cathoscope.powder.curves import apparent_spacings, curves_of, reflections_in
+from cathoscope.powder.extracted import Extracted, extracted_of
 from cathoscope.powder.member import Member
 from cathoscope.powder.model import Model, Pattern, model_of
 from cathoscope.powder.quantities import Found, bank_fractions, phase_quantities, refined_numbers, weight_fractions
@@ -39,7 +40,10 @@ _UNITS |= {"size": "um", "size_axial": "um", "strain": "1e-6", "strain_axial": "
 def makes_of(section: MeasurementSection) -> tuple[str, ...]:
     """Arrays of a refinement, by what the recipe asks for."""
     phases = section.phases.values()
-    numbers = [*_CELL, *_SITES, "weight_fraction", "bank_weight_fraction", "refined_number"]
+    numbers = [*_CELL, "weight_fraction", "bank_weight_fraction", "refined_number"]
+    structures = [phase.intensities == "structure" for phase in phases]
+    numbers += _SITES if any(structures) else ()
+    numbers += () if all(structures) else ["extracted_intensity"]
     names = [one for phase in phases for one in phase.free]
     names += [one for stage in (*section.diffraction.stages, section.diffraction.free) for one in stage]
     if any(phase.exchange for phase in phases) or any("occupancy" in name for name in names):
@@ -65,7 +69,7 @@ class Shape:
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dim."""
-        sites = max(len(phase.phase.sites) for phase in self.powder.phases)
+        sites = max(1, *(len(phase.phase.sites) for phase in self.powder.phases))
         fixed = {"bank": len(self.powder.banks), "point": self.points, "phase": len(self.powder.phases)}
         many = {"reflection": max((len(one) for one in self.hkl.values()), default=0), "number": len(self.names)}
         first = {} if self.temperature is None else {"temperature": self.temperature.size}
@@ -226,6 +230,8 @@ def _fill_banks(values: Values, shape: Shape, model: Model, member: Member) -> N
                 Found(fractions.value[place, at], fractions.std[place, at]),
             )
             _fill_reflections(values, (row, number), phase, pattern, shape, numbers)
+            if phase.choices.intensities != "structure":
+                _fill_extracted(values, (row, number), extracted_of(model, member.fit, phase.phase.name, place), shape)
 
 
 def _fill_reflections(
@@ -239,6 +245,15 @@ def _fill_reflections(
     hkl = shape.hkl[place]
     if len(hkl):
         values["reflection_spacing"][(*place, slice(len(hkl)))] = apparent_spacings(phase, pattern, hkl, numbers)
+
+
+def _fill_extracted(values: Values, place: tuple[int, int], found: Extracted, shape: Shape) -> None:
+    """Intensities of reflections where there is no structure, each at the place of its indices."""
+    columns = {tuple(one): number for number, one in enumerate(shape.hkl[place].tolist())}
+    for one, value, std in zip(found.hkl.tolist(), found.squared, found.std, strict=True):
+        column = columns.get(tuple(one))
+        if column is not None:
+            _put(values, "extracted_intensity", (*place, column), Found(value, std))
 
 
 def _unit_of(name: str) -> str:
