@@ -19,8 +19,8 @@ from cathoscope.core.study import Study
 from cathoscope.report.names import names_along
 from cathoscope.report.style import unit_text
 
-_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point"})
-_NAMED_DIMS = frozenset({"spectrum", "component", "group"})
+_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point", "reflection"})
+_NAMED_DIMS = frozenset({"spectrum", "component", "group", "phase", "bank", "number", "size_model"})
 _ORDER = {name: position for position, name in enumerate(SCHEMA)}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Outside these decades numbers are written with a power of ten.
@@ -169,6 +169,8 @@ def _places(array: xr.DataArray, dim: str) -> Sequence[Any]:
     """What tells the values along ``dim`` apart: names of spectra and components, else the coordinate."""
     if dim in _NAMED_DIMS:
         return names_along(array, dim)
+    if dim == "edge":
+        return ["a", "b", "c"]
     return list(array[dim].values) if dim in array.coords else range(array.sizes[dim])
 
 

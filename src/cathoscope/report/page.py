@@ -18,10 +18,11 @@ import xarray as xr
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
-from cathoscope.report.figures import comparison_panels, panels_of
+from cathoscope.report.figures import comparison_panels, diffraction_samples, panels_of
 from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
+from cathoscope.report.powder_tables import powder_tables
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
 from cathoscope.report.summary import (
     MeasurementSummary,
@@ -35,7 +36,12 @@ from cathoscope.report.white_line_tables import white_line_tables
 
 MOST_BYTES = 5_000_000
 ACROSS = "samples"  # first part of the names of figures that show several measurements
-_SIDE_BY_SIDE = {"white_line_mean": samples_panel, "porosity_trend": series_panel}  # by what each needs
+# figures of several measurements, by the array that each needs
+_SIDE_BY_SIDE = {
+    "white_line_mean": (samples_panel,),
+    "porosity_trend": (series_panel,),
+    "diffraction_fit": (diffraction_samples.first_patterns_panel, diffraction_samples.series_panel),
+}
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
 _QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
 
@@ -120,7 +126,7 @@ def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
     truth = study.truth(name) if _read(study, "truth", name) is not None else None
     numbers = tuple(numbers_of(study, name))
-    tables = () if data is None else (*white_line_tables(data), *tables_of(data))
+    tables = () if data is None else (*white_line_tables(data), *tables_of(data), *powder_tables(data))
     in_tables = arrays_in(tables)
     return Section(
         summary=summary_of(study, name, data),
@@ -143,10 +149,10 @@ def across_measurements(study: Study) -> list[Panel]:
             results.append(ParticleResult(str(raw.get("sample", name)), str(raw.get("particle") or name), data))
     panels = []
     with journal_style():
-        for key, make in _SIDE_BY_SIDE.items():
+        for key, makers in _SIDE_BY_SIDE.items():
             chosen = [each for each in results if key in each.data]
-            panel = make(chosen) if len(chosen) > 1 else None
-            panels += [] if panel is None else [panel]
+            made = [make(chosen) for make in makers] if len(chosen) > 1 else []
+            panels += [panel for panel in made if panel is not None]
     for panel in panels:
         freeze_layout(panel.figure)
     return panels

@@ -17,6 +17,7 @@ from cathoscope.report.figures.slice_series import slice_numbers
 from cathoscope.report.figures.spectromicroscopy import components_above_noise
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
 from cathoscope.report.numbers import Number, Row, count_text, format_value, plain_number, size_text
+from cathoscope.report.powder_tables import powder_numbers
 from cathoscope.report.style import unit_text
 
 # A series longer than this is summarised on the page; the files beside it have every value.
@@ -123,7 +124,7 @@ def _status(failure: str, empty: bool, n_aside: int, n_missing: int) -> tuple[st
 def main_numbers(data: xr.Dataset) -> list[Row]:
     """The numbers a reader looks for first."""
     rows = [*_white_line_numbers(data), *_mixture_numbers(data), *bulk_numbers(data), *particle_numbers(data)]
-    rows += [*_morphology_numbers(data), *slice_numbers(data), *section_numbers(data)]
+    rows += [*_morphology_numbers(data), *slice_numbers(data), *section_numbers(data), *powder_numbers(data)]
     return rows or [*_axis_numbers(data), *_volume_numbers(data)]
 
 

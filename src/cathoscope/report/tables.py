@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from cathoscope.core.brackets import with_uncertainty
 from cathoscope.report.groups import groups_of
 from cathoscope.report.names import names_along, remarks_of
 from cathoscope.report.numbers import format_value, plain_number
@@ -37,6 +38,7 @@ class Column:
     digits: int = 6
     sigma_digits: int | None = None
     is_count: bool = False
+    brackets: bool = False  # 2.8403(9) in place of 2.8403 ± 0.0009
 
     @property
     def is_empty(self) -> bool:
@@ -58,6 +60,8 @@ class Column:
             return f"{value:.0f}"
         if self.sigma is None:
             return self._fixed(value)
+        if self.brackets:
+            return with_uncertainty(value, self.sigma[row]).replace("-", "−")
         if value == 0 and self.sigma[row] == 0:
             return "0"  # by definition, as the remark says
         return format_value(value, self.sigma[row], "1", digits=self.sigma_digits).replace("-", "−")
@@ -83,11 +87,13 @@ class Table:
     words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     words_from: str = ""  # the array that the words tell
+    rows: tuple[int, ...] = ()  # those on the page; all if none are chosen
+    covers: tuple[str, ...] = ()  # further arrays of which it shows what is to be known
 
     @property
     def arrays(self) -> frozenset[str]:
         """Arrays that the table shows in full."""
-        return frozenset([*(column.array for column in self.columns), self.words_from])
+        return frozenset([*(column.array for column in self.columns), self.words_from, *self.covers])
 
     @property
     def shown(self) -> tuple[Column, ...]:
@@ -101,10 +107,14 @@ class Table:
 
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """All rows as text."""
+        """The rows on the page as text."""
         return tuple(
-            (name, *(column.cell(row) for column in self.shown), *((self.words[row],) if any(self.words) else ()))
-            for row, name in enumerate(self.names)
+            (
+                self.names[row],
+                *(column.cell(row) for column in self.shown),
+                *((self.words[row],) if any(self.words) else ()),
+            )
+            for row in self.rows or range(len(self.names))
         )
 
     def csv(self) -> str:

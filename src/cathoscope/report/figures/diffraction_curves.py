@@ -141,18 +141,13 @@ def cells_panel(data: xr.Dataset) -> Panel | None:
             draw_curve(axes, curve, phase_look(number), curve.phase)
             fit_limits(axes, [curve])
         words, unit = title_of(name)
-        axes.set_ylabel(axis_label(f"{words} of {phase_names(data)[number]}", print_unit(unit)))
+        axes.set_ylabel(axis_label(f"{words} of {phase_names(data)[number]}", unit))
     _finish(figure, grid, data)
     caption = (
         "Cells of the phases with their standard uncertainties, widened where the fit leaves more than noise. Pale: "
         f"hardly determined. {_WEAK_WORDS}{_transition_words(data)}"
     )
     return Panel("cells", "Unit cells against temperature", caption, figure)
-
-
-def print_unit(unit: str) -> str:
-    """Units of crystals as print has them."""
-    return {"A": "Å", "A3": "Å³"}.get(unit, unit)
 
 
 def axes_grid(n: int) -> tuple[Figure, list[Axes]]:

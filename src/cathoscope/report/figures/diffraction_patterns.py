@@ -126,10 +126,9 @@ def banks_panel(data: xr.Dataset) -> Panel | None:
     fit = at_place(data, "diffraction_fit", place)
     banks = [bank for bank in range(data.sizes["bank"]) if np.isfinite(fit[bank]).any()][:_MOST_BANKS]
     figure = _figure_of(data, [(place, bank) for bank in banks])
-    together = "refined together" if len(banks) > 1 else "refined"
-    words = f"{' and '.join(bank_names(data)[bank] for bank in banks)}, {together}"
-    at = temperature_name(_temperature(data, place))
-    caption = f"Rietveld refinement of {words}{', ' + at if at else ''}. {_drawn(data, banks)}"
+    names, at = [bank_names(data)[bank] for bank in banks], temperature_name(_temperature(data, place))
+    together = " together" if len(banks) > 1 else ""
+    caption = f"Rietveld refinement of {', '.join(names)}{together}{' at ' + at if at else ''}. {_drawn(data, banks)}"
     return Panel("refinement-banks", "Observed and calculated patterns of the banks", caption, figure)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.diffraction_axis import phase_colour, phase_look
-from cathoscope.report.figures.diffraction_curves import axes_grid, draw_curve, fit_limits, legend_above, print_unit
+from cathoscope.report.figures.diffraction_curves import axes_grid, draw_curve, fit_limits, legend_above
 from cathoscope.report.powder import (
     QUANTITIES,
     along_temperature,
@@ -73,7 +73,7 @@ def _draw(axes: Axes, result: xr.Dataset, truth: xr.Dataset, chosen: list[tuple[
     fit_limits(axes, curves)
     words, unit = title_of(chosen[0][0])
     of = f" of {phase_names(result)[chosen[0][1]]}" if chosen[0][0] in _CELL else ""
-    axes.set_ylabel(axis_label(f"{words}{of}", print_unit(unit)))
+    axes.set_ylabel(axis_label(f"{words}{of}", unit))
     axes.set_xlabel("temperature (°C)")
 
 
