@@ -116,9 +116,10 @@ def _method_words(data: xr.Dataset) -> str:
     )
     return (
         f"Rietveld refinement of {' and '.join(kinds)} patterns ({', '.join(bank_names(data))}) at "
-        f"{count_text(int(np.isfinite(gof).sum()), 'temperature')}. Phases: {', '.join(phases) or 'as stated'}{series}. "
-        "Rwp = √(Σ w (y − y_c)² / Σ w y²), GOF = √(χ² / (points − numbers)); uncertainties in brackets are one σ of the "
-        "last digits from the covariance, widened by GOF where that is above 1; without brackets: fixed"
+        f"{count_text(int(np.isfinite(gof).sum()), 'temperature')}. "
+        f"Phases: {', '.join(phases) or 'as stated'}{series}. "
+        "Rwp = √(Σ w (y − y_c)² / Σ w y²), GOF = √(χ² / (points − numbers)); uncertainties in brackets are one σ of "
+        "the last digits from the covariance, widened by GOF where that is above 1; without brackets: fixed"
     )
 
 
