@@ -32,7 +32,7 @@ from cathoscope.lab.record import SECONDS_PER_HOUR, Array, Record
 
 _STEPS = 8  # of the grid in one width of smoothing
 _REACH = 5  # widths to which a Gaussian is followed
-_SURE = 4.0  # standard uncertainties by which a peak rises above its surroundings
+_SURE = 6.0  # standard uncertainties by which a peak rises above its surroundings: noise alone makes rises of 4
 _FEWEST = 20  # rows
 
 
