@@ -308,13 +308,14 @@ def export_command(
     ] = None,
     measurement: Annotated[list[str] | None, typer.Option(help="Only this measurement; may be repeated.")] = None,
     array: Annotated[list[str] | None, typer.Option(help="Only this array; may be repeated.")] = None,
-    form: Annotated[str, typer.Option("--as", help="ome-zarr, tiff, hdf5 or txm-sandbox")] = "ome-zarr",
+    form: Annotated[str, typer.Option("--as", help="ome-zarr, tiff, hdf5, txm-sandbox, cif or csv")] = "ome-zarr",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     memory: MemoryOption = "2GB",
 ) -> None:
-    """Write volumes of a study as files that other programs open.
+    """Write volumes and refinements of a study as files that other programs open.
 
-    ome-zarr: napari, Fiji, web viewers; tiff: Fiji, Dragonfly; hdf5: Python, MATLAB; txm-sandbox: its own layout.
+    ome-zarr: napari, Fiji, web viewers; tiff: Fiji, Dragonfly; hdf5: Python, MATLAB; txm-sandbox: its own layout;
+    cif, csv: structures, numbers and patterns of powder diffraction.
     Without --array: white-line energy and its uncertainty, edge jump, particle mask, attenuation.
     """
     from cathoscope.core.study import Study

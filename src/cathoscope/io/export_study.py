@@ -11,7 +11,7 @@ import zarr
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, run_slabs, shortage
 from cathoscope.core.study import Study
-from cathoscope.io import export_hdf5, export_sandbox, export_tiff, export_zarr
+from cathoscope.io import export_hdf5, export_powder, export_sandbox, export_tiff, export_zarr
 from cathoscope.io.export_target import Output, refuse_existing, whole
 from cathoscope.io.export_volume import Block, Volume, blocks_of, bytes_per_row, volumes_of
 
@@ -21,6 +21,8 @@ FORMS = {
     "tiff": "ImageJ hyperstacks, one per array and temperature: Fiji, Dragonfly, Avizo",
     "hdf5": "one file per measurement with coordinates: Python, MATLAB, Avizo",
     "txm-sandbox": "one file per temperature in the layout of TXM-Sandbox",
+    "cif": "refined phases of powder diffraction, one file per phase and temperature",
+    "csv": "numbers and patterns of powder diffraction: spreadsheets",
 }
 
 
@@ -36,6 +38,12 @@ class Choice:
         if self.form not in FORMS:
             raise CathoscopeError(
                 "unknown form of export", expected=" or ".join(FORMS), found=repr(self.form), cure="--as ome-zarr"
+            )
+        if self.form in export_powder.FORMS and self.arrays:
+            raise CathoscopeError(
+                f"--as {self.form} writes all of a refinement",
+                found=f"--array {self.arrays[0]}",
+                cure="leave --array out",
             )
 
 
@@ -54,6 +62,9 @@ def export_study(
     StudyError
         If the study has no results with voxels, or the folder cannot be written.
     """
+    if choice.form in export_powder.FORMS:
+        names = _named(study, choice) or study.measurements("result")
+        return export_powder.export_powder(study, folder, choice.form, names, overwrite=overwrite, progress=progress)
     made = outputs_of(study, folder, choice, resources)
     if not overwrite:
         refuse_existing([output.target for output in made])
@@ -92,6 +103,13 @@ def _with_cube(arrays: Sequence[str]) -> tuple[str, ...]:
 
 def _measurements(study: Study, choice: Choice) -> list[str]:
     """Measurements that are named; else those that have the arrays that are."""
+    # Of a study with several techniques, those that have something to give.
+    there = study.measurements("result")
+    return _named(study, choice) or [name for name in there if _gives(study, name, choice)] or there
+
+
+def _named(study: Study, choice: Choice) -> list[str]:
+    """Measurements that are named, each once; refused if one is not there, or the study has no results."""
     there = study.measurements("result")
     if not there:
         raise StudyError("the study has no results yet", where=study.path, cure="cathoscope run RECIPE")
@@ -103,10 +121,7 @@ def _measurements(study: Study, choice: Choice) -> list[str]:
                 found=", ".join(there),
                 cure=f"--measurement {there[0]}",
             )
-    if choice.measurements:
-        return list(dict.fromkeys(choice.measurements))
-    # Of a study with several techniques, those that have something to give.
-    return [name for name in there if _gives(study, name, choice)] or there
+    return list(dict.fromkeys(choice.measurements))
 
 
 def _gives(study: Study, measurement: str, choice: Choice) -> bool:
