@@ -103,6 +103,12 @@ def _with_temperature(data: xr.Dataset) -> xr.Dataset:
     return data.assign({name: data[name].expand_dims(temperature=[np.nan]) for name in own})
 
 
+def _small(data: xr.Dataset) -> xr.Dataset:
+    """Everything but curves and reflections, read once."""
+    large = [name for name, array in data.data_vars.items() if {"point", "reflection"} & set(array.dims)]
+    return data.drop_vars(large).load()
+
+
 def _places(data: xr.Dataset) -> list[str]:
     """What is added to the name of a file for every temperature: number and value."""
     values = np.asarray(data["temperature"].values, np.float64)
@@ -115,6 +121,7 @@ def _safe(name: str) -> str:
 
 def _cifs(data: xr.Dataset, folder: Path) -> Iterator[_File]:
     """A CIF for every phase and temperature."""
+    data = _small(data)
     names = [str(name) for name in data["phase"].attrs["names"]]
     gof = np.asarray(data["goodness_of_fit"].values, np.float64)
     for place, words in enumerate(_places(data)):
@@ -177,14 +184,16 @@ def _tables(data: xr.Dataset, folder: Path) -> Iterator[_File]:
     """The numbers, and every pattern."""
     yield _File(folder / "numbers.csv", partial(_numbers, data))
     banks = [str(name) for name in data["bank"].attrs["names"]]
+    there = np.isfinite(data["diffraction_counts"].values).any(axis=-1)
     for place, words in enumerate(_places(data)):
         for row, bank in enumerate(banks):
-            if np.isfinite(data["diffraction_counts"].values[place, row]).any():
+            if there[place, row]:
                 yield _File(folder / f"pattern{words}_{_safe(bank)}.csv", partial(_pattern, data, place, row))
 
 
 def _numbers(data: xr.Dataset) -> str:
     """A row for every temperature."""
+    data = _small(data)
     heads, columns = ["temperature (degC)"], [np.asarray(data["temperature"].values, np.float64)]
     words = str(data["refinement_flag"].attrs.get("flag_meanings", "")).split()
     for head, column in _columns(data):
@@ -218,13 +227,11 @@ def _unit(unit: str) -> str:
 
 def _pattern(data: xr.Dataset, place: int, row: int) -> str:
     """A row for every point of a bank."""
-    columns: list[tuple[str, Floats]] = []
-    for name, head in _POINTS.items():
-        if name in data:
-            values = data[name].values[place, row] if "temperature" in data[name].dims else data[name].values[row]
-            columns.append((head, np.asarray(values, np.float64)))
-    for number, phase in enumerate(data["phase"].attrs["names"]):
-        columns.append((str(phase), np.asarray(data["diffraction_part"].values[place, row, number], np.float64)))
+    names = [name for name in (*_POINTS, "diffraction_part") if name in data]
+    here = data[names].isel(temperature=place, bank=row).load()
+    columns = [(head, np.asarray(here[name].values, np.float64)) for name, head in _POINTS.items() if name in here]
+    for phase, part in zip(data["phase"].attrs["names"], here["diffraction_part"].values, strict=True):
+        columns.append((str(phase), np.asarray(part, np.float64)))
     used = [(head, values) for head, values in columns if np.isfinite(values).any()]
     there = np.isfinite(dict(columns)["observed"])
     rows = zip(*(values[there] for _, values in used), strict=True)
