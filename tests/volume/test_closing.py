@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from cathoscope.volume import closing
 from cathoscope.volume.closing import closed_with_ball
-from cathoscope.volume.closing_kernels import lower_envelope
+from cathoscope.volume.closing_kernels import lower_envelope, mark_untouched
 
 FIBSEM = (0.019, 0.0135, 0.0135)
 
@@ -88,5 +88,24 @@ def test_the_lower_envelope_is_the_least_parabola():
     expected = np.min(field[..., None] + (places - 0.5 * np.arange(11)[:, None]) ** 2, axis=2)
     for run in (lower_envelope, lower_envelope.py_func):
         found = np.empty((2, 3, 17), np.float32)
-        run(field, 0.5, places, found)
+        run(field, 0.5, places, np.inf, found)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+        low = np.min(
+            np.where(field < 0, field, np.inf)[..., None] + (places - 0.5 * np.arange(11)[:, None]) ** 2, axis=2
+        )
+        run(field, 0.5, places, 0.0, found)
+        np.testing.assert_allclose(found, low, atol=1e-5)
+
+
+def test_what_no_interval_covers_is_untouched():
+    field = np.random.default_rng(1).uniform(-6, 3, (3, 4, 9)).astype(np.float32)
+    field[field > 0] = np.inf
+    field[2, 3] = np.inf
+    places = 0.5 * (np.arange(13) + 3)
+    expected = np.min(field[..., None] + (places - np.arange(9.0)[:, None]) ** 2, axis=2) > 0
+    for run in (mark_untouched, mark_untouched.py_func):
+        found = np.empty((3, 4, 13), bool)
+        run(field, 0.5, 3, found)
+        np.testing.assert_array_equal(found, expected)
+    assert 0 < expected[:2].sum() < expected[:2].size
+    assert expected[2, 3].all()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.volume.closing_kernels import lower_envelope
+from cathoscope.volume.closing_kernels import lower_envelope, mark_untouched
 from cathoscope.volume.reach import within_reach
 
 Float32Array = NDArray[np.float32]
@@ -55,9 +55,9 @@ def empty_balls(solid: BoolArray, farthest: float, voxel_size: VoxelSize) -> Emp
     squares = np.empty((*padded.shape[:2], counts[2]), dtype=np.float32)
     for plane, found in zip(padded, squares, strict=True):
         line = np.where(plane, np.float32(0), np.float32(np.inf))[None]
-        lower_envelope(line, float(edges[2]), axes[2], found[None])
+        lower_envelope(line, float(edges[2]), axes[2], np.inf, found[None])
     for axis in (1, 0):
-        squares = _along(squares, axis, float(edges[axis]), axes[axis])
+        squares = _along(squares, axis, float(edges[axis]), axes[axis], np.inf)
     return EmptyBalls(np.sqrt(squares, out=squares), margin, 2 * edges)
 
 
@@ -88,15 +88,19 @@ def _not_reached(shape: tuple[int, ...], radius: float, balls: EmptyBalls) -> Bo
     """Voxels that none of the empty balls of more than ``radius`` reaches."""
     slack = np.float32(_SLACK * float(np.prod(balls.spacing / 2)) ** (1 / 3))
     field = np.where(balls.radius > radius, -((balls.radius - slack) ** 2), np.float32(np.inf))
-    for axis, (n, margin, spacing) in enumerate(zip(shape, balls.margin, balls.spacing, strict=True)):
-        field = _along(field, axis, float(spacing), 0.5 * spacing * (margin + np.arange(n)))
-    return field > 0
+    for axis in range(2):
+        spacing = float(balls.spacing[axis])
+        # what is not negative stays so: no ball reaches that far
+        field = _along(field, axis, spacing, 0.5 * spacing * (balls.margin[axis] + np.arange(shape[axis])), 0.0)
+    untouched = np.empty(shape, dtype=bool)
+    mark_untouched(field, 0.5 * balls.spacing[2], balls.margin[2], untouched)
+    return untouched
 
 
-def _along(field: Float32Array, axis: int, spacing: float, places: Float64Array) -> Float32Array:
+def _along(field: Float32Array, axis: int, spacing: float, places: Float64Array, limit: float) -> Float32Array:
     """`lower_envelope` along an axis."""
     shape = list(field.shape)
     shape[axis] = places.size
     found = np.empty(shape, dtype=np.float32)
-    lower_envelope(np.moveaxis(field, axis, -1), spacing, places, np.moveaxis(found, axis, -1))
+    lower_envelope(np.moveaxis(field, axis, -1), spacing, places, limit, np.moveaxis(found, axis, -1))
     return found

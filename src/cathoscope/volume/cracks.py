@@ -138,6 +138,7 @@ def crack_widths(
     blur: float = 1.0,
     barrier: NDArray[np.bool_] | None = None,
     widest: float = _WIDEST,
+    thinnest: float = 0.0,
 ) -> CrackMap:
     """Width of every crack at the points of its medial sheet.
 
@@ -157,6 +158,8 @@ def crack_widths(
         always.
     widest
         Largest width that can be told, in voxels.
+    thinnest
+        Opening, in voxels, below which points are left out.
 
     Raises
     ------
@@ -179,7 +182,7 @@ def crack_widths(
     std = sheets.noise / levels.contrast * np.sqrt(window * lengths)
     mean, opening = _around(sheets, np.where(good, width, 0.0), std, good)
     width[~good] = mean[~good]
-    told = np.isfinite(width) & np.isfinite(opening)
+    told = np.isfinite(width) & (opening >= thinnest * voxel)
     systematic = np.hypot(levels.solid_std * window, levels.void_std * width) / levels.contrast
     area = sheets.areas * width / opening
     kept = sheets.select(told)

@@ -43,60 +43,65 @@ def watershed(distance, order, depth, labels):  # type: ignore[no-untyped-def]
     ``[z, y, x]`` are 1, 2, ... in the order of falling maxima, and 0 where the distance is 0.
     """
     n_z, n_y, n_x = distance.shape
+    plane = n_y * n_x
     flat, parent = distance.ravel(), labels.ravel()
     parent[:] = -1
-    roots = np.empty(6, dtype=np.int64)
+    roots, peaks, found = np.empty(6, dtype=np.int64), np.empty(1024, dtype=np.int64), 0
     for i in range(order.size):
-        here = order[i]
-        z, rest = here // (n_y * n_x), here % (n_y * n_x)
-        y, x = rest // n_x, rest % n_x
-        count, own, highest = 0, here, np.float32(-1.0)
+        here = np.int64(order[i])
+        rest = np.uint32(here) % np.uint32(plane)  # divisions of 32 bits take half the time
+        x, in_plane = np.int64(rest % np.uint32(n_x)), np.int64(rest)
+        count, own, highest, meeting = 0, here, np.float32(-1.0), False
         for side in range(6):
             if side == 0:
                 inside, other = x > 0, here - 1
             elif side == 1:
                 inside, other = x + 1 < n_x, here + 1
             elif side == 2:
-                inside, other = y > 0, here - n_x
+                inside, other = in_plane >= n_x, here - n_x
             elif side == 3:
-                inside, other = y + 1 < n_y, here + n_x
+                inside, other = in_plane < plane - n_x, here + n_x
             elif side == 4:
-                inside, other = z > 0, here - n_y * n_x
+                inside, other = here >= plane, here - plane
             else:
-                inside, other = z + 1 < n_z, here + n_y * n_x
+                inside, other = here < (n_z - 1) * plane, here + plane
             if not inside or parent[other] < 0:
                 continue
             root = _peak(parent, other)
             roots[count] = root
+            meeting |= root != roots[0]
             count += 1
             if flat[other] > highest:
                 highest, own = flat[other], root
         parent[here] = own
-        for k in range(count):
+        if count == 0:
+            if found == peaks.size:
+                peaks = np.append(peaks, np.empty_like(peaks))
+            peaks[found] = here
+            found += 1
+        for k in range(count if meeting else 0):
             first, second = _peak(parent, own), _peak(parent, roots[k])
             if first == second:
                 continue
             low, high = (first, second) if flat[first] < flat[second] else (second, first)
             if flat[low] - flat[here] < depth:
                 parent[low] = high
-    return _numbered(parent, order)
+    return _numbered(parent, peaks[:found])
 
 
 @njit(cache=True, nogil=True)
-def _numbered(parent, order):  # type: ignore[no-untyped-def]
-    """Turn positions of maxima into numbers from 1."""
-    for i in range(order.size):
-        parent[order[i]] = _peak(parent, order[i])
+def _numbered(parent, peaks):  # type: ignore[no-untyped-def]
+    """Turn positions of maxima, of which ``peaks`` are all that there were at any time, into numbers from 1."""
     count = 0
-    for i in range(order.size):
-        here = order[i]
-        if parent[here] == here:
+    for peak in peaks:
+        if parent[peak] == peak:
             count += 1
-            parent[here] = -count - 1
-    for i in range(order.size):
-        here = order[i]
-        if parent[here] >= 0:
-            parent[here] = parent[parent[here]]
+            parent[peak] = -count - 1
+    for i in range(parent.size):
+        at = np.int64(i)
+        while parent[at] >= 0:
+            at = np.int64(parent[at])
+        parent[i] = parent[at]
     for i in range(parent.size):
         parent[i] = -parent[i] - 1
     return count

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.volume.envelope_kernels import (
+    add_columns,
     layer_noise,
     mark_dark,
     meets,
@@ -47,6 +48,7 @@ _NEAR, _WIDER = 1.0, 2.5  # voxels from anything dark that make a column cracked
 _LAYER, _LAYERS = 0.5, 8  # layers of depth within which the noise of the residual is one, and how many; the last is all
 _SEEN = 2.5  # depth from which the first pass looks for cracks: its surface is still too uncertain
 _BLOCK = 8
+_ENOUGH = 100_000  # columns from which the blur is told
 _RIM = np.arange(3.0, 6.6, 0.5)  # depths at which the porosity of the rim is taken
 # by how much, in voxels per porosity of the rim, surfaces bridged over cracks are off: rms over virtual rod and gravel
 # particles of 70 voxels (seeds 2000 to 2015; openings of 1.0 and 1.3 voxels), 0.3 to 0.6
@@ -113,9 +115,16 @@ def fit_envelope(select: Float32Array, average: Float32Array, depth: Float32Arra
             shift = _fit(select, fine.share, columns, whole, blur)[0]
             if step or number == 0:
                 # of the volume that nothing was selected in: columns without dark voxels are brighter by their noise
-                blur = _wider(blur, _fit(average, fine.share, columns, whole, blur)[1])
+                blur = _widened(blur, average, fine.share, columns, whole)
             psi += _spread_out(shift, whole, columns.start, psi.shape, edges)
     return _settled(average, (psi, blur), fine, dark, edges)
+
+
+def _widened(blur: float, average: Float32Array, share: Float32Array, columns: _Columns, whole: BoolArray) -> float:
+    """The blur that the tails say; of large surfaces some of the columns do."""
+    step = max(1, len(whole) // _ENOUGH)
+    some = _Columns(*(np.ascontiguousarray(part[::step]) for part in columns))
+    return _wider(blur, _fit(average, share, some, whole[::step].copy(), blur)[1])
 
 
 def _wider(blur: float, widening: float) -> float:
@@ -131,7 +140,7 @@ def _settled(
     _refined(psi, blur, edges, fine)
     columns = _columns(fine.depth, edges)
     whole, wider = (_whole(columns, within_reach(dark, reach, tuple(edges))) for reach in (_NEAR, _WIDER))
-    blur = _wider(blur, _fit(average, fine.share, columns, whole, blur)[1])
+    blur = _widened(blur, average, fine.share, columns, whole)
     _refined(psi, blur, edges, fine)
     shift, widening = _fit(average, fine.share, columns, whole, blur)
     blur = _wider(blur, widening)
@@ -215,10 +224,10 @@ def _spread_out(
     shift: Float64Array, whole: BoolArray, start: Float64Array, shape: tuple[int, ...], edges: Float64Array
 ) -> Float32Array:
     """Shift on the half grid: means over whole columns, nearer ones more; far from any, over a wider range."""
-    place = np.ravel_multi_index(tuple(start.astype(np.int64).T // 2), shape)
+    sums, counts = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    add_columns(start, shift, whole, sums, counts)
     over, under = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    for field, values in ((over, np.where(whole, shift, 0.0)), (under, whole)):
-        columns = np.bincount(place, values, minlength=field.size).reshape(shape).astype(np.float32)
+    for field, columns in ((over, sums), (under, counts)):
         for width, weight in ((_LOCAL, 1.0), (2 * _LOCAL, 1e-4)):
             field += np.float32(weight) * smoothed(columns, width / (2 * edges), truncate=3)
     # a column counts in one of eight voxels of a point

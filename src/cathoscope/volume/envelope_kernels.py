@@ -73,6 +73,16 @@ def tail_sums(grey, model, columns, law, used, shift, profile):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
+def add_columns(start, shift, whole, sums, counts):  # type: ignore[no-untyped-def]
+    """Add the shifts of the columns ``whole`` to ``sums``, and their number to ``counts``, on the half grid."""
+    for i in range(shift.size):
+        if whole[i]:
+            z, y, x = int(start[i, 0]) >> 1, int(start[i, 1]) >> 1, int(start[i, 2]) >> 1
+            sums[z, y, x] += shift[i]
+            counts[z, y, x] += 1.0
+
+
+@njit(cache=True, nogil=True)
 def meets(mask, start, direction, steps):  # type: ignore[no-untyped-def]
     """Whether the voxel nearest to any of the samples of `sample_columns` is True in ``mask``, (n,)."""
     n_z, n_y, n_x = mask.shape

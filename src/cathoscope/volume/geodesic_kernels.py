@@ -131,6 +131,7 @@ def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyp
     """
     depth, height, width = shape
     blocks = (height + 1) >> 1, (width + 1) >> 1
+    along_y, along_z = 8 * blocks[1], 8 * blocks[0] * blocks[1]
     hz, hy, hx = voxel
     per_length = np.float32(_BUCKETS / 2) / max(hz, hy, hx)
     low = (1 << bits) - 1
@@ -161,21 +162,27 @@ def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyp
         start = distance[_cell(az, ay, ax, blocks)] if code >> (3 * bits) else np.float32(0.0)
         for side in range(6):
             qz, qy, qx, step = z, y, x, hx
+            # across a face of the block the next block, else the other half of this one
             if side == 0:
                 qx -= 1
+                inside, other = x > 0, cell - 1 if x & 1 else cell - 7
             elif side == 1:
                 qx += 1
+                inside, other = qx < width, cell + 7 if x & 1 else cell + 1
             elif side == 2:
                 qy, step = qy - 1, hy
+                inside, other = y > 0, cell - 2 if y & 1 else cell - along_y + 2
             elif side == 3:
                 qy, step = qy + 1, hy
+                inside, other = qy < height, cell + along_y - 2 if y & 1 else cell + 2
             elif side == 4:
                 qz, step = qz - 1, hz
+                inside, other = z > 0, cell - 4 if z & 1 else cell - along_z + 4
             else:
                 qz, step = qz + 1, hz
-            if qz < 0 or qy < 0 or qx < 0 or qz >= depth or qy >= height or qx >= width:
+                inside, other = qz < depth, cell + along_z - 4 if z & 1 else cell + 4
+            if not inside:
                 continue
-            other = _cell(qz, qy, qx, blocks)
             known = distance[other]
             if known <= here:
                 continue

@@ -134,7 +134,7 @@ def split_pores(
         )
     box = _box(whole)
     cut_pores, cut_whole = np.ascontiguousarray(pores[box]), whole[box]
-    centre = np.array([float(np.mean(line)) for line in np.nonzero(cut_whole)]) * edges
+    centre = _middle(cut_whole) * edges
     profile, shells = _profile(cut_pores, cut_whole, centre, edges)
     reach = _core_radius(profile, shells, size)
     voids = [_voids(cut_pores, 0.5 * share * crack_width, edges) for share in (1, 1 - _SPREAD, 1 + _SPREAD)]
@@ -264,10 +264,16 @@ def _core(core: BoolArray, volume: Estimate, frame: tuple[FloatArray, FloatArray
     if not core.any():
         return None
     start, edges = frame
-    centre = start + np.array([float(np.mean(line)) for line in np.nonzero(core)]) * edges
+    centre = start + _middle(core) * edges
     radius = (3 * volume.value / (4 * np.pi)) ** (1 / 3)
     slope = radius / (3 * volume.value)
     return Core(volume, Estimate(radius, slope * volume.std, slope * volume.systematic), centre, reach)
+
+
+def _middle(mask: BoolArray) -> FloatArray:
+    """Mean place of the voxels of a mask (z, y, x), voxels."""
+    counts = [np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    return np.array([count @ np.arange(count.size) / count.sum() for count in counts])
 
 
 def _box(mask: BoolArray) -> tuple[slice, slice, slice]:

@@ -218,14 +218,11 @@ def _cracks(
         remarks.append("no crack rises above the noise")
         return None
     blur, barrier = max(share.blur / unit, _LEAST_BLUR), wide | ~particle
-    cracks = crack_widths(share.solid, sheets, levels=levels, blur=blur, barrier=barrier)
-    wide_enough = cracks.opening >= _THINNEST * unit
-    if not wide_enough.any():
+    cracks = crack_widths(share.solid, sheets, levels=levels, blur=blur, barrier=barrier, thinnest=_THINNEST)
+    if not cracks.opening.size:
         remarks.append(f"no crack is wider than {_THINNEST:g} voxels: thinner sheets are rings and streaks as well")
         return None
-    if wide_enough.all():
-        return cracks
-    return crack_widths(share.solid, cracks.sheets.select(wide_enough), levels=levels, blur=blur, barrier=barrier)
+    return cracks
 
 
 def _thickness(pore: BoolArray, split: PoreSplit | None, voxel_size: VoxelSize) -> Thickness | None:

@@ -36,7 +36,7 @@ def _add(below, above, weight, target):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def]
-    """Write plane ``z`` of ``grey`` [z, y, x], smoothed, to ``smooth`` [y + 2, x + 2].
+    """Write plane ``z`` of ``grey`` [z, y, x], smoothed, to ``smooth`` [y, x], or [y + 2, x + 2] with a rim.
 
     ``kernels`` are the halves of three symmetric filters (z, y, x), from their centre outwards; ``work`` [y, x].
     """
@@ -46,7 +46,7 @@ def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def
         _weigh(grey[z, y], kz[0], work[y])
         for t in range(1, kz.size):
             _add(grey[_mirrored(z - t, nz), y], grey[_mirrored(z + t, nz), y], kz[t], work[y])
-    reach = kx.size - 1
+    reach, rim = kx.size - 1, (smooth.shape[0] - ny) // 2
     row = np.empty(nx + 2 * reach, dtype=smooth.dtype)
     for y in range(ny):
         middle = row[reach : reach + nx]
@@ -56,12 +56,13 @@ def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def
         for x in range(reach):
             row[x] = middle[_mirrored(x - reach, nx)]
             row[nx + reach + x] = middle[_mirrored(nx + x, nx)]
-        target = smooth[y + 1, 1 : nx + 1]
+        target = smooth[y + rim, rim : nx + rim]
         _weigh(middle, kx[0], target)
         for t in range(1, kx.size):
             _add(row[reach - t : reach - t + nx], row[reach + t : reach + t + nx], kx[t], target)
-        smooth[y + 1, 0], smooth[y + 1, nx + 1] = smooth[y + 1, 1], smooth[y + 1, nx]
-    smooth[0], smooth[ny + 1] = smooth[1], smooth[ny]
+    if rim:
+        smooth[:, 0], smooth[:, nx + 1] = smooth[:, 1], smooth[:, nx]
+        smooth[0], smooth[ny + 1] = smooth[1], smooth[ny]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, inline="always")

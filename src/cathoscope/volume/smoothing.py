@@ -42,8 +42,6 @@ def smoothed(
     target = np.empty((len(planes), *source.shape[1:]), dtype=np.float32) if target is None else target
     z, y, x = (gaussian_half(float(one), truncate) for one in np.broadcast_to(np.asarray(sigma), 3))
     work = np.empty(source.shape[1:], dtype=np.float32)
-    rimmed = np.empty((source.shape[1] + 2, source.shape[2] + 2), dtype=np.float32)
     for number, plane in enumerate(planes):
-        smooth_plane(source, plane, (z, y, x), work, rimmed)
-        target[number] = rimmed[1:-1, 1:-1]
+        smooth_plane(source, plane, (z, y, x), work, target[number])
     return target
