@@ -266,17 +266,18 @@ def _check_hdf5_opens(path: Path) -> None:
 
 
 def _recognised(path: Path) -> Reader:
-    reasons = []
+    reasons, of_ending = [], []
     for reader in READERS:
         reason = reader.recognise(path)
         if reason is None:
             return reader
         reasons.append(f"{reader.name}: {reason}")
+        of_ending += [reasons[-1]] if path.suffix.lower() in reader.suffixes else []
     raise MeasurementError(
         f"no reader recognises the file; tried {len(reasons)}",
         where=path,
         expected=" or ".join(reader.title for reader in READERS),
-        found="\n            ".join(reasons),
+        found="\n            ".join(of_ending or reasons),
         cure="check the name, or convert the data to Data Exchange HDF5 or TIFF",
     )
 

@@ -206,6 +206,12 @@ def _read(path: Path, *key: str | int) -> dict[int, Bank]:
         raise PlacedError(error, *key) from None
 
 
+def instrument_remarks(section: MeasurementSection, folder: Path) -> list[str]:
+    """What the instrument files leave out, and what was made of that."""
+    files = [*section.instrument, *(bank.instrument for bank in section.banks)]
+    return [f"{Path(file).name}: {remark}" for file in dict.fromkeys(files) for remark in read_banks(folder / file)[1]]
+
+
 def _renamed(bank: Bank, name: str | None = None) -> Bank:
     """With a name that can be the first part of the names of numbers."""
     return replace(bank, name=name or re.sub(r"[\s.*?\[\]]+", "_", bank.name))
@@ -278,10 +284,34 @@ def _beside(
                 found="none" if number is None else f"bank = {number}",
             )
             raise PlacedError(error, "banks")
-        rows[near[0]].append((bank.name, scan.isel(bank=0 if number is None else numbers.index(number))))
+        beside = scan.isel(bank=0 if number is None else numbers.index(number))
+        _require_other_points(bank.name, beside, rows[near[0]])
+        rows[near[0]].append((bank.name, beside))
     without = len(rows) - sum(any(name == bank.name for name, _ in row) for row in rows)
     if without:
         raw.remarks.append(f"{without} of {len(rows)} temperatures have no pattern of {bank.name}")
+
+
+def _require_other_points(name: str, scan: xr.Dataset, row: Sequence[_Named]) -> None:
+    """Refuse a pattern that is there already: its points would count twice."""
+    for other, there in row:
+        if np.array_equal(scan["diffraction_counts"], there["diffraction_counts"], equal_nan=True):
+            error = MeasurementError(
+                f"the patterns of {name} are those of {other}: their points would count twice",
+                found=_name(scan),
+                cure="leave one of them out",
+            )
+            raise PlacedError(error, "banks")
+
+
+def _below_zero(first: xr.Dataset, row: Sequence[_Named]) -> list[str]:
+    """What to know of intensities below zero, which counts are not."""
+    found = []
+    for name, scan in row:
+        below = int((scan["diffraction_counts"].values < 0).sum())
+        if below:
+            found.append(f"{_name(first)}: {below} of {scan.sizes['point']} intensities of {name} are below zero")
+    return found
 
 
 def _place(
@@ -304,6 +334,7 @@ def _place(
         attrs = {"source": first.attrs["source"], "format": first.attrs.get("format", ""), "digest": "-".join(digests)}
         raw.scans[() if single else (place,)] = dataset(arrays, **attrs)
         raw.remarks += [f"{_name(first)}: {remark}" for remark in first.attrs.get("remarks", ())]
+        raw.remarks += _below_zero(first, row)
 
 
 def _table(name: str, row: Sequence[_Named], banks: xr.DataArray, longest: int) -> xr.DataArray:

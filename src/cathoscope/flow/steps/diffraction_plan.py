@@ -15,10 +15,11 @@ from cathoscope.core.crystal import Phase
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.flow.diffraction_sections import PowderPhaseSection
 from cathoscope.flow.sections import MeasurementSection
-from cathoscope.flow.steps.diffraction_files import PLACES, PlacedError, banks_of_rows
+from cathoscope.flow.steps.diffraction_files import PLACES, PlacedError, banks_of_rows, instrument_remarks
 from cathoscope.io.crystal_cif import read_cif
 from cathoscope.powder.crystallite import Crystallite, CrystalliteChoices, crystallite_of
-from cathoscope.powder.model import Model, Pattern, model_of
+from cathoscope.powder.curves import reflections_in
+from cathoscope.powder.model import Model, Pattern, model_of, spacing_range
 from cathoscope.powder.sequence import SequenceChoices
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, names_of, prepared, with_own, with_ties
@@ -26,6 +27,8 @@ from cathoscope.powder.structure import require_cell
 from cathoscope.powder.symmetry import symmetry_of
 from cathoscope.powder.ties import Ties, tie_of_text, with_exchange
 from cathoscope.powder.usual import USUAL_STAGES, PatternChoices, Range, more_numbers, pattern_of, usual_ties
+
+_SHORT = 1.0  # A; patterns of powders reach further
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,7 @@ def patterns_of(powder: Powder, data: xr.Dataset) -> list[Pattern]:
             x = np.asarray(data[PLACES[bank.kind]].values[row])
             patterns.append(pattern_of(bank, x, counts[row], std[row], choices))
     if not patterns:
-        raise MeasurementError("there is no pattern with a value")
+        raise MeasurementError("no point of its patterns has both a value and an uncertainty")
     return patterns
 
 
@@ -234,12 +237,39 @@ def check_powder(section: MeasurementSection, folder: Path, scan: xr.Dataset) ->
     powder = powder_of(section, folder, scan)
     with _at("diffraction"):
         patterns = patterns_of(powder, scan)
-    for pattern in patterns:
-        for phase in powder.phases:
-            with _at("phases", phase.phase.name):
+    for phase in powder.phases:
+        with _at("phases", phase.phase.name):
+            for pattern in patterns:
                 model_of([pattern], [phase])
+            _require_reflections(phase, patterns)
     _check_names(section, powder, model_of(patterns, powder.phases))
-    return powder
+    remarks = (*instrument_remarks(section, folder), *_short_waves(patterns), *powder.remarks)
+    return replace(powder, remarks=remarks)
+
+
+def _require_reflections(phase: Crystallite, patterns: Sequence[Pattern]) -> None:
+    """Refuse a phase of which no pattern can show anything."""
+    if not any(len(reflections_in(phase, pattern)) for pattern in patterns):
+        ranges = " and ".join(f"{low:.4g} to {high:.4g} A" for low, high in map(spacing_range, patterns))
+        raise MeasurementError(
+            f"no reflection of {phase.phase.name} lies in the patterns",
+            expected=f"one at a spacing of {ranges}",
+            found="none with the cell of its file",
+            cure="widen the range, correct the cell, or leave the phase out",
+        )
+
+
+def _short_waves(patterns: Sequence[Pattern]) -> list[str]:
+    """Banks whose longest spacing is so short that their wavelength is likely in another unit."""
+    found = []
+    for pattern in patterns:
+        low, high = spacing_range(pattern)
+        if pattern.bank.kind == "cw" and high < _SHORT:
+            found.append(
+                f"the points of {pattern.name} lie at spacings of {low:.3g} to {high:.3g} A only; is its wavelength, "
+                f"{pattern.bank.values['wavelength']:.5g}, in Angstrom, and the scattering angle two theta in deg?"
+            )
+    return found
 
 
 def _check_names(section: MeasurementSection, powder: Powder, model: Model) -> None:

@@ -93,7 +93,7 @@ def _arrange_powder(recipe: Recipe, raw: RawMeasurement, opened: Sequence[tuple[
     """Patterns in order; what is wrong with phases, instruments and names of numbers is found here."""
     arrange_patterns(recipe, raw, opened)
     try:
-        check_powder(raw.section, recipe.data_folder, raw.first)
+        raw.remarks += check_powder(raw.section, recipe.data_folder, raw.first).remarks
     except PlacedError as error:
         raise error.in_recipe(recipe, raw.name) from None
 
