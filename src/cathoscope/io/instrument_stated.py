@@ -61,6 +61,9 @@ class Stated:
     remarks: tuple[str, ...] = ()
 
 
+_SELDOM = ("wavelength2", "ratio", "radius")  # most files have no second wavelength and need no radius
+
+
 def bank_of(stated: Stated, path: Path, name: str) -> tuple[Bank, tuple[str, ...]]:
     """The bank, with what the file leaves out filled in, and remarks on that.
 
@@ -84,8 +87,8 @@ def bank_of(stated: Stated, path: Path, name: str) -> tuple[Bank, tuple[str, ...
         _check(stated, path, one, value)
     absent = {one: _usual(one, stated.values) for one in known if one not in stated.values}
     values = {one: stated.values.get(one, absent.get(one, 0.0)) for one in known}
-    told = ", ".join(f"{one} {value:g}" for one, value in absent.items())
-    remarks = (*stated.remarks, *([f"not stated and taken as: {told}"] if absent else []))
+    told = ", ".join(f"{one} {value:g}" for one, value in absent.items() if one not in _SELDOM)
+    remarks = (*stated.remarks, *([f"not stated and taken as: {told}"] if told else []))
     return Bank(name, stated.kind, stated.radiation, MappingProxyType(values), str(path)), remarks
 
 
