@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.units import convert
 
 # Roles beside the names of the schema: what is charged and discharged apart, and what tells the sign.
@@ -73,8 +74,8 @@ _ROLES: tuple[tuple[str, str, int, re.Pattern[str]], ...] = tuple(
         (CHARGING_ENERGY, "energy", 0, rf"{_CHARGE_WORD} {_ENERGY_WORD}|{_ENERGY_WORD} {_CHARGE_WORD}"),
         (DISCHARGING_ENERGY, "energy", 0, rf"{_DISCHARGE_WORD} {_ENERGY_WORD}|{_ENERGY_WORD} {_DISCHARGE_WORD}"),
         ("cell_energy", "energy", 0, rf"(?:net )?{_ENERGY_WORD}|m?watt ?hr|能量"),
-        ("cell_temperature", "temperature", 0, r"(?:cell|surface) ?temp(?:erature)?(?: ?\d+)?"),
-        ("cell_temperature", "temperature", 1, r"(?:aux )?(?:surface |ambient )?temp(?:erature)?(?: ?\d+)?|t\d+|温度"),
+        ("cell_temperature", "temperature", 0, r"(?:cell|surface) ?temp(?:erature)?(?: ?t?\d+)?"),
+        ("cell_temperature", "temperature", 1, r"(?:aux )?(?:ambient )?temp(?:erature)?(?: ?t?\d+)?|t\d+|温度"),
         ("file_cycle", "number", 0, r"(?:total )?cyc(?:le)?(?: ?(?:index|number|id|count|no))?|循环序号|循环号"),
         ("file_step", "number", 0, r"step(?: ?(?:index|number|id|no))?|ns|工步序号|工步号"),
         ("file_step", "number", 1, r"step count"),
@@ -173,6 +174,38 @@ def meanings_of(headings: Sequence[str]) -> dict[str, tuple[int, Meaning]]:
         if before is None or meaning.rank < before[1].rank:
             found[meaning.role] = (position, meaning)
     return found
+
+
+def stated_meaning(role: str, heading: str, unit: str | None) -> Meaning:
+    """The meaning of a column whose role is stated; the unit is that of the heading where none is stated.
+
+    Parameters
+    ----------
+    role
+        A name of the schema, or one of the roles of this module.
+    heading
+        The column's name.
+    unit
+        As a person writes it, such as ``"mA"``.
+
+    Raises
+    ------
+    CathoscopeError
+        If the unit is none of this quantity.
+    """
+    wanted = next((quantity for known, quantity, _, _ in _ROLES if known == role), "")
+    units = [unit] if unit is not None else [found for _, found in _readings(heading) if found]
+    for text in units:
+        quantity, to_unit = _UNITS.get(text.lower(), ("", 1.0))
+        if quantity == wanted:
+            return Meaning(role, *_conversion(wanted, to_unit), text)
+    if unit is not None:
+        raise CathoscopeError(
+            f"unknown unit of {role.replace('_', ' ')}",
+            expected=" or ".join(text for text, (quantity, _) in _UNITS.items() if quantity == wanted) or "none",
+            found=repr(unit),
+        )
+    return Meaning(role)
 
 
 def is_cycler_heading(headings: Sequence[str]) -> bool:

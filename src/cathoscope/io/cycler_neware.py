@@ -3,10 +3,10 @@
 Schema
 ------
 ``elapsed_time``, ``cell_voltage``, ``cell_current``, ``cell_charge``, ``cell_energy``, ``cell_temperature`` (where a
-probe was read), ``file_cycle``, ``file_step`` (point); further probes are ``other_column`` (other, point). Charge and energy
-are counted from zero in each step and are negative on discharge; the vendor's tables of ``.ndax`` have them without
-sign. Cycles are the loops of the programme from 1; where the archive says that charges count (``CycleMode`` 1), the
-first charge after a discharge begins a cycle.
+probe was read), ``file_cycle``, ``file_step`` (point); further probes are ``other_column`` (other, point). Charge and
+energy are counted from zero in each step and are negative on discharge; the vendor's tables of ``.ndax`` have them
+without sign. Cycles are the loops of the programme from 1; where the archive says that charges count (``CycleMode`` 1),
+the first charge after a discharge begins a cycle.
 
 Uncertainties
 -------------

@@ -229,10 +229,16 @@ def _set_signs(table: TextTable, meanings: Meanings, values: dict[str, Floats], 
             values["cell_current"] = current = np.where(discharging, -current, current)
             remarks.append(f"the current has no sign: it is negative where {table.names[meanings[STATE][0]]} says so")
     for role in ("cell_charge", "cell_energy"):
-        if role in values and not (values[role] < 0).any() and (current < 0).any():
+        if role in values and _rises_on_discharge(values[role], current):
             values[role] = values[role] * _last_sign(current) + 0.0  # no -0
             if not {CHARGING, DISCHARGING} <= set(values):
                 remarks.append(f"{role} of the file has no sign: it has that of the current")
+
+
+def _rises_on_discharge(counted: Floats, current: Floats) -> bool:
+    """Whether a counter grows while the current is negative, as one without a sign does."""
+    steps = np.diff(counted)[(current[1:] < 0) & (current[:-1] < 0)]
+    return bool((steps > 0).sum() > (steps < 0).sum())
 
 
 def _is_discharging(table: TextTable, position: int) -> NDArray[np.bool_]:

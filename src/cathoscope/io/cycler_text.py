@@ -31,6 +31,7 @@ _COMMA, _POINT = ord(","), ord(".")
 _MOST_HEAD_LINES = 400
 _SAMPLED_ROWS = 200
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
+_NUMERIC = re.compile(r"\s*\"?[-+\d.,:]*\d[-+\d.,:]*(?:[eE][-+]?\d+)?\"?\s*")
 _NO_NUMBERS = frozenset((b"nan", b"inf", b"infinity", b"na", b"n/a", b"null", b"none"))
 _NO_VALUES = frozenset((b"", b"-", b"--", b"---"))
 
@@ -187,6 +188,25 @@ def find_heading(
                 names = _split_names(line, separator)
                 if is_heading(names):
                     return number, end + 1, ord(separator), names
+        at = end + 1
+    return None
+
+
+def find_rows(content: bytes, n_columns: int) -> tuple[int, int, int, tuple[str, ...]] | None:
+    """The same for a table without names: before its first line that has a number in each of the first columns.
+
+    The names are the numbers of the columns from 1.
+    """
+    at = 0
+    for number in range(_MOST_HEAD_LINES):
+        end = content.find(b"\n", at)
+        line = decoded(content[at : end if end >= 0 else HEAD_BYTES]).strip("\r\n")
+        for separator in _SEPARATORS:
+            fields = line.split(separator)
+            if len(fields) >= n_columns and all(_NUMERIC.fullmatch(text) for text in fields[:n_columns]):
+                return number, at, ord(separator), tuple(str(k + 1) for k in range(len(fields)))
+        if end < 0:
+            return None
         at = end + 1
     return None
 
