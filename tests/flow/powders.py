@@ -53,10 +53,10 @@ def rounded(phase: Phase) -> Phase:
     return replace(phase, cell=(*(edge * 1.001 for edge in phase.cell[:3]), *phase.cell[3:]))  # type: ignore[arg-type]
 
 
-def write_series(folder: Path, *, zero: float = 0.0) -> None:
-    """Six temperatures in which spinel appears and the cells grow."""
+def write_series(folder: Path, *, zero: float = 0.0, shares: Mapping[float, float] = SPINEL_SHARE) -> None:
+    """Temperatures, six by default, in which spinel appears and the cells grow."""
     write_beside(folder)
-    for number, (temperature, share) in enumerate(SPINEL_SHARE.items()):
+    for number, (temperature, share) in enumerate(shares.items()):
         grown = 1 + 1.5e-5 * (temperature - 25)
         numbers = {
             "NMC.a": TRUTH["NMC.a"] * grown,
@@ -77,4 +77,20 @@ technique = "diffraction"
 files = "run_*.xye"
 instrument = "powgen.instprm"
 phases = { NMC = "NMC.cif", spinel = "spinel.cif" }
+"""
+
+FEW = {25.0: 0.0, 140.0: 0.4, 180.0: 0.9}
+CHEAP = """\
+[sample.rod]
+[measurement.rod]
+sample = "rod"
+technique = "diffraction"
+files = "run_*.xye"
+instrument = "powgen.instprm"
+[measurement.rod.phases]
+NMC = { file = "NMC.cif", strain = "none" }
+spinel = { file = "spinel.cif", strain = "none" }
+[measurement.rod.diffraction]
+background = 2
+stages = [["*.scale", "*.background.*"], ["NMC.a", "NMC.c", "spinel.a", "powgen.zero"], ["*.size"]]
 """
