@@ -6,6 +6,7 @@ from cathoscope.core.array_spec import ArraySpec
 
 _PHASE = ("temperature", "phase")
 _PATTERN = ("temperature", "bank", "point")
+_PEAK = ("temperature", "bank", "peak")
 _REFLECTION = ("temperature", "bank", "phase", "reflection")
 
 POWDER_ARRAYS = (
@@ -18,6 +19,7 @@ POWDER_ARRAYS = (
     ArraySpec("tensor", ("tensor",), "1", "i", "Component of a displacement tensor: U11, U22, U33, U12, U13, U23"),
     ArraySpec("unexplained", ("unexplained",), "1", "i", "Number of a peak that no phase explains"),
     ArraySpec("size_model", ("size_model",), "1", "i", "Model of size and strain; the attribute names says which"),
+    ArraySpec("peak", ("peak",), "1", "i", "Number of a peak; the attribute listed has where it is looked for, A"),
     # what a refinement finds
     ArraySpec("lattice_a", _PHASE, "A", "f", "Edge a of the unit cell"),
     ArraySpec("lattice_c", _PHASE, "A", "f", "Edge c of the unit cell; of a cubic phase the same as a"),
@@ -82,6 +84,17 @@ POWDER_ARRAYS = (
     ArraySpec("unexplained_temperature", ("unexplained",), "degC", "f", "Where it is strongest"),
     ArraySpec("unexplained_count", ("unexplained",), "1", "i", "Number of temperatures at which it is seen"),
     ArraySpec("unexplained_bank", ("unexplained",), "1", "i", "Number of the bank that sees it strongest"),
+    # single peaks
+    ArraySpec(
+        "peak_spacing", _PEAK, "A", "f", "Lattice spacing of a peak by the file of the bank; none without a peak"
+    ),
+    ArraySpec("peak_area", _PEAK, "1", "f", "Area of a peak, in the unit of the pattern times us or deg"),
+    ArraySpec("peak_width", _PEAK, "A", "f", "Full width of a peak at half maximum"),
+    ArraySpec("peak_asymmetry", _PEAK, "1", "f", "Asymmetry of a peak above that of the instrument, 1 at most"),
+    ArraySpec("peak_centre", _PEAK, "A", "f", "Mean spacing of the intensity in the window of a group of peaks"),
+    ArraySpec("peak_present", _PEAK, "1", "b", "Whether a peak stands out"),
+    ArraySpec("peak_onset", _PEAK[1:], "degC", "f", "Temperature at which 5 % of the change of its area is done"),
+    ArraySpec("peak_end", _PEAK[1:], "degC", "f", "Temperature at which 95 % of it is done; infinite if later"),
     ArraySpec(
         "size_model_bic", ("phase", "size_model"), "1", "f", "Information criterion above that of the best model"
     ),

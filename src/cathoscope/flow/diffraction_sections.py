@@ -144,9 +144,34 @@ class DiffractionSection(Section):
         return self
 
 
+def _spacing(value: tuple[float, str]) -> float:
+    """A place that is a lattice spacing, A."""
+    if value[1] != "A":
+        raise ValueError(f'a lattice spacing is needed, such as "2.45 A", not {value[0]:g} {value[1]}')
+    return value[0]
+
+
+Spacing = Annotated[float, BeforeValidator(lambda value: _spacing(_place(value)))]
+PeakGroup = Annotated[tuple[Spacing, ...], BeforeValidator(as_list)]
+
+
+class PeaksSection(Section):
+    """Single peaks that are followed without a phase."""
+
+    at: Annotated[tuple[PeakGroup, ...], Field(min_length=1)]
+    window: Spacing | None = None
+    asymmetry: bool = False
+
+
+def as_peaks(value: Any) -> Any:
+    """A list of peaks is short for a table with nothing but them."""
+    return {"at": value} if isinstance(value, list) else value
+
+
+Peaks = Annotated[PeaksSection | None, BeforeValidator(as_peaks)]
 PowderPhases = dict[Annotated[str, AfterValidator(named)], Annotated[PowderPhaseSection, BeforeValidator(_as_table)]]
 Instruments = Annotated[tuple[str, ...], BeforeValidator(as_list)]
-POWDER_KEYS = ("instrument", "phases", "banks", "diffraction")
+POWDER_KEYS = ("instrument", "phases", "banks", "diffraction", "peaks")
 """Keys of a measurement that only powder diffraction has."""
 
 

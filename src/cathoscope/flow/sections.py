@@ -11,6 +11,7 @@ from cathoscope.flow.diffraction_sections import (
     BankSection,
     DiffractionSection,
     Instruments,
+    Peaks,
     PowderPhases,
     require_powder,
 )
@@ -354,6 +355,7 @@ class MeasurementSection(Section):
     phases: PowderPhases = Field(default_factory=dict)
     banks: tuple[BankSection, ...] = ()
     diffraction: DiffractionSection = DiffractionSection()
+    peaks: Peaks = None
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:

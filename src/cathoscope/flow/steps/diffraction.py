@@ -14,7 +14,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
 from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.sections import MeasurementSection
-from cathoscope.flow.steps import diffraction_findings, diffraction_sizes
+from cathoscope.flow.steps import diffraction_findings, diffraction_peaks, diffraction_sizes
 from cathoscope.flow.steps.diffraction_files import PLACES, banks_of_rows
 from cathoscope.flow.steps.diffraction_plan import Powder, patterns_of, powder_of
 from cathoscope.flow.steps.diffraction_results import makes_of, prepare_arrays, shape_of, store_shared, values_of
@@ -160,6 +160,7 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
         ),
         *diffraction_findings.steps(section),
         *diffraction_sizes.STEPS,
+        *diffraction_peaks.steps(section),
     )
 
 
@@ -167,5 +168,6 @@ TARGETS = ("goodness_of_fit", "transition_onset", "unexplained_spacing")
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:
-    """A comparison of sizes, if the recipe asks for it."""
-    return ("size_model_bic",) if section.diffraction.compare_sizes else ()
+    """A comparison of sizes and single peaks, if the recipe asks for them."""
+    sizes = ("size_model_bic",) if section.diffraction.compare_sizes else ()
+    return (*sizes, "peak_onset") if section.peaks is not None else sizes

@@ -20,6 +20,7 @@ from cathoscope.io.crystal_cif import read_cif
 from cathoscope.powder.crystallite import Crystallite, CrystalliteChoices, crystallite_of
 from cathoscope.powder.curves import reflections_in
 from cathoscope.powder.model import Model, Pattern, model_of, spacing_range
+from cathoscope.powder.peaks import Group, cut_of
 from cathoscope.powder.sequence import SequenceChoices
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, names_of, prepared, with_own, with_ties
@@ -242,6 +243,7 @@ def check_powder(section: MeasurementSection, folder: Path, scan: xr.Dataset) ->
             for pattern in patterns:
                 model_of([pattern], [phase])
             _require_reflections(phase, patterns)
+    _check_peaks(section, patterns)
     _check_names(section, powder, model_of(patterns, powder.phases))
     remarks = (*instrument_remarks(section, folder), *_short_waves(patterns), *powder.remarks)
     return replace(powder, remarks=remarks)
@@ -270,6 +272,25 @@ def _short_waves(patterns: Sequence[Pattern]) -> list[str]:
                 f"{pattern.bank.values['wavelength']:.5g}, in Angstrom, and the scattering angle two theta in deg?"
             )
     return found
+
+
+def groups_of(section: MeasurementSection) -> tuple[Group, ...]:
+    """Groups of peaks of a recipe."""
+    stated = section.peaks
+    return () if stated is None else tuple(Group(one, stated.window, stated.asymmetry) for one in stated.at)
+
+
+def _check_peaks(section: MeasurementSection, patterns: Sequence[Pattern]) -> None:
+    """Refuse single peaks that no bank shows."""
+    for number, group in enumerate(groups_of(section)):
+        if all(cut_of(pattern, group) is None for pattern in patterns):
+            error = MeasurementError(
+                "no bank shows the peak",
+                expected="a spacing in the range of a bank, with twelve points or more around it",
+                found=", ".join(f"{one:g} A" for one in group.spacings),
+                cure="check the spacing, or widen  peaks.window",
+            )
+            raise PlacedError(error, "peaks", "at", number)
 
 
 def _check_names(section: MeasurementSection, powder: Powder, model: Model) -> None:

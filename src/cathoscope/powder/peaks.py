@@ -1,0 +1,420 @@
+"""Single peaks: place, area, width and asymmetry in a window of a pattern, without a phase.
+
+A peak is that of the bank alone at its spacing, S(t) of area one around its place p, stretched:
+
+    f(x) = S(t) / (w N),    t = (x - p) / (w (1 - a)) to the left and (x - p) / (w (1 + a)) to the right of p
+
+with the stretch w, 1 for a peak as wide as the instrument, and the asymmetry a, 0 for the instrument's; N keeps the
+area one. Under the peaks of a window is a straight line. Peaks of one group are fitted together.
+
+A peak that does not stand out has an area with its uncertainty, which may be below zero, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.bank import Bank
+from cathoscope.numerics.dual import Dual, Graded, chained, mapped, stacked, value_of
+from cathoscope.powder.model import Pattern, spacings_of
+from cathoscope.powder.parameters import Parameter, Parameters, Values, search_of
+from cathoscope.powder.position import tof_from_spacing, two_theta_from_spacing
+from cathoscope.powder.profile_cw import cw_profile
+from cathoscope.powder.profile_tof import LorentzPart, tof_profile
+from cathoscope.powder.refine import Compare, Fit, Residual, refined
+from cathoscope.powder.resolution import full_width, place_of_spacing
+from cathoscope.powder.width import cw_shape, tof_shape
+
+Array = NDArray[np.float64]
+
+STANDS_OUT = 6.0
+"""Area over its uncertainty from which on a peak has a place and a width."""
+
+_WINDOW, _WIDTHS = 0.008, 6.0  # half of a window: share of the spacing, and full widths of the bank, the larger of both
+_FEWEST = 8  # points of a window
+_STRETCH = (0.3, 40.0)
+_ASYMMETRY = 0.7
+_REWEIGHTED = 2
+_FAINT = 0.02  # of the highest calculated intensity: what a weight is taken from at least
+_FINE = 400  # points of a shape on which its width is measured
+_STRETCHES = (1.0, 1.6, 2.5, 4.0, 6.5)
+_SHIFTS = np.linspace(-0.5, 0.5, 9)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Peaks that are fitted together.
+
+    Attributes
+    ----------
+    spacings
+        Where they are looked for, A.
+    window
+        Points of the pattern reach so far beyond the first and the last, A; None: 0.8 % of the spacing, or six widths
+        of the bank if that is more.
+    asymmetry
+        Whether the asymmetry is free.
+    """
+
+    spacings: tuple[float, ...]
+    window: float | None = None
+    asymmetry: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The window of a group in one pattern: places (us or deg), intensity, standard uncertainty, [m]."""
+
+    bank: Bank
+    profile: LorentzPart
+    group: Group
+    x: Array
+    y: Array
+    std: Array
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where the peaks of a group are and how they look, one value for each."""
+
+    spacing: tuple[float, ...]
+    stretch: tuple[float, ...]
+    asymmetry: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PeakFit:
+    """Peaks of a group in one pattern; values and standard uncertainties, [peak, 2]; NaN where there is none.
+
+    Attributes
+    ----------
+    spacing
+        A, by the file of the bank.
+    area
+        In units of the pattern times us or deg; at K-alpha 1 and 2 that of K-alpha 1.
+    width
+        Full width at half maximum, A.
+    asymmetry
+        a of the module; 0 +- 0 where it is held.
+    centre
+        Mean spacing of what is above the straight line in the window, weighted with it, A, [2].
+    shape
+        To start a neighbour from; None if no peak stands out.
+    gof
+        Goodness of fit.
+    """
+
+    spacing: Array
+    area: Array
+    width: Array
+    asymmetry: Array
+    centre: Array
+    shape: Shape | None
+    gof: float
+
+
+def cut_of(pattern: Pattern, group: Group) -> Cut | None:
+    """The window of a group in a pattern; None where the pattern has too few points in it."""
+    ends = np.array([min(group.spacings), max(group.spacings)])
+    place = place_of_spacing(pattern.bank, ends)
+    if not np.all(np.isfinite(place)):
+        return None
+    per_spacing = np.abs(place_of_spacing(pattern.bank, ends * (1 + 1e-6)) - place) / (ends * 1e-6)
+    beyond = np.full(2, group.window or 0.0)
+    if group.window is None:
+        beyond = np.maximum(_WINDOW * ends, _WIDTHS * full_width(pattern.bank, ends) / per_spacing)
+    with np.errstate(invalid="ignore"):
+        d = np.full(pattern.x.size, np.nan)
+        sound = pattern.x > (pattern.bank.values["zero"] if pattern.bank.kind == "cw" else 0.0)
+        d[sound] = spacings_of(pattern.bank, pattern.x[sound])
+        inside = pattern.used & (d > ends[0] - beyond[0]) & (d < ends[1] + beyond[1])
+    reached = inside.any() and all(d[inside].min() < one < d[inside].max() for one in group.spacings)
+    if not reached or np.count_nonzero(inside) < _FEWEST + 4 * len(group.spacings):
+        return None
+    return Cut(pattern.bank, pattern.lorentz, group, pattern.x[inside], pattern.y[inside], pattern.std[inside])
+
+
+@dataclass(frozen=True, eq=False)
+class _Bell:
+    """The peak of a bank at a spacing, as wide as the instrument.
+
+    Attributes
+    ----------
+    cut
+        For which window.
+    spacing
+        A.
+    full
+        Its full width, us or deg, about.
+    lean
+        Share of its area to the right of its place minus that to the left.
+    """
+
+    cut: Cut
+    spacing: float
+    full: float
+    lean: float
+
+    def at(self, t: Array) -> tuple[Array, Array]:
+        """S and its derivative to t at the distances t (us or deg) from the place."""
+        return _bank_shape(self.cut, self.spacing, t)
+
+    def width(self, asymmetry: float) -> float:
+        """Full width at half maximum without stretch, us or deg."""
+        t = self.full * np.linspace(-4.0, 4.0, _FINE)
+        value, x = self.at(t)[0], t * (1 + asymmetry * np.sign(t))
+        above = np.flatnonzero(value > 0.5 * value.max())
+        first, last = above[[0, -1]]
+        half = 0.5 * value.max()
+        left = np.interp(half, value[first - 1 : first + 1], x[first - 1 : first + 1])
+        right = np.interp(half, value[last : last + 2][::-1], x[last : last + 2][::-1])
+        return float(right - left)
+
+
+def _bell(cut: Cut, spacing: float) -> _Bell:
+    full = float(full_width(cut.bank, np.array([spacing]))[0])
+    # the wings of a Lorentzian are far: even steps of asinh
+    u = np.linspace(-9.0, 9.0, 4 * _FINE + 1)
+    value, weight = _bank_shape(cut, spacing, full * np.sinh(u))[0], np.cosh(u)
+    share = value * weight / (value @ weight)
+    return _Bell(cut, spacing, full, float(share[u > 0].sum() - share[u < 0].sum()))
+
+
+def _bank_shape(cut: Cut, spacing: float, t: Array) -> tuple[Array, Array]:
+    """The peak of the bank of a window at a spacing and its derivative to t."""
+    d, values = np.array([spacing]), cut.bank.values
+    if cut.bank.kind == "tof":
+        alpha, beta, sigma2, gamma = (float(value_of(one)[0]) for one in tof_shape(values=values, d=d))
+        rows = tof_profile(
+            t=t, alpha=alpha, beta=beta, sigma2=max(sigma2, 1e-3), gamma=max(gamma, 0.0), lorentz=cut.profile
+        )
+        return rows[0], -rows[1]
+    angle = float(value_of(two_theta_from_spacing(d=d, wavelength=values["wavelength"]))[0])
+    sigma2, gamma = (float(value_of(one)[0]) for one in cw_shape(values=values, two_theta=np.array([angle])))
+    rows = cw_profile(
+        two_theta=angle + t,
+        position=angle,
+        sigma2=max(sigma2, 1e-7),
+        gamma=max(gamma, 0.0),
+        axial=max(values["axial"], 0.0),
+        law=cut.profile,
+    )
+    # of the derivative to the position, less than a per cent is that axial divergence changes with the angle
+    return rows[0], -rows[1]
+
+
+def _lines(bank: Bank) -> list[tuple[str, float]]:
+    """Name of the wavelength and intensity of the peaks that a spacing has; of time of flight one without a name."""
+    if bank.kind == "tof":
+        return [("", 1.0)]
+    two = bank.values["wavelength2"] > 0 and bank.values["ratio"] > 0
+    return [("wavelength", 1.0), *([("wavelength2", bank.values["ratio"])] if two else [])]
+
+
+def _peak(cut: Cut, bell: _Bell, values: Values, prefix: str) -> Graded:
+    """One peak of area one at the points of its window."""
+    d, stretch, lean = (values[f"{prefix}.{name}"] for name in ("d", "stretch", "asymmetry"))
+    w, a = float(value_of(stretch)), float(value_of(lean))
+    total: Graded = np.zeros(cut.x.size)
+    for wavelength, share in _lines(cut.bank):
+        if wavelength:
+            place = two_theta_from_spacing(d=d, wavelength=cut.bank.values[wavelength], zero=cut.bank.values["zero"])
+        else:
+            place = tof_from_spacing(d=d, values=cut.bank.values)
+        t = cut.x - float(value_of(place))
+        side = np.where(t < 0, -1.0, 1.0)
+        t = t / (w * (1 + a * side))
+        s, slope = bell.at(t)
+        area = w * (1 + a * bell.lean)
+        value = s / area
+        per_place = -slope / (w * (1 + a * side)) / area
+        per_stretch = -(s + slope * t) / w / area
+        per_lean = -slope * t * side / (1 + a * side) / area - value * bell.lean / (1 + a * bell.lean)
+        total = total + share * chained(value, (per_place, place), (per_stretch, stretch), (per_lean, lean))
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The window, its peaks and its straight line."""
+
+    cut: Cut
+    bells: tuple[_Bell, ...]
+    line: Array
+
+    def calculated(self, values: Values) -> Graded:
+        """Peaks on the line, [m]."""
+        made = mapped(self.line, stacked([values["line.0"], values["line.1"]]))
+        for k, bell in enumerate(self.bells):
+            made = made + values[f"{k}.area"] * _peak(self.cut, bell, values, f"{k}")
+        return made
+
+    def residual(self, values: Values, std: Array) -> Residual:
+        """Observed against calculated."""
+        made = self.calculated(values)
+        slope = made.slope if isinstance(made, Dual) else np.zeros((made.size, 0))
+        return Residual((self.cut.y - value_of(made)) / std, slope / std[:, None])
+
+    def against(self, std: Array) -> Compare:
+        """The comparison with these uncertainties."""
+        return lambda values: [self.residual(values, std)]
+
+
+def _problem(cut: Cut) -> _Problem:
+    span = cut.x[-1] - cut.x[0]
+    line = np.stack([np.ones(cut.x.size), (cut.x - cut.x[0]) / span - 0.5], axis=1)
+    return _Problem(cut, tuple(_bell(cut, one) for one in cut.group.spacings), line)
+
+
+def start_shape(cut: Cut) -> tuple[float, Shape]:
+    """Where peaks are looked for first: by linear fits with the group moved and stretched; and how much it stands out.
+
+    That is the root of what the peaks take off the sum of squares of a straight line.
+    """
+    problem, spacings = _problem(cut), np.array(cut.group.spacings)
+    d = spacings_of(cut.bank, cut.x[[0, -1]])
+    room = min(spacings.min() - d.min(), d.max() - spacings.max())
+    bare = _linear(problem, None, cut.std)[1]
+    best, found = np.inf, Shape(cut.group.spacings, (1.0,) * spacings.size, (0.0,) * spacings.size)
+    for shift in _SHIFTS * room:
+        for stretch in _STRETCHES:
+            tried = Shape(tuple(spacings + shift), (stretch,) * spacings.size, (0.0,) * spacings.size)
+            area, chi2 = _linear(problem, tried, cut.std)
+            if chi2 < best and area[: spacings.size].sum() > 0:
+                best, found = chi2, tried
+    return float(np.sqrt(max(bare - best, 0.0))) if np.isfinite(best) else 0.0, found
+
+
+def _linear(problem: _Problem, shape: Shape | None, std: Array) -> tuple[Array, float]:
+    """Areas and line that fit best with everything else held, and the sum of squares."""
+    peaks = []
+    if shape is not None:
+        values = _numbers(shape)
+        peaks = [value_of(_peak(problem.cut, bell, values, f"{k}")) for k, bell in enumerate(problem.bells)]
+    design = np.column_stack([*peaks, problem.line]) / std[:, None]
+    found, *_ = np.linalg.lstsq(design, problem.cut.y / std, rcond=None)
+    left = problem.cut.y / std - design @ found
+    return np.asarray(found), float(left @ left)
+
+
+def _numbers(shape: Shape) -> dict[str, float]:
+    three = zip(shape.spacing, shape.stretch, shape.asymmetry, strict=True)
+    return {
+        f"{k}.{name}": value
+        for k, values in enumerate(three)
+        for name, value in zip(("d", "stretch", "asymmetry"), values, strict=True)
+    }
+
+
+def fit_peaks(cut: Cut, start: Shape) -> PeakFit:
+    """The peaks of a window, from a shape that a neighbour had or that `start_shape` finds."""
+    problem, count = _problem(cut), len(cut.group.spacings)
+    parameters = _parameters(problem, start)
+    held = (*(f"{k}.area" for k in range(count)), "line.0", "line.1")
+    fit, std = _searched(problem, parameters, held)
+    kinds = ("d", "stretch", *(("asymmetry",) if cut.group.asymmetry else ()))
+    # where peaks are off their start the misfit is no reason to leave them there
+    out = [k for k in range(count) if _strength(fit, k, widened=False) > STANDS_OUT]
+    free = tuple(f"{k}.{kind}" for k in out for kind in kinds)
+    if free:
+        whole, renewed = _searched(problem, parameters.starting(fit.numbers()), (*held, *free))
+        sound = whole.outcome in ("converged", "bound", "stalled")
+        out = [k for k in out if sound and _strength(whole, k) > STANDS_OUT]
+        fit, std = (whole, renewed) if out else (fit, std)
+    return _result(problem, fit, std, out)
+
+
+def _parameters(problem: _Problem, start: Shape) -> Parameters:
+    """All numbers of a window, with areas and line from a linear fit."""
+    cut = problem.cut
+    low, high = sorted(float(one) for one in spacings_of(cut.bank, cut.x[[0, -1]]))
+    count = len(start.spacing)
+    linear = _linear(problem, start, cut.std)[0]
+    numbers = {f"{k}.area": Parameter(float(linear[k])) for k in range(count)}
+    numbers |= {f"line.{k}": Parameter(float(linear[count + k])) for k in range(2)}
+    for name, value in _numbers(start).items():
+        kind = name.split(".")[1]
+        if kind == "d":
+            numbers[name] = Parameter(value, low=low, high=high)
+        elif kind == "stretch":
+            numbers[name] = Parameter(value, True, *_STRETCH)
+        else:
+            numbers[name] = Parameter(value, low=-_ASYMMETRY, high=_ASYMMETRY)
+    return Parameters(numbers)
+
+
+def _searched(problem: _Problem, parameters: Parameters, free: Sequence[str]) -> tuple[Fit, Array]:
+    """The fit of the free numbers, with the weights of what it calculates in the end, and these uncertainties."""
+    std = problem.cut.std
+    fit = refined(search_of(parameters, free), problem.against(std))
+    for _ in range(_REWEIGHTED):
+        std = _expected_std(problem, fit)
+        parameters = parameters.starting(fit.numbers())
+        fit = refined(search_of(parameters, free), problem.against(std))
+    return fit, std
+
+
+def _expected_std(problem: _Problem, fit: Fit) -> Array:
+    """Counting noise of what is calculated: weights of what was counted draw a fit to its low points."""
+    cut = problem.cut
+    sound = cut.y > 0
+    if np.count_nonzero(sound) < 0.5 * cut.y.size:
+        return cut.std
+    worth = float(np.median(cut.std[sound] ** 2 / cut.y[sound]))
+    made = value_of(problem.calculated(fit.numbers()))
+    return np.sqrt(worth * np.maximum(made, _FAINT * float(np.abs(made).max())))
+
+
+def _strength(fit: Fit, k: int, *, widened: bool = True) -> float:
+    """Area of a peak over its uncertainty."""
+    return fit.numbers()[f"{k}.area"] / max(fit.std(f"{k}.area", widened=widened), 1e-300)
+
+
+def _result(problem: _Problem, fit: Fit, std: Array, out: Sequence[int]) -> PeakFit:
+    """What a fit says; of peaks that do not stand out the area alone."""
+    count, values, numbers = len(problem.bells), fit.values(), fit.numbers()
+    nothing = np.full((count, 2), np.nan)
+    spacing, width, asymmetry = nothing.copy(), nothing.copy(), nothing.copy()
+    area = np.array([(numbers[f"{k}.area"], fit.std(f"{k}.area")) for k in range(count)])
+    for k in out:
+        d, stretch, lean = (values[f"{k}.{name}"] for name in ("d", "stretch", "asymmetry"))
+        spacing[k] = numbers[f"{k}.d"], fit.std_of(d)
+        full = problem.bells[k].width(float(value_of(lean))) * _spacing_per_place(problem.cut, numbers[f"{k}.d"])
+        width[k] = full * numbers[f"{k}.stretch"], full * fit.std_of(stretch)
+        asymmetry[k] = numbers[f"{k}.asymmetry"], fit.std_of(lean)
+    shape = None
+    if out:
+        three = ("d", "stretch", "asymmetry")
+        found = [tuple(numbers[f"{k}.{name}"] for k in range(count)) for name in three]
+        shape = Shape(*found)
+    return PeakFit(spacing, area, width, asymmetry, _centre(problem, fit, std) if out else nothing[0], shape, fit.gof)
+
+
+def _spacing_per_place(cut: Cut, d: float) -> float:
+    """A per us or deg at a spacing."""
+    near = place_of_spacing(cut.bank, np.array([d * (1 - 1e-6), d * (1 + 1e-6)]))
+    return float(2e-6 * d / (near[1] - near[0])) if near[1] > near[0] else float(2e-6 * d / (near[0] - near[1]))
+
+
+def _centre(problem: _Problem, fit: Fit, std: Array) -> Array:
+    """Mean spacing of what is above the line, weighted with it, and its uncertainty by counting.
+
+    The line is one of the fit, so noise of a point moves the mean by itself and through the line.
+    """
+    cut = problem.cut
+    step, d = np.gradient(cut.x), spacings_of(cut.bank, cut.x)
+    values = fit.values()
+    line = mapped(problem.line, stacked([values["line.0"], values["line.1"]]))
+    above = (cut.y - value_of(line)) * step
+    total = above.sum()
+    centre = float(above @ d / total)
+    lever = step * (d - centre) / total
+    residual = problem.residual(values, std)
+    through = fit.covariance @ residual.jacobian.T / std  # what noise of each point does to the free numbers
+    slope = line.slope if isinstance(line, Dual) else np.zeros((cut.x.size, fit.u.size))
+    moved = lever - (lever @ slope) @ through
+    return np.array([centre, float(np.sqrt(np.sum((moved * std) ** 2))) * max(fit.gof, 1.0)])
