@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from cathoscope.core.errors import CathoscopeError, MeasurementError
@@ -93,7 +94,11 @@ def _arrange_powder(recipe: Recipe, raw: RawMeasurement, opened: Sequence[tuple[
     """Patterns in order; what is wrong with phases, instruments and names of numbers is found here."""
     arrange_patterns(recipe, raw, opened)
     try:
-        raw.remarks += check_powder(raw.section, recipe.data_folder, raw.first).remarks
+        # the first temperature may be an empty one, and the others go on
+        fullest = max(
+            raw.scans.values(), key=lambda scan: int(np.isfinite(scan["diffraction_counts_std"].values).sum())
+        )
+        raw.remarks += check_powder(raw.section, recipe.data_folder, fullest).remarks
     except PlacedError as error:
         raise error.in_recipe(recipe, raw.name) from None
 
