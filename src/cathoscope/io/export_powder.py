@@ -3,11 +3,12 @@
 File structure
 --------------
 ``cif``: ``MEASUREMENT/PHASE_NN_TEMPERATUREC.cif`` for every temperature at which more than the amount of a phase was
-refined, with uncertainties in brackets; numbers without brackets were fixed.
+refined, with uncertainties in brackets; numbers without brackets were fixed. A phase without a structure has none.
 
 ``csv``: ``MEASUREMENT/numbers.csv``, a row for each temperature and a column for each number and its ``_std``, units in
 the heads; ``MEASUREMENT/pattern_NN_TEMPERATUREC_BANK.csv``, a row for each point: place, lattice spacing, observed,
-its uncertainty, calculated, observed minus calculated, background, and what each phase adds. Empty: no value.
+its uncertainty, calculated, observed minus calculated, background, and what each phase adds. Empty: no value. Where
+intensities were found without a structure, ``reflections_NN_TEMPERATUREC_BANK.csv`` has them.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def export_powder(
         )
     made = _cifs if form == "cif" else _tables
     files = [file for name in chosen for file in made(_with_temperature(study.read("result", name)), folder / name)]
+    if not files:
+        raise StudyError("no phase with a structure was refined", where=study.path, cure="--as csv writes the numbers")
     if not overwrite:
         refuse_existing([file.target for file in files])
     progress.start(f"export {form}", len(files), "files")
@@ -122,13 +125,16 @@ def _safe(name: str) -> str:
 def _cifs(data: xr.Dataset, folder: Path) -> Iterator[_File]:
     """A CIF for every phase and temperature."""
     data = _small(data)
+    if "site_position" not in data:
+        return
+    there = np.isfinite(data["site_occupancy"].values).any(axis=-1)
     names = [str(name) for name in data["phase"].attrs["names"]]
     gof = np.asarray(data["goodness_of_fit"].values, np.float64)
     for place, words in enumerate(_places(data)):
         remarks = [f"refined by cathoscope {__version__}, goodness of fit {gof[place]:.4g}"]
         remarks += [f"temperature {words.rsplit('_', 1)[-1].removesuffix('C')} C"] if words else []
         for number, name in enumerate(names):
-            if not np.isfinite(data["lattice_a"].values[place, number]):
+            if not (there[place, number] and np.isfinite(data["lattice_a"].values[place, number])):
                 continue
             target = folder / f"{_safe(name)}{words}.cif"
             yield _File(target, partial(_cif, data, place, number, remarks))
@@ -185,10 +191,15 @@ def _tables(data: xr.Dataset, folder: Path) -> Iterator[_File]:
     yield _File(folder / "numbers.csv", partial(_numbers, data))
     banks = [str(name) for name in data["bank"].attrs["names"]]
     there = np.isfinite(data["diffraction_counts"].values).any(axis=-1)
+    extracted = np.zeros_like(there)
+    if "extracted_intensity" in data:
+        extracted = np.isfinite(data["extracted_intensity"].values).any(axis=(-2, -1))
     for place, words in enumerate(_places(data)):
         for row, bank in enumerate(banks):
             if there[place, row]:
                 yield _File(folder / f"pattern{words}_{_safe(bank)}.csv", partial(_pattern, data, place, row))
+            if extracted[place, row]:
+                yield _File(folder / f"reflections{words}_{_safe(bank)}.csv", partial(_reflections, data, place, row))
 
 
 def _numbers(data: xr.Dataset) -> str:
@@ -236,6 +247,18 @@ def _pattern(data: xr.Dataset, place: int, row: int) -> str:
     there = np.isfinite(dict(columns)["observed"])
     rows = zip(*(values[there] for _, values in used), strict=True)
     return _csv([[head for head, _ in used], *(list(map(_text, one)) for one in rows)])
+
+
+def _reflections(data: xr.Dataset, place: int, row: int) -> str:
+    """A row for every reflection of a phase without a structure."""
+    rows = [["phase", "h", "k", "l", "d (A)", "intensity", "intensity_std"]]
+    names = ("reflection_spacing", "extracted_intensity", "extracted_intensity_std")
+    table = [np.asarray(data[name].values[place, row], np.float64) for name in names]
+    for number, phase in enumerate(data["phase"].attrs["names"]):
+        for at in np.flatnonzero(np.isfinite(table[1][number])):
+            hkl = data["miller_index"].values[row, number, at]
+            rows.append([str(phase), *map(str, hkl.tolist()), *(_text(float(one[number, at])) for one in table)])
+    return _csv(rows)
 
 
 def _text(value: float) -> str:

@@ -171,6 +171,8 @@ def _places(array: xr.DataArray, dim: str) -> Sequence[Any]:
         return names_along(array, dim)
     if dim == "edge":
         return ["a", "b", "c"]
+    if dim == "peak" and "listed" in array[dim].attrs:
+        return [f"{spacing:.5g} A" for spacing in array[dim].attrs["listed"]]
     return list(array[dim].values) if dim in array.coords else range(array.sizes[dim])
 
 

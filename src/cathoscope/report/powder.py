@@ -43,6 +43,13 @@ def is_powder(data: xr.Dataset) -> bool:
     return "diffraction_fit" in data and "weight_fraction" in data
 
 
+def kind_of(data: xr.Dataset) -> str:
+    """Rietveld refinement, or one without structures."""
+    if "site_position" not in data:
+        return "Refinement without structures (intensities from the pattern alone)"
+    return "Rietveld refinement" if "extracted_intensity" not in data else "Refinement, in part without a structure,"
+
+
 def along_temperature(data: xr.Dataset) -> xr.Dataset:
     """The same with a temperature: one that is not known is NaN."""
     if "temperature" in data["weight_fraction"].dims:
@@ -61,6 +68,7 @@ _PER_TEMPERATURE = {
         "phase_present",
         "reflection_spacing",
     ),
+    *("extracted_intensity", "extracted_intensity_std"),
     *("refined_number", "refined_number_std", "rwp", "goodness_of_fit", "refinement_flag"),
 }
 

@@ -20,6 +20,7 @@ from cathoscope.report.powder import (
     edges_of,
     evenly,
     is_powder,
+    kind_of,
     phase_names,
     telling_places,
     title_of,
@@ -115,7 +116,7 @@ def _method_words(data: xr.Dataset) -> str:
         else ""
     )
     return (
-        f"Rietveld refinement of {' and '.join(kinds)} patterns ({', '.join(bank_names(data))}) at "
+        f"{kind_of(data)} of {' and '.join(kinds)} patterns ({', '.join(bank_names(data))}) at "
         f"{count_text(int(np.isfinite(gof).sum()), 'temperature')}. "
         f"Phases: {', '.join(phases) or 'as stated'}{series}. "
         "Rwp = √(Σ w (y − y_c)² / Σ w y²), GOF = √(χ² / (points − numbers)); uncertainties in brackets are one σ of "

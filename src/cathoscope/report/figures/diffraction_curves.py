@@ -270,6 +270,8 @@ def expansion_panel(data: xr.Dataset) -> Panel | None:
         return None
     wanted = [(number, edges_of(data, number)) for number in range(data.sizes["phase"])]
     wanted = [(number, edges) for number, edges in wanted if edges]
+    if not np.isfinite(data["thermal_expansion"].values).any() or not wanted:
+        return None
     figure, grid = axes_grid(len(wanted))
     words = []
     for axes, (number, edges) in zip(grid, wanted, strict=True):
@@ -277,8 +279,6 @@ def expansion_panel(data: xr.Dataset) -> Panel | None:
         axes.set_ylabel(f"change of {phase_names(data)[number]} (10⁻³)")
         add_legend(axes, loc="best")
     _below(grid, data)
-    if not words:
-        return None
     caption = (
         "Edges of the cells over their first value, and lines through the temperatures off the transition: linear "
         f"expansion {'; '.join(words)}.{_transition_words(data)}"

@@ -22,6 +22,7 @@ from cathoscope.report.powder import (
     clearest_bank,
     evenly,
     is_powder,
+    kind_of,
     percent_words,
     phase_names,
     refined,
@@ -113,7 +114,7 @@ def refinements_panel(data: xr.Dataset) -> Panel | None:
         return None
     bank = clearest_bank(data)
     figure = _figure_of(data, [(place, bank) for place in places])
-    caption = f"Rietveld refinements of bank {bank_names(data)[bank]} at telling temperatures. {_drawn(data, [bank])}"
+    caption = f"{kind_of(data)} of bank {bank_names(data)[bank]} at telling temperatures. {_drawn(data, [bank])}"
     return Panel("refinements", "Observed and calculated patterns", caption, figure)
 
 
@@ -128,7 +129,7 @@ def banks_panel(data: xr.Dataset) -> Panel | None:
     figure = _figure_of(data, [(place, bank) for bank in banks])
     names, at = [bank_names(data)[bank] for bank in banks], temperature_name(_temperature(data, place))
     together = " together" if len(banks) > 1 else ""
-    caption = f"Rietveld refinement of {', '.join(names)}{together}{' at ' + at if at else ''}. {_drawn(data, banks)}"
+    caption = f"{kind_of(data)} of {', '.join(names)}{together}{' at ' + at if at else ''}. {_drawn(data, banks)}"
     return Panel("refinement-banks", "Observed and calculated patterns of the banks", caption, figure)
 
 
