@@ -48,6 +48,7 @@ Damage = Callable[[Rng, Files], tuple[Path, bytes]]
 _HDF5 = ("fxi", "data_exchange", "energy_scan", "nxtomo", "nxtomo_master", "sandbox_cube", "hdf5_volume")
 _XRADIA = ("xradia_scan", "xradia_image")
 _TIFF = ("tiff", "tiff_zip", "tiff_sequence", "fibsem_tiff")
+_BINARY = (b"\x1f\x8b", b"PK\x03\x04", b"BIO-LOGIC", b"NEWARE")
 _WORDS = [
     *("", "nan", "inf", "-1", "0", "1e999", "1e308", "-1e308", "1e-320", "99999999999999999999999999", "1_000"),
     *("0x1F", "true", "null", "None", "''", '"', "[]", "{}", "[[", "((((", "}", "\u00b5", "\x00", "e", "1,5", "\\"),
@@ -174,7 +175,7 @@ def swap_in_tiff(rng: Rng, files: Files) -> tuple[Path, bytes]:
 def swap_in_text(rng: Rng, files: Files) -> tuple[Path, bytes]:
     """Words and numbers are others, or in other places."""
     path, content = one_of(rng, files)
-    if content.startswith(b"\x1f\x8b"):
+    if content.startswith(_BINARY):
         return overwrite(rng, files)
     encoding = _encoding(content)
     tokens = re.split(r"([\s,;=()'\"{}\[\]:]+)", content.decode(encoding))

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from tests.io.ole import write_ole
+from tests.io.specimens_cycler import CYCLERS
 from tests.io.specimens_lab import LAB
 
 Content = dict[str, Any]
@@ -340,4 +341,6 @@ SPECIMENS = {
     "sandbox_cube": Specimen("sandbox_cube", sandbox_cube),
     "hdf5_volume": Specimen("hdf5_volume", hdf5_volume),
 }
-SPECIMENS |= {write.__name__: Specimen(reader, write) for reader, writers in LAB.items() for write in writers}
+SPECIMENS |= {
+    write.__name__: Specimen(reader, write) for reader, writers in (LAB | CYCLERS).items() for write in writers
+}

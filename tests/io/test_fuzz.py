@@ -22,6 +22,10 @@ pytest.importorskip("resource", reason="memory is limited with the module resour
 
 SEED = 1
 CASES = 2000
+# Tables of a dozen columns, which take long to label.
+FEWER = dict.fromkeys(("mpr", "mpt", "neware", "cycler_table", "cycler_xlsx"), 300)
+# The share of the cases that must be refused; a binary record may hold any number, in columns of any number.
+REFUSED = {"mpr": 0.1}
 MOST_RESTARTS = 20
 MOST_MEMORY = 150e6  # bytes
 ROOT = Path(__file__).parents[2]
@@ -35,7 +39,7 @@ def fuzz(reader: str, folder: Path) -> dict[str, Any]:
     ended: list[str] = []
     for _ in range(MOST_RESTARTS):
         progress.write_bytes(b"%9d" % first)
-        words = [reader, str(first), str(CASES), str(SEED), str(folder / "files"), str(progress)]
+        words = [reader, str(first), str(FEWER.get(reader, CASES)), str(SEED), str(folder / "files"), str(progress)]
         command = [sys.executable, "-W", "error", "-m", "tests.io.fuzz", *words]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode == 0:
@@ -53,11 +57,12 @@ def fuzz(reader: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("reader", sorted({specimen.reader for specimen in SPECIMENS.values()}))
 def test_damaged_files_are_read_or_refused_by_name(reader: str, tmp_path: Path) -> None:
     result = fuzz(reader, tmp_path)
+    cases = FEWER.get(reader, CASES)
     assert result["wrong"] == []
     # Damage was done, and some of it where nothing is.
-    assert result["counts"]["read"] > 0.01 * CASES
-    assert result["counts"]["refused"] > 0.3 * CASES
-    assert result["counts"]["read"] + result["counts"]["refused"] == CASES
+    assert result["counts"]["read"] > 0.01 * cases
+    assert result["counts"]["refused"] > REFUSED.get(reader, 0.3) * cases
+    assert result["counts"]["read"] + result["counts"]["refused"] == cases
     assert result["peak"] < MOST_MEMORY
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from cathoscope.core.lab_arrays import LAB_ARRAYS
+
+_LAB = {spec.name for spec in LAB_ARRAYS}
 _FEWEST_SHARE = 0.1
 _STATE_TEMPERATURE = "a place in a series by itself: the header has no temperature; state it in the recipe"
 _STATE_PIXEL_SIZE = 'lengths in um: the file has no pixel size; state it, such as  pixel_size = "20 nm"'
@@ -17,6 +20,8 @@ def use_of(data: xr.Dataset) -> str:
         return 'technique = "xas"'
     if "diffraction_counts" in data.variables:
         return 'technique = "diffraction", with a file of the instrument and structures of the phases'
+    if _LAB & set(map(str, data.data_vars)):
+        return ""
     if "voxels" in data.variables:
         return 'start = { attenuation = "THIS FILE" }, for a volume that is reconstructed already'
     if "pages" in data.variables:
@@ -32,7 +37,7 @@ def lacks_of(data: xr.Dataset) -> list[str]:
     """What a Dataset as a reader gives it cannot be used for, each with the reason and what to do."""
     if "diffraction_counts" in data.variables:
         return [] if "temperature" in data.coords else [_STATE_TEMPERATURE]
-    if "scan_energy" in data.variables:
+    if "scan_energy" in data.variables or _LAB & set(map(str, data.data_vars)):
         return []
     lacks = [] if "pixel_size" in data.attrs else [_STATE_PIXEL_SIZE]
     if "pages" in data.variables:

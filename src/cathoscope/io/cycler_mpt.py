@@ -2,9 +2,9 @@
 
 Schema
 ------
-``elapsed_time``, ``cell_voltage``, ``cell_current``, ``cell_charge``, ``cell_energy``, ``file_cycle``, ``file_step``
-(point), and of impedance ``frequency``, ``impedance_real``, ``impedance_imaginary``, ``sweep`` (point): those the
-export has. Further columns are ``other_column`` (other, point) with EC-Lab's names and units.
+``elapsed_time``, ``cell_voltage``, ``cell_current``, ``cell_charge``, ``cell_energy``, ``cell_temperature``,
+``file_cycle``, ``file_step`` (point), and of impedance ``frequency``, ``impedance_real``, ``impedance_imaginary``,
+``sweep`` (point): those the export has. Further columns are ``other_column`` (other, point) with EC-Lab's names.
 
 Uncertainties
 -------------

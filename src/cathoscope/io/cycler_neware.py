@@ -64,7 +64,7 @@ _PROBE_OF_TEMPERATURE = "103"
 _PROBE_NAME = re.compile(r"data_AUX_(\d+)_\d+_\d+\.ndc")
 _BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError, struct.error),
-    *(NotImplementedError, RuntimeError, ValueError, KeyError),
+    *(NotImplementedError, RuntimeError, ValueError, KeyError, MemoryError),
 )
 
 

@@ -42,6 +42,7 @@ from cathoscope.io.cycler import (
     Floats,
     cycler_dataset,
 )
+from cathoscope.io.cycler_mpt import recognise_mpt
 from cathoscope.io.cycler_names import (
     CHARGING,
     CHARGING_ENERGY,
@@ -73,6 +74,8 @@ _WIDEST_STATE = 24
 
 def recognise_cycler_table(path: Path) -> str | None:
     """None if a line of the text names a time and a voltage, else the reason why not."""
+    if recognise_mpt(path) is None:
+        return "it is an export of EC-Lab"
     try:
         heading = find_heading(read_content(path, HEAD_BYTES), is_cycler_heading)
     except MeasurementError as error:
@@ -118,6 +121,7 @@ def table_dataset(table: TextTable, meanings: Meanings, place: str, **attrs: Any
     MeasurementError
         See `open_cycler_table`.
     """
+    meanings = {role: held for role, held in meanings.items() if held[0] < len(table.starts)}
     _check_needed(table, meanings, place)
     remarks = list(table.remarks)
     table = _without_headings(table, meanings, place, remarks)
@@ -138,7 +142,7 @@ def instrument_of(table: TextTable) -> str:
 
 
 def _check_needed(table: TextTable, meanings: Meanings, place: str) -> None:
-    missing = [role for role in _NEEDED if role not in meanings or meanings[role][0] >= len(table.starts)]
+    missing = [role for role in _NEEDED if role not in meanings]
     if missing:
         raise MeasurementError(
             f"the table has no {missing[0].replace('_', ' ')}",
@@ -193,7 +197,7 @@ def _columns(table: TextTable, meanings: Meanings, place: str, remarks: list[str
     values = {
         role: _values(table, position, meaning, place, remarks)
         for role, (position, meaning) in meanings.items()
-        if position < len(table.starts) and role != STATE
+        if role != STATE
     }
     used = {position for role, (position, _) in meanings.items() if role in values or role == STATE}
     _set_signs(table, meanings, values, remarks)

@@ -141,9 +141,10 @@ def read_content(path: Path, most: int = MOST_BYTES) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            if path.stat().st_size > MOST_BYTES:
-                raise not_a_table(path, f"{path.stat().st_size} bytes, more than {MOST_BYTES}")
-            content = file.read(most)
+            size = path.stat().st_size
+            if size > MOST_BYTES:
+                raise not_a_table(path, f"{size} bytes, more than {MOST_BYTES}")
+            content = file.read(min(most, size))
     except OSError as error:
         raise not_a_table(path, str(error)) from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -57,7 +57,11 @@ _ITEM = re.compile(r"<si\b[^>]*?(?:/>|>(.*?)</si>)", re.DOTALL)
 _PLACE = re.compile(r"\br=\"([A-Z]{1,3})(\d{1,7})\"")
 _ROW_NUMBER = re.compile(r"\br=\"(\d{1,7})\"")
 _KIND = re.compile(r"\bt=\"(\w+)\"")
-_BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError)
+# MemoryError: a damaged archive may state any size.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, KeyError, MemoryError),
+)
 
 
 @dataclass(frozen=True)

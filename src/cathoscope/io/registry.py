@@ -12,6 +12,12 @@ import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io.composition_text import open_composition, recognise_composition
+from cathoscope.io.cycler import CYCLING, IMPEDANCE
+from cathoscope.io.cycler_mpr import open_mpr, recognise_mpr
+from cathoscope.io.cycler_mpt import open_mpt, recognise_mpt
+from cathoscope.io.cycler_neware import open_neware, recognise_neware
+from cathoscope.io.cycler_table import open_cycler_table, recognise_cycler_table
+from cathoscope.io.cycler_xlsx import open_xlsx, recognise_xlsx
 from cathoscope.io.fibsem_tiff import open_fibsem_tiff, recognise_fibsem_tiff, recognise_plain_tiff
 from cathoscope.io.gas_text import open_gas, recognise_gas
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
@@ -72,6 +78,7 @@ class Reader:
 _SCAN = ("counts", "flat_counts", "dark_counts")
 _SPECTRA = ("scan_energy", "absorption", "reference_absorption")
 _POWDER = ("tof", "two_theta", "diffraction_counts", "diffraction_counts_std")
+_CYCLING = (*CYCLING, "other_column")
 _HEATING = ("elapsed_time", "sample_temperature", "sample_mass", "heat_flow")
 
 READERS: tuple[Reader, ...] = (
@@ -103,6 +110,25 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("xdi", "XAS Data Interchange spectrum", (".xdi", ".nor", ".dat"), _SPECTRA, recognise_xdi, open_xdi),
     Reader("athena", "Athena project of spectra", (".prj",), _SPECTRA, recognise_athena, open_athena),
+    Reader(
+        "mpr",
+        "Bio-Logic record, binary",
+        (".mpr",),
+        (*(name for name in _CYCLING if name != "cell_temperature"), *IMPEDANCE),
+        recognise_mpr,
+        open_mpr,
+    ),
+    Reader("mpt", "Bio-Logic record, text", (".mpt", ".txt"), (*_CYCLING, *IMPEDANCE), recognise_mpt, open_mpt),
+    Reader("neware", "Neware record, binary", (".ndax", ".nda"), _CYCLING, recognise_neware, open_neware),
+    Reader(
+        "cycler_table",
+        "table of a battery cycler",
+        (".csv", ".txt", ".bdf"),
+        _CYCLING,
+        recognise_cycler_table,
+        open_cycler_table,
+    ),
+    Reader("cycler_xlsx", "workbook of a battery cycler", (".xlsx",), _CYCLING, recognise_xlsx, open_xlsx),
     Reader(
         "columns",
         "spectrum in columns",
