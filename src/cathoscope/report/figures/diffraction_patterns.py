@@ -53,6 +53,7 @@ def map_panel(data: xr.Dataset) -> Panel | None:
         spacing_axis.tick_strip(axes, data, bank)
         axes.set_xlabel(spacing_axis.SPACING_LABEL)
     lower[1].set_yticks([])
+    lower[1].locator_params(axis="x", nbins=5)
     upper[0].set_ylabel("temperature (°C)")
     upper[1].tick_params(labelleft=False)
     add_colour_bar(shown[0], list(upper), "root of the intensity")
