@@ -135,7 +135,7 @@ def _half(cell: Cell, x: float, current: float, short: tuple[float, str] | None,
     volts = healthy(fine)
     past = volts >= cell.window[1] if current > 0 else volts <= cell.window[0]
     end = float(fine[np.argmax(past)]) if past.any() else longest
-    end = max(end, 0.3 * cell.dt)
+    end = max(end, 1.2 * cell.dt)  # a cycler writes every step
     if short is None:
         return end, healthy
     share, kind = short

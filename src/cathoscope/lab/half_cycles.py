@@ -18,6 +18,8 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.record import SECONDS_PER_HOUR, Array, Record, Rows, rest_level_of
 
 _INTERRUPTION = 0.02  # of a typical half cycle: less charge than this does not divide one
+_NOTHING = 1e-4  # of a typical half cycle: less is noise of a rest
+_AT_LIMIT = 0.03  # of the range of voltage: an end so near the usual one is the end of a half cycle, however short
 _OTHER_WAY = 0.7  # share of the charge whose voltage goes against the current, from which the sign is wrong
 _OUTER = 0.25  # of the range of voltage: the parts between which it swings
 _GAP = 20.0  # times the usual step of time
@@ -130,7 +132,9 @@ def half_cycles_of(record: Record, *, rest_level: float | None = None, turn: boo
             cure="state a lower rest_level, or check the unit of the current",
         )
     sums = _sums_of(record, runs)
-    first, last, dropped = _spans(runs, np.diff(sums.charge[np.append(runs.first, runs.stop[-1])]))
+    charge = np.diff(sums.charge[np.append(runs.first, runs.stop[-1])])
+    begin = record.voltage[runs.first]
+    first, last, dropped = _spans(runs, charge, begin, _extremes(record.voltage, runs))
     remarks = list(record.remarks)
     if dropped:
         remarks.append(f"{dropped} interruptions of less than {_INTERRUPTION:.0%} of a half cycle were not counted")
@@ -178,8 +182,18 @@ def _sums_of(record: Record, runs: Runs) -> _Sums:
     return _Sums(*(np.concatenate([[0.0], np.cumsum(part)]) for part in parts))
 
 
-def _spans(runs: Runs, charge: Array) -> tuple[Rows, Rows, int]:
-    """First and last run of each half cycle, and how many interruptions were dropped."""
+def _extremes(voltage: Array, runs: Runs) -> Array:
+    """Largest voltage of every run, of a discharge the smallest."""
+    high, low = (way.reduceat(voltage, runs.first) for way in (np.maximum, np.minimum))
+    return np.asarray(np.where(runs.sign < 0, low, high))
+
+
+def _spans(runs: Runs, charge: Array, begin: Array, extreme: Array) -> tuple[Rows, Rows, int]:
+    """First and last run of each half cycle, and how many interruptions were dropped.
+
+    A short stretch is no interruption, but a half cycle that failed, if it ends where others do, or if after it the
+    voltage begins anew.
+    """
     flowing = np.flatnonzero(runs.sign)
     dropped = 0
     while True:
@@ -187,11 +201,34 @@ def _spans(runs: Runs, charge: Array) -> tuple[Rows, Rows, int]:
         starts = np.concatenate([[0], edges])
         stops = np.append(edges, flowing.size)
         size = np.abs(np.add.reduceat(charge[flowing], starts))
-        small = size < _INTERRUPTION * _typical(size)
+        typical, sign = _typical(size), runs.sign[flowing[starts]]
+        ends = sign * np.maximum.reduceat(sign.repeat(stops - starts) * extreme[flowing], starts)
+        small = size < _INTERRUPTION * typical
+        failed = _at_limit(sign, ends, ~small) | _anew(sign, begin[flowing[starts]], ends, ~small)
+        small &= (size < _NOTHING * typical) | ~failed
         if not small.any():
             return flowing[starts], flowing[stops - 1], dropped
         dropped += int(small.sum())
         flowing = flowing[~np.repeat(small, stops - starts)]
+
+
+def _at_limit(sign: NDArray[np.int8], ends: Array, large: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a half cycle ends where, or beyond where, large ones of its sign usually do."""
+    found = np.zeros(sign.size, dtype=np.bool_)
+    both = [ends[large & (sign == one)] for one in (1, -1)]
+    if not both[0].size or not both[1].size:
+        return found
+    high, low = float(np.quantile(both[0], 0.9)), float(np.quantile(both[1], 0.1))
+    near = _AT_LIMIT * (high - low)
+    return np.where(sign > 0, ends >= high - near, ends <= low + near)
+
+
+def _anew(sign: NDArray[np.int8], begin: Array, ends: Array, large: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the half cycle after each goes back over more than half of what that before it went."""
+    found = np.zeros(sign.size, dtype=np.bool_)
+    way, back = ends[:-2] - begin[:-2], ends[:-2] - begin[2:]
+    found[1:-1] = large[:-2] & large[2:] & (sign[:-2] * back > 0.5 * sign[:-2] * way)
+    return found
 
 
 def _typical(size: Array) -> float:
