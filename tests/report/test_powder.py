@@ -187,7 +187,8 @@ def test_tables_have_brackets_on_the_page_and_digits_in_the_file() -> None:
     assert tables["phase-new"].cells[2][-1] == "–"  # its uncertainty is larger than it
     first = tables["phase-old"].csv().splitlines()[1].split(",")
     assert [float(one) for one in first[1:3]] == [results()["lattice_a"].values[0, 0], STD]
-    assert tables["transition"].cells[1][-1] == "12.35(12)"
+    assert tables["transition"].cells[1][-2:] == ("12.35(12)", "–")
+    assert tables["transition"].heads[-2:] == ("expansion of a (10⁻⁶/K)", "expansion of c (10⁻⁶/K)")
     assert tables["size-models"].cells[2] == ("uniaxial 110", "0.0", "best")
     assert tables["unexplained"].cells[0] == ("1", "1.8000", "7.00", "160.0", "1", "wide")
 
