@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.line_calibration import apply_calibration, calibrate, maximum_of_spectra
+from cathoscope.xanes import line_response
+from cathoscope.xanes.line_calibration import CalibratedLines, apply_calibration, calibrate, maximum_of_spectra
 from cathoscope.xanes.line_response import calibrated_fit, response_of_fit, with_artefacts
 from cathoscope.xanes.line_steps import compress, fit_compressed
 from cathoscope.xanes.whiteline import WhiteLineFlag
@@ -29,6 +30,24 @@ def test_corrected_fits_err_by_as_much_as_they_say_in_every_state(bins, calibrat
         assert pull.std() == pytest.approx(1.0, abs=0.1)
     assert response.slope == pytest.approx(1.0, abs=0.03)
     assert np.all(np.abs(response.bias - 0.04 * response.width) < 0.05)
+
+
+def test_skew_errors_of_mean_zero_are_no_bias(bins, calibration, monkeypatch):
+    """The mean of many voxels counts, and their spread: both are right if the mean error is taken off."""
+    rng = np.random.default_rng(55)
+
+    def skew_fit(plan, calibration, noisy, *, noise_scale):
+        true = maximum_of_spectra(calibration.maximum, noisy.mean(axis=0)[None]).energy
+        error = rng.exponential(0.3, len(noisy)) - 0.3
+        error[:5] = 40.0  # failed fits that were not flagged
+        std = np.full(len(noisy), 0.3)
+        lines = CalibratedLines(true + error, std, std, std, np.zeros(len(noisy), bool))
+        return lines, np.zeros(len(noisy), np.int8)
+
+    monkeypatch.setattr(line_response, "calibrated_fit", skew_fit)
+    response = response_of_fit(bins[0], calibration, bins[1])
+    assert np.abs(response.bias.mean()) < 0.012
+    assert np.all(np.abs(response.bias) < 4 * response.bias_std)
 
 
 def test_the_order_of_groups_is_no_source_of_bias(truth, bins, calibration):

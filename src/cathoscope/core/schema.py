@@ -75,6 +75,9 @@ _SPECS = (
     ArraySpec("beam_intensity", (*_CONDITION, "projection"), "1", "f", "Open-beam intensity relative to the flats"),
     ArraySpec("bad_pixel_mask", ("temperature", "row", "column"), "1", "b", "Dead, hot or unstable detector pixels"),
     ArraySpec("stripe_offset", ("temperature", "row", "column"), "1", "f", "Optical depth added by a wrong pixel gain"),
+    ArraySpec(
+        "flat_offset", (*_CONDITION, "row", "column"), "1", "f", "Optical depth added by the noise of a scan's flats"
+    ),
     ArraySpec("rotation_axis", _CONDITION, "px", "f", "Detector column of the rotation axis, pixel centres at 0, 1, 2"),
     ArraySpec("rotation_axis_check", _CONDITION, "px", "f", "Rotation axis by a second, independent method"),
     ArraySpec("rotation_axis_method", _CONDITION, "1", "i", "Method that found the rotation axis; see flag_meanings"),

@@ -32,7 +32,7 @@ GROUPS = ("raw", "result", "truth", "log")
 AT_INSTRUMENT = "truth/at_instrument"
 """Group of what a perfect analysis would find in noise-free images; ``truth`` itself holds the material."""
 # One temperature, a block of energies, and voxels such that a slice and a spectrum both read fast.
-_CHUNKS = {"temperature": 1, "cycle": 1, "energy": 20, "z": 8, "y": 64, "x": 64}
+_CHUNKS = {"temperature": 1, "cycle": 1, "energy": 20, "row": 64, "z": 8, "y": 64, "x": 64}
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
 
 

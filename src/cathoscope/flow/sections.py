@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 from cathoscope.flow.diffraction_sections import (
     POWDER_KEYS,
     BankSection,
+    Calibration,
     DiffractionSection,
     Instruments,
     Peaks,
@@ -77,6 +78,7 @@ class TomographySection(Section):
     """How projections become volumes."""
 
     stripes: Literal["none", "gain", "sorting", "all"] = "gain"
+    flats: Literal["shared", "own"] = Field(default="shared", description="by the energies of a temperature")
     zinger_sigma: float = Field(default=8.0, ge=0, description="0 leaves zingers alone")
     normalise_beam: bool = True
     jitter: Literal["auto", "none", "centre of mass"] = "auto"
@@ -356,6 +358,7 @@ class MeasurementSection(Section):
     banks: tuple[BankSection, ...] = ()
     diffraction: DiffractionSection = DiffractionSection()
     peaks: Peaks = None
+    calibration: Calibration = None
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:

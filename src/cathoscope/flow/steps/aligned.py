@@ -32,7 +32,7 @@ from cathoscope.tomography.resample import ScanMotion, aligned_sinogram, rows_ne
 
 # What every step needs that works on projections, and what only the scans of a series have.
 NEEDS = (RAW, "bad_pixel_mask", "stripe_offset", "beam_intensity", "projection_shift", "rotation_axis")
-OF_SERIES = ("magnification", "specimen_shift", "vertical_shift", "angle_offset")
+OF_SERIES = ("magnification", "specimen_shift", "vertical_shift", "angle_offset", "flat_offset")
 
 # Rows that phase retrieval reads around a block, in blur lengths and more. Its kernel falls as exp(-r / length), so
 # what lies farther away adds at most exp(-7) / 2, 5e-4 of the contrast of the transmission.
@@ -45,8 +45,8 @@ _LARGEST_BLUR = 0.25
 class ScanInputs:
     """One scan with everything its reconstruction needs; ``motion`` is None for a scan that is no part of a series.
 
-    ``bad`` and ``offset`` are maps of the detector that are read when they are used, for they are the same for many
-    scans. With a ``propagation`` the phase is retrieved.
+    ``bad``, ``offset`` and ``flat_offset`` are maps of the detector that are read when they are used: some rows of
+    them, the first two the same for many scans. With a ``propagation`` the phase is retrieved.
     """
 
     scan: xr.Dataset
@@ -59,6 +59,7 @@ class ScanInputs:
     pixel_size: float
     motion: ScanMotion | None
     propagation: Propagation | None = None
+    flat_offset: xr.DataArray | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def scan_inputs(context: Context, index: ScanIndex) -> ScanInputs | None:
         pixel_size=size,
         motion=motion,
         propagation=_propagation(scan, size / (motion.magnification if motion else 1.0), context.section.tomography),
+        flat_offset=data["flat_offset"][index] if "flat_offset" in data else None,
     )
 
 
@@ -167,7 +169,10 @@ def sinogram_of_rows(inputs: ScanInputs, rows: slice, section: TomographySection
 
 def _without_stripes(inputs: ScanInputs, rows: slice, section: TomographySection) -> Floats:
     depth = optical_depth_of_rows(inputs.scan, rows, np.asarray(inputs.bad.values), inputs.beam, section)
-    return sinogram_of_depth(depth, np.asarray(inputs.offset[rows].values), section)
+    offset = np.asarray(inputs.offset[rows].values)
+    if inputs.flat_offset is not None:
+        offset = offset + np.asarray(inputs.flat_offset[rows].values)
+    return sinogram_of_depth(depth, offset, section)
 
 
 def reach_of(propagation: Propagation) -> int:

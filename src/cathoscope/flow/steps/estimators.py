@@ -92,6 +92,7 @@ class Compressed:
     response: LineResponse | None
     resolution_std: float = 0.0
     calibration_std: float = 0.0
+    response_of_halves: LineResponse | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -118,7 +119,8 @@ class Compressed:
 
     def halves(self, rows: slice, mask: Bools) -> Floats:
         """Energies from odd and from even projections."""
-        return np.stack([self._lines(one, 2.0).energy for one in self.half_coefficients(rows, mask)])
+        of_halves = replace(self, response=self.response_of_halves)
+        return np.stack([of_halves._lines(one, 2.0).energy for one in self.half_coefficients(rows, mask)])
 
     def half_coefficients(self, rows: slice, mask: Bools) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Coefficients ``[voxel, coefficient]`` from odd and from even projections."""
@@ -161,15 +163,18 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
         calibration = calibrate(plan, bins.z, noise_scale=bins.noise)
     except MeasurementError:  # too few energies around the line to look for the highest
         return bare
-    response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
+    response, of_halves = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale), None
     if voxels.has_halves:
         calibration = _with_artefacts(bare, calibration)
         weighed = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
         response = weighed.with_width_of(response) if weighed is not None and response is not None else None
+        # twice the noise is no less biased, and what halves agree on is the spread
+        of_halves = response_of_fit(plan, calibration, bins.z, noise_scale=2 * noise_scale)
     common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
     known = common[np.isfinite(common)]
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
-    fitted = replace(fitted, calibration_std=float(np.median(known)) if known.size else 0.0)
+    common_std = float(np.median(known)) if known.size else 0.0
+    fitted = replace(fitted, calibration_std=common_std, response_of_halves=of_halves)
     return replace(fitted, resolution_std=_resolution_std(fitted)) if voxels.has_halves else fitted
 
 

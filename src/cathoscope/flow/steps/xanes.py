@@ -10,6 +10,7 @@ from cathoscope.flow.steps import (
     coefficients,
     differences,
     energy_scale,
+    flats,
     geometry,
     mask,
     morphology,
@@ -24,8 +25,8 @@ from cathoscope.flow.steps import (
 )
 from cathoscope.flow.steps.voxels import OF_COEFFICIENTS, OF_ENERGIES, on
 
-_ALONE = (*projections.STEPS, *geometry.STEPS)
-_SERIES = (*projections.STEPS, *geometry.SERIES_STEPS, series.STEP)
+_ALONE = (*projections.STEPS, flats.STEP, *geometry.STEPS)
+_SERIES = (*projections.STEPS, flats.STEP, *geometry.SERIES_STEPS, series.STEP)
 
 _CHANGES = (registration.STEP, differences.STEP)
 # The edge jump is the share of oxide times that of a solid voxel, whatever the state of charge.
