@@ -161,3 +161,44 @@ def _shorted(healthy, at: float, end: float, kind: str, rng: np.random.Generator
         return np.where(t < at, healthy(t), below)
 
     return length, voltage
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """A cell, its fate, and what is to be found: half cycles with shorts, times of jumps, cycle of the loss or None."""
+
+    cell: Cell
+    fate: Fate
+    shorts: tuple[int, ...]
+    loss: int | None
+
+
+def troubled(rng: np.random.Generator, cycles: int = 8) -> Troubles:
+    """A cell with up to three jumps of 5 to 40 times the noise, up to two shorts, and maybe a loss of electrolyte.
+
+    A third of the cells have none of these; all fade or grow, and change their resistance up to twice.
+    """
+    cell = Cell(
+        capacity=0.5e-9 * rng.uniform(0.7, 1.3),
+        current=0.25e-9 * rng.uniform(0.5, 2.0),
+        voltage_noise=10 ** rng.uniform(-4.0, -2.5),
+    )
+    capacity, resistance = (
+        np.linspace(1.0, rng.uniform(0.7, 1.1), cycles),
+        np.linspace(1.0, rng.uniform(0.8, 2.0), cycles),
+    )
+    if rng.random() < 1 / 3:
+        return Troubles(cell, Fate(capacity, resistance), (), None)
+    loss = int(rng.integers(3, cycles - 1)) if rng.random() < 0.4 else None
+    if loss is not None:
+        capacity[loss:] *= rng.uniform(0.05, 0.4)
+        resistance[loss:] *= rng.uniform(4.0, 8.0)
+    healthy = cycles if loss is None else loss
+    charges = 2 * rng.choice(healthy, rng.integers(0, 3), replace=False)
+    shorts = tuple((int(h), rng.uniform(0.2, 0.8), str(rng.choice(["hard", "soft"]))) for h in charges)
+    free = [half for half in range(2 * healthy) if half not in charges and half - 1 not in charges]
+    size = cell.voltage_noise * rng.choice([-1.0, 1.0], 3) * rng.uniform(5.0, 40.0, 3)
+    decay = cell.dt * 10 ** rng.uniform(1.0, 3.0, 3)
+    places = sorted(int(half) for half in rng.choice(free, min(3, len(free)), replace=False))
+    jumps = tuple((half, rng.uniform(0.15, 0.85), *one) for half, *one in zip(places, size, decay, strict=False))
+    return Troubles(cell, Fate(capacity, resistance, jumps, shorts), tuple(sorted(map(int, charges))), loss)

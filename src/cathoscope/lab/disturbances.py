@@ -5,7 +5,7 @@
                        one: it misses its end, or takes more charge than its neighbours or than all lithium; at rest or
                        on discharge the voltage falls far below its lower limit
     electrolyte loss   from one cycle to the next the capacity falls below 60 % and the resistance at switches of the
-                       current rises to more than three times what both were, and they stay so
+                       current rises to more than 2.5 times what both were, and they stay so
 
 Nothing is removed: `used_cycles` says which cycles are left, and why each of the others is not.
 """
@@ -35,7 +35,7 @@ _MUCH_MORE = 1.5
 _LOSS = 0.85  # Coulombic efficiency of a cycle whose charge went through a short
 _COLLAPSE = 0.2  # of the range of voltage, below the lower limit
 _LESS = 0.6  # of the capacity
-_RESISTANCE = 3.0  # times what it was
+_RESISTANCE = 2.5  # times what it was
 _BEFORE = 5  # cycles that tell what was
 
 
@@ -251,12 +251,16 @@ def _losses(record: Record, cycles: Cycles) -> list[Disturbance]:
     if cycles.number.size < 3:
         return []
     each = resistances_of(record, cycles.halves)
-    with np.errstate(invalid="ignore"):
-        resistance = np.nanmedian(np.where(cycles.half >= 0, each[cycles.half], np.nan), axis=1)
+    # where the open-circuit voltage is steep its change within a row adds to the step: the smaller one is nearer
+    resistance = np.where((cycles.half >= 0) & np.isfinite(each[cycles.half]), each[cycles.half], np.inf).min(axis=1)
+    resistance[~np.isfinite(resistance)] = np.nan
     capacity = cycles.capacity
     for place in range(1, cycles.number.size):
         earlier = slice(max(place - _BEFORE, 0), place)
-        q, r = (float(np.nanmedian(one[earlier])) for one in (capacity, resistance))
+        before = capacity[earlier], resistance[earlier]
+        if any(np.isnan(one).all() for one in before):
+            continue
+        q, r = (float(np.nanmedian(one)) for one in before)
         rest = slice(place, place + 3)
         later, kept = resistance[rest], capacity[rest]
         known = np.isfinite(later) & np.isfinite(kept)
