@@ -15,6 +15,9 @@ POWDER_ARRAYS = (
         "site", ("site",), "1", "i", "Number of a site of a phase; the attribute labels holds those of all phases"
     ),
     ArraySpec("number", ("number",), "1", "i", "Number of a refined number; the attribute names holds their names"),
+    ArraySpec(
+        "instrument_number", ("instrument_number",), "1", "i", "Number of an instrument; the attribute names says which"
+    ),
     ArraySpec("edge", ("edge",), "1", "i", "Edge of the unit cell: 0 is a, 1 is b, 2 is c"),
     ArraySpec("tensor", ("tensor",), "1", "i", "Component of a displacement tensor: U11, U22, U33, U12, U13, U23"),
     ArraySpec("unexplained", ("unexplained",), "1", "i", "Number of a peak that no phase explains"),
@@ -84,6 +87,13 @@ POWDER_ARRAYS = (
     ArraySpec("unexplained_temperature", ("unexplained",), "degC", "f", "Where it is strongest"),
     ArraySpec("unexplained_count", ("unexplained",), "1", "i", "Number of temperatures at which it is seen"),
     ArraySpec("unexplained_bank", ("unexplained",), "1", "i", "Number of the bank that sees it strongest"),
+    ArraySpec(
+        "instrument_value",
+        ("bank", "instrument_number"),
+        "1",
+        "f",
+        "Number of a bank from a standard; the attribute units_of has units; uncertainty 0: held",
+    ),
     # single peaks
     ArraySpec(
         "peak_spacing", _PEAK, "A", "f", "Lattice spacing of a peak by the file of the bank; none without a peak"

@@ -168,10 +168,24 @@ def as_peaks(value: Any) -> Any:
     return {"at": value} if isinstance(value, list) else value
 
 
+class CalibrationSection(Section):
+    """The phases are standards, whose cells are held: numbers of the instrument are refined."""
+
+    free: tuple[str, ...] = ()
+
+
+def as_calibration(value: Any) -> Any:
+    """A list of numbers is short for a table with nothing but them, ``true`` for an empty one."""
+    if value is True:
+        return {}
+    return {"free": value} if isinstance(value, list) else value or None
+
+
+Calibration = Annotated[CalibrationSection | None, BeforeValidator(as_calibration)]
 Peaks = Annotated[PeaksSection | None, BeforeValidator(as_peaks)]
 PowderPhases = dict[Annotated[str, AfterValidator(named)], Annotated[PowderPhaseSection, BeforeValidator(_as_table)]]
 Instruments = Annotated[tuple[str, ...], BeforeValidator(as_list)]
-POWDER_KEYS = ("instrument", "phases", "banks", "diffraction", "peaks")
+POWDER_KEYS = ("instrument", "phases", "banks", "diffraction", "peaks", "calibration")
 """Keys of a measurement that only powder diffraction has."""
 
 

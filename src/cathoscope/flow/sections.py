@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 from cathoscope.flow.diffraction_sections import (
     POWDER_KEYS,
     BankSection,
+    Calibration,
     DiffractionSection,
     Instruments,
     Peaks,
@@ -357,6 +358,7 @@ class MeasurementSection(Section):
     banks: tuple[BankSection, ...] = ()
     diffraction: DiffractionSection = DiffractionSection()
     peaks: Peaks = None
+    calibration: Calibration = None
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:

@@ -9,6 +9,9 @@ refined, with uncertainties in brackets; numbers without brackets were fixed. A 
 the heads; ``MEASUREMENT/pattern_NN_TEMPERATUREC_BANK.csv``, a row for each point: place, lattice spacing, observed,
 its uncertainty, calculated, observed minus calculated, background, and what each phase adds. Empty: no value. Where
 intensities were found without a structure, ``reflections_NN_TEMPERATUREC_BANK.csv`` has them.
+
+``instprm``: ``MEASUREMENT/BANK.instprm``, the instrument as a standard tells it, for GSAS-II and for recipes; comments
+have the uncertainties of the refined numbers.
 """
 
 from __future__ import annotations
@@ -28,16 +31,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cathoscope import __version__
+from cathoscope.core.bank import Bank
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import StudyError
 from cathoscope.core.parallel import Progress
 from cathoscope.core.study import Study
 from cathoscope.io.crystal_cif_write import written_cif
 from cathoscope.io.export_target import refuse_existing, whole
+from cathoscope.io.instrument_gsas2 import written_instprm
 
 Floats = NDArray[np.float64]
 
-FORMS = ("cif", "csv")
+FORMS = ("cif", "csv", "instprm")
 _NEEDED = "diffraction_fit"
 _POINTS = {
     "tof": "time of flight (us)",
@@ -72,15 +77,16 @@ def export_powder(
     CathoscopeError
         If a file is there and ``overwrite`` is false.
     """
-    chosen = [name for name in measurements if _NEEDED in study.arrays("result", name)]
+    needed = "instrument_value" if form == "instprm" else _NEEDED
+    chosen = [name for name in measurements if needed in study.arrays("result", name)]
     if not chosen:
         raise StudyError(
             f"there is no refinement of powder patterns to be written as {form}",
             where=study.path,
             found=", ".join(measurements),
-            cure='--as csv and --as cif are for  technique = "diffraction"',
+            cure='--as csv and --as cif are for  technique = "diffraction", --as instprm for one with  calibration',
         )
-    made = _cifs if form == "cif" else _tables
+    made = {"cif": _cifs, "csv": _tables, "instprm": _instruments}[form]
     files = [file for name in chosen for file in made(_with_temperature(study.read("result", name)), folder / name)]
     if not files:
         raise StudyError("no phase with a structure was refined", where=study.path, cure="--as csv writes the numbers")
@@ -184,6 +190,26 @@ def _errors(of: Any, at: int) -> dict[str, float]:
     tensor = of("site_tensor_std")[at].tolist()
     found |= dict(zip(("U11", "U22", "U33", "U12", "U13", "U23"), tensor, strict=True))
     return {name: std for name, std in found.items() if math.isfinite(std) and std > 0}
+
+
+def _instruments(data: xr.Dataset, folder: Path) -> Iterator[_File]:
+    """An instrument file for every bank."""
+    for row, name in enumerate(data["bank"].attrs["names"]):
+        yield _File(folder / f"{_safe(str(name))}.instprm", partial(_instrument, data, row))
+
+
+def _instrument(data: xr.Dataset, row: int) -> str:
+    """The text of one instrument file."""
+    both = (data[f"instrument_value{end}"] for end in ("", "_std"))
+    values, std = (np.asarray(one.isel(bank=row).values, np.float64).ravel() for one in both)
+    names, attrs = data["instrument_number"].attrs["names"], data["instrument_value"].attrs
+    known = {name: float(value) for name, value in zip(names, values, strict=True) if math.isfinite(value)}
+    bank = Bank(str(data["bank"].attrs["names"][row]), attrs["kinds"][row], attrs["radiations"][row], known)
+    phases = ", ".join(map(str, data["phase"].attrs["names"]))
+    remarks = [f"from a refinement of {phases} by cathoscope {__version__}, profile {attrs['profile']}"]
+    refined = [f"{name} {known[name]:.8g} +- {error:.2g}" for name, error in zip(names, std, strict=True) if error > 0]
+    remarks += [f"refined: {one}" for one in refined]
+    return written_instprm([bank], remarks=remarks)
 
 
 def _tables(data: xr.Dataset, folder: Path) -> Iterator[_File]:

@@ -23,6 +23,7 @@ FORMS = {
     "txm-sandbox": "one file per temperature in the layout of TXM-Sandbox",
     "cif": "refined phases of powder diffraction, one file per phase and temperature",
     "csv": "numbers and patterns of powder diffraction: spreadsheets",
+    "instprm": "instrument parameters from a standard of powder diffraction: GSAS-II, recipes",
 }
 
 

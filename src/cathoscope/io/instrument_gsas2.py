@@ -89,8 +89,8 @@ def _stated(number: int, entries: Sequence[tuple[int, str, str]], path: Path) ->
     return Stated(number, kind, radiation, values, lines)
 
 
-def written_instprm(banks: Sequence[Bank]) -> str:
-    """The text of an ``.instprm`` file; several banks are numbered from 1.
+def written_instprm(banks: Sequence[Bank], *, remarks: Sequence[str] = ()) -> str:
+    """The text of an ``.instprm`` file; several banks are numbered from 1. ``remarks`` become comments at its top.
 
     Raises
     ------
@@ -99,9 +99,10 @@ def written_instprm(banks: Sequence[Bank]) -> str:
     """
     if not banks:
         raise CathoscopeError("no bank is given", expected="one bank or more", found="none")
+    comments = [f"# {' '.join(one.split())}" for one in remarks]
     if len(banks) == 1:
-        return "\n".join([_FIRST, *_lines(banks[0], 1), ""])
-    parts = []
+        return "\n".join([_FIRST, *comments, *_lines(banks[0], 1), ""])
+    parts = comments
     for number, bank in enumerate(banks, start=1):
         parts += [f"#Bank {number}: {_FIRST[1:]}", *_lines(bank, number)]
     return "\n".join([*parts, ""])

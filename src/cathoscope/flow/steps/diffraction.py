@@ -14,7 +14,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
 from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.sections import MeasurementSection
-from cathoscope.flow.steps import diffraction_findings, diffraction_peaks, diffraction_sizes
+from cathoscope.flow.steps import diffraction_calibration, diffraction_findings, diffraction_peaks, diffraction_sizes
 from cathoscope.flow.steps.diffraction_files import PLACES, banks_of_rows
 from cathoscope.flow.steps.diffraction_plan import Powder, patterns_of, powder_of
 from cathoscope.flow.steps.diffraction_results import makes_of, prepare_arrays, shape_of, store_shared, values_of
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 PATTERNS = ("tof", "two_theta", "point_spacing", "diffraction_counts", "diffraction_counts_std")
 _COUNTS = PATTERNS[3:]
-_CHOICES = ("instrument", "phases", "banks", "diffraction")
+_CHOICES = ("instrument", "phases", "banks", "diffraction", "calibration")
 _MOST_REMARKS = 12
 
 
@@ -161,6 +161,7 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
         *diffraction_findings.steps(section),
         *diffraction_sizes.STEPS,
         *diffraction_peaks.steps(section),
+        *diffraction_calibration.steps(section),
     )
 
 
@@ -168,6 +169,7 @@ TARGETS = ("goodness_of_fit", "transition_onset", "unexplained_spacing")
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:
-    """A comparison of sizes and single peaks, if the recipe asks for them."""
+    """A comparison of sizes, single peaks, a calibrated instrument: what the recipe asks for."""
     sizes = ("size_model_bic",) if section.diffraction.compare_sizes else ()
-    return (*sizes, "peak_onset") if section.peaks is not None else sizes
+    peaks = ("peak_onset",) if section.peaks is not None else ()
+    return (*sizes, *peaks, *(("instrument_value",) if section.calibration is not None else ()))

@@ -17,6 +17,7 @@ from cathoscope.flow.diffraction_sections import PowderPhaseSection
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.diffraction_files import PLACES, PlacedError, banks_of_rows, instrument_remarks
 from cathoscope.io.crystal_cif import read_cif
+from cathoscope.powder.calibration import calibration_stages
 from cathoscope.powder.crystallite import Crystallite, CrystalliteChoices, crystallite_of
 from cathoscope.powder.curves import reflections_in
 from cathoscope.powder.model import Model, Pattern, model_of, spacing_range
@@ -79,6 +80,9 @@ def powder_of(section: MeasurementSection, folder: Path, scan: xr.Dataset) -> Po
     phases, ties, exchanged, remarks = _phases(section, folder)
     _require_known_units(section, banks)
     plan = _plan(section, phases, ties, exchanged)
+    if section.calibration is not None:
+        with _at("calibration", "free"):
+            plan = _calibration(plan, section, banks)
     several = len(section.phases) > 1
     optional = tuple(
         name
@@ -151,8 +155,16 @@ def _phases(
             ties |= more
             free.append(x)
         with _at("phases", name):
-            found.append(crystallite_of(phase, _choices(stated)))
+            found.append(crystallite_of(phase, _choices(stated, standard=section.calibration is not None)))
     return tuple(found), ties, tuple(free), tuple(remarks)
+
+
+def _calibration(plan: Plan, section: MeasurementSection, banks: Sequence[Bank]) -> Plan:
+    """The same with the stages of a standard, unless the recipe states its own."""
+    asked = () if section.calibration is None else section.calibration.free
+    stages = calibration_stages(banks, asked)
+    more = (*(f"*.{one}" for one in section.diffraction.effects), *section.diffraction.free)
+    return plan if section.diffraction.stages else replace(plan, stages=(*stages[:-1], (*stages[-1], *more)))
 
 
 def _phase(name: str, stated: PowderPhaseSection, folder: Path) -> tuple[Phase, tuple[str, ...]]:
@@ -168,11 +180,13 @@ def _phase(name: str, stated: PowderPhaseSection, folder: Path) -> tuple[Phase, 
     return phase, ()
 
 
-def _choices(stated: PowderPhaseSection) -> CrystalliteChoices:
+def _choices(stated: PowderPhaseSection, *, standard: bool) -> CrystalliteChoices:
+    """What a recipe says of a phase; a standard is as sharp as the instrument, unless the recipe says otherwise."""
+    wide = stated.model_fields_set if standard else {"size", "strain"}
     return CrystalliteChoices(
-        stated.size,
+        stated.size if "size" in wide else "none",
         stated.size_axis,
-        stated.strain,
+        stated.strain if "strain" in wide else "none",
         stated.strain_axis,
         stated.equivalents,
         stated.march_axis,
