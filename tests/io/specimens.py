@@ -16,6 +16,7 @@ import tifffile
 
 from tests.io.ole import write_ole
 from tests.io.specimens_cycler import CYCLERS
+from tests.io.specimens_impedance import IMPEDANCES
 from tests.io.specimens_lab import LAB
 
 Content = dict[str, Any]
@@ -342,5 +343,7 @@ SPECIMENS = {
     "hdf5_volume": Specimen("hdf5_volume", hdf5_volume),
 }
 SPECIMENS |= {
-    write.__name__: Specimen(reader, write) for reader, writers in (LAB | CYCLERS).items() for write in writers
+    write.__name__: Specimen(reader, write)
+    for reader, writers in (LAB | CYCLERS | IMPEDANCES).items()
+    for write in writers
 }

@@ -20,6 +20,7 @@ from cathoscope.io.cycler_table import open_cycler_table, recognise_cycler_table
 from cathoscope.io.cycler_xlsx import open_xlsx, recognise_xlsx
 from cathoscope.io.fibsem_tiff import open_fibsem_tiff, recognise_fibsem_tiff, recognise_plain_tiff
 from cathoscope.io.gas_text import open_gas, recognise_gas
+from cathoscope.io.impedance_text import open_impedance, recognise_impedance
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, hdf5_kept_open
 from cathoscope.io.nexus import open_nxtomo, recognise_nxtomo
 from cathoscope.io.optical_text import open_uv_vis, recognise_uv_vis
@@ -120,6 +121,14 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("mpt", "Bio-Logic record, text", (".mpt", ".txt"), (*_CYCLING, *IMPEDANCE), recognise_mpt, open_mpt),
     Reader("neware", "Neware record, binary", (".ndax", ".nda"), _CYCLING, recognise_neware, open_neware),
+    Reader(
+        "impedance",
+        "impedance spectrum, text",
+        (".dta", ".z", ".par", ".txt", ".csv"),
+        (*IMPEDANCE, "elapsed_time", "cell_voltage", "cell_current", "other_column"),
+        recognise_impedance,
+        open_impedance,
+    ),
     Reader(
         "cycler_table",
         "table of a battery cycler",
