@@ -19,8 +19,8 @@ Rows = NDArray[np.intp]
 SECONDS_PER_HOUR = 3600.0
 _NOT_BEGUN_AGAIN = 0.05  # a clock that falls below this share of its reading has begun again
 _GAP = 0.5  # decades of current that lie empty between a rest and the slowest rate
-_REST_CHARGE = 0.05  # a rest passes at most this share of all charge
-_REST_LEVEL = 0.03  # and at most this share of the largest current
+_REST_CHARGE = 0.2  # a rest passes at most this share of the charge of a typical stretch of current
+_REST_LEVEL = 0.1  # and at most this share of the largest current
 _BELOW = 0.1  # without rests in the record, a rest would lie below this share of the lowest current
 
 
@@ -140,13 +140,12 @@ def rest_level_of(record: Record) -> float:
     """Largest current, A, that counts as rest: offset and leakage lie below it, every rate above.
 
     Currents of rests lie apart from those of rates: the level is put into the gap between them, in the middle of the
-    logarithm. A group of low currents is a rest if it passes less than 5 % of the charge and lies below 3 % of the
-    largest current. Without such a group the level is a tenth of the lowest current.
+    logarithm. A group of low currents, below a tenth of the largest, is rest if no stretch of it passes a fifth of the
+    charge of a typical stretch of larger ones; a slow rate passes as much. Without such a group the level is a tenth
+    of the lowest current.
     """
     size = np.abs(record.current)
-    top = float(np.quantile(size, 0.99))
-    if top == 0:
-        top = float(size.max())
+    top = float(np.quantile(size, 0.99)) or float(size.max())
     if top == 0:
         return 0.0
     decade = 10
@@ -154,14 +153,25 @@ def rest_level_of(record: Record) -> float:
         place = np.log10(size / top)
     bins = np.clip(np.floor((place + 6.0) * decade), 0, 6 * decade + 9).astype(np.int64)
     share = np.bincount(bins, minlength=6 * decade + 10) / size.size
-    charge = np.bincount(bins, weights=size * np.gradient(record.time), minlength=share.size)
     taken = np.flatnonzero(share[1:] >= 0.002) + 1
     if not taken.size:
         taken = np.flatnonzero(share[1:] > 0) + 1
-    breaks = np.flatnonzero(np.diff(taken) > _GAP * decade)
-    for at in breaks[::-1]:
+    for at in np.flatnonzero(np.diff(taken) > _GAP * decade)[::-1]:
         low, high = int(taken[at]) + 1, int(taken[at + 1])
-        rest = low / decade - 6 <= np.log10(_REST_LEVEL) and charge[:low].sum() <= _REST_CHARGE * charge.sum()
-        if rest and share[0] <= share[1:low].sum():  # else rests of this instrument are nought: no other group is one
-            return float(top * 10 ** ((low + high) / (2 * decade) - 6))
+        level = float(top * 10 ** ((low + high) / (2 * decade) - 6))
+        if low / decade - 6 <= np.log10(_REST_LEVEL) and _passes_little(record, level):
+            return level
     return float(top * 10 ** (taken[0] / decade - 6) * _BELOW)
+
+
+def _passes_little(record: Record, level: float) -> bool:
+    """Whether stretches of currents up to ``level`` pass little charge beside stretches above it."""
+    resting = np.abs(record.current) <= level
+    first = np.concatenate([[0], np.flatnonzero(np.diff(resting)) + 1])
+    passed = np.cumsum(record.current * np.gradient(record.time))
+    charge = np.maximum.reduceat(passed, first) - np.minimum.reduceat(passed, first)  # to and fro do not cancel
+    rest = resting[first]
+    above = np.sort(charge[~rest])
+    total = np.cumsum(above)
+    typical = above[np.searchsorted(total, total[-1] / 2)]
+    return bool(charge[rest].max(initial=0.0) < _REST_CHARGE * typical)
