@@ -49,12 +49,13 @@ def mpr_bytes(numbers: list[int], rows: np.ndarray, *, version: int = 11) -> byt
     data = struct.pack("<IH" if new else "<IB", len(rows), len(numbers)) + struct.pack(f"<{len(numbers)}H", *numbers)
     data = data.ljust({2: 405, 3: 406, 11: 1007}[version], b"\0") + rows.tobytes()
     settings = bytes([4, 0, 8, 75, 3, 0, 0, 3]) + b"rod"
-    log = bytes(585) + struct.pack("<d", 45000.5)
-    parts = [(b"VMP Set", settings, 10), (b"VMP data", data, version), (b"VMP LOG", log, 10)]
-    body = b"".join(
-        module(name, content, v if new or name == b"VMP data" else 0, new=new) for name, content, v in parts
-    )
-    return b"BIO-LOGIC MODULAR FILE\x1a".ljust(48) + bytes(4) + body
+    parts = module(b"VMP Set", settings, 10, new=new) + module(b"VMP data", data, version, new=new)
+    return b"BIO-LOGIC MODULAR FILE\x1a".ljust(48) + bytes(4) + parts
+
+
+def mpr_log(days: float, *, new: bool) -> bytes:
+    """The module that tells when the acquisition began, in days since the end of 1899."""
+    return module(b"VMP LOG", bytes(585) + struct.pack("<d", days), 10, new=new)
 
 
 CYCLING = {"flags": "u1", "time": "<f8", "dq": "<f8", "ewe": "<f4", "q": "<f8", "half": "<u4"}

@@ -12,7 +12,7 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError, RecipeError
 from cathoscope.io.cycler import STATE_COLUMNS
 from cathoscope.io.cycler_names import CHARGING, DISCHARGING, Meaning, meanings_of, stated_meaning
-from cathoscope.io.cycler_table import table_dataset
+from cathoscope.io.cycler_table import table_dataset, with_units
 from cathoscope.io.cycler_text import TextTable, find_rows, not_a_table, read_content, read_table, table_below
 from cathoscope.io.cycler_xlsx import read_workbook
 
@@ -104,7 +104,7 @@ def open_cycler_columns(path: Path, columns: CyclerColumns) -> xr.Dataset:
     """
     with path.open("rb") as file:
         is_workbook = file.read(len(_ZIP)) == _ZIP
-    table = _table(path, columns, is_workbook)
+    table = with_units(_table(path, columns, is_workbook))
     meanings = dict(meanings_of(table.names))
     for role, key in columns.stated.items():
         position = _position(table, key)

@@ -83,6 +83,7 @@ _ROLES: tuple[tuple[str, str, int, re.Pattern[str]], ...] = tuple(
     )
 )
 _IMPEDANCE = re.compile(r"^(?:freq|frequency|zreal|z'|re ?\(?z\)?|\|z\|)", re.IGNORECASE)
+_FEWEST_UNITS = 2
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,28 @@ def stated_meaning(role: str, heading: str, unit: str | None) -> Meaning:
             found=repr(unit),
         )
     return Meaning(role)
+
+
+def units_below(headings: Sequence[str], fields: Sequence[str]) -> tuple[str, ...] | None:
+    """Headings with the units of a row of units below them; None if the row is none.
+
+    Parameters
+    ----------
+    headings
+        Names without units.
+    fields
+        Of the first row below.
+    """
+    units = [field.strip().strip("[]()").strip() for field in fields]
+    known = [unit.lower() in _UNITS for unit in units]
+    if sum(known) < _FEWEST_UNITS or any(
+        unit and not is_unit and unit[0].isdigit() for unit, is_unit in zip(units, known, strict=True)
+    ):
+        return None
+    return tuple(
+        f"{name} ({unit})" if is_unit and not _readings(name)[0][1] else name
+        for name, unit, is_unit in zip(headings, units, known, strict=True)
+    )
 
 
 def is_cycler_heading(headings: Sequence[str]) -> bool:

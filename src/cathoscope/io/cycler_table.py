@@ -52,6 +52,7 @@ from cathoscope.io.cycler_names import (
     Meaning,
     is_cycler_heading,
     meanings_of,
+    units_below,
 )
 from cathoscope.io.cycler_parse import CLOCK, EMPTY, TEXT
 from cathoscope.io.cycler_text import HEAD_BYTES, TextTable, decoded, find_heading, read_content, read_table
@@ -67,6 +68,7 @@ _INSTRUMENTS = (
     ("Neware", ("datapoint", "record id", "chg. cap.(ah)")),
     ("LAND", ("channel_index", "testtime/sec", "nominal capacity used to define the c rate")),
 )
+_LOOKED_BELOW = 4
 _MOST_ABOVE = 40
 _SAMPLED_ROWS = 50
 _WIDEST_STATE = 24
@@ -77,10 +79,21 @@ def recognise_cycler_table(path: Path) -> str | None:
     if recognise_mpt(path) is None:
         return "it is an export of EC-Lab"
     try:
-        heading = find_heading(read_content(path, HEAD_BYTES), is_cycler_heading)
+        content = read_content(path, HEAD_BYTES)
     except MeasurementError as error:
         return error.found
-    return None if heading else "no line names a time and a voltage, or it is a spectrum of impedance"
+    heading = find_heading(content, is_cycler_heading)
+    if heading is None:
+        return "no line names a time and a voltage, or it is a spectrum of impedance"
+    return None if _numbers_below(content, heading) else f"no numbers below the names in line {heading[0]}"
+
+
+def _numbers_below(content: bytes, heading: tuple[int, int, int, tuple[str, ...]]) -> bool:
+    """Whether one of the next lines has a number where the time stands."""
+    _, begin, separator, names = heading
+    place = meanings_of(names)["elapsed_time"][0]
+    lines = [line.split(bytes((separator,))) for line in content[begin:].split(b"\n", _LOOKED_BELOW)[:_LOOKED_BELOW]]
+    return any(len(fields) > place and any(48 <= byte <= 57 for byte in fields[place][:20]) for fields in lines)
 
 
 def open_cycler_table(paths: Sequence[Path], angle_range: tuple[float, float] | None = None) -> xr.Dataset:
@@ -98,7 +111,7 @@ def open_cycler_table(paths: Sequence[Path], angle_range: tuple[float, float] | 
     MeasurementError
         If a column is missing, lines are damaged, units change, or the time runs back.
     """
-    table = read_table(paths[0], is_cycler_heading)
+    table = with_units(read_table(paths[0], is_cycler_heading))
     return table_dataset(table, meanings_of(table.names), "line", format="cycler_table")
 
 
@@ -129,6 +142,18 @@ def table_dataset(table: TextTable, meanings: Meanings, place: str, **attrs: Any
     metadata = {"instrument": instrument_of(table), "comments": [line for line in table.above if line.strip(" ,;\t")]}
     metadata = {key: value for key, value in metadata.items() if value}
     return cycler_dataset(columns, table.path, remarks, **attrs, metadata=metadata)
+
+
+def with_units(table: TextTable) -> TextTable:
+    """The table with the units of a row of units below its names, if it has one."""
+    if not table.lines.size:
+        return table
+    row = [decoded(table.field(0, position)) for position in range(len(table.starts))]
+    names = units_below(table.names[: len(row)], row)
+    if names is None:
+        return table
+    table.remarks.append("the units are those below the names")
+    return replace(table.rows(np.arange(table.lines.size) > 0), names=(*names, *table.names[len(row) :]))
 
 
 def instrument_of(table: TextTable) -> str:

@@ -37,7 +37,7 @@ import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io.cycler_names import is_cycler_heading, meanings_of
-from cathoscope.io.cycler_table import table_dataset
+from cathoscope.io.cycler_table import table_dataset, with_units
 from cathoscope.io.cycler_text import TextTable, find_heading, not_a_table, table_below
 from cathoscope.io.lazy import COPY_AGAIN
 
@@ -112,7 +112,7 @@ def open_xlsx(paths: Sequence[Path], angle_range: tuple[float, float] | None = N
     MeasurementError
         If the workbook is damaged, or its table is no good; see `cycler_table`.
     """
-    table = read_workbook(paths[0], is_cycler_heading)
+    table = with_units(read_workbook(paths[0], is_cycler_heading))
     return table_dataset(table, meanings_of(table.names), "row", format="cycler_xlsx")
 
 

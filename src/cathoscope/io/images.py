@@ -34,6 +34,12 @@ _ARCHIVES = {
     b"Rar!": "a RAR archive",
     b"\x28\xb5\x2f\xfd": "a zstd file",
 }
+_TABLES = {
+    b"PAR1": "a Parquet table; write it as csv",
+    b"MATLAB 5.0 MAT-file": "a MATLAB file; write its table as csv",
+    b"\0\1\0\0Standard Jet DB": "an Arbin .res database; export it as csv or xlsx",
+    b"\0\1\0\0Standard ACE DB": "an Arbin .res database; export it as csv or xlsx",
+}
 # What is written somewhere in a ZIP or OLE container, and what it makes of it.
 _ZIP_KINDS = {
     b"word/": "a Word document",
@@ -158,8 +164,9 @@ def _document(head: bytes, tail: bytes) -> str | None:
         return _container(head + tail)
     if head[257:262] == b"ustar":
         return "it is a tar archive; unpack it"
-    named = [name for mark, name in _ARCHIVES.items() if head.startswith(mark)]
-    return f"it is {named[0]}; unpack it" if named else None
+    named = [name for mark, name in _TABLES.items() if head.startswith(mark)]
+    named += [f"{name}; unpack it" for mark, name in _ARCHIVES.items() if head.startswith(mark)]
+    return f"it is {named[0]}" if named else None
 
 
 def _container(content: bytes) -> str | None:
@@ -239,6 +246,8 @@ def _program(text: _Text) -> str | None:
 
 def _settings(text: _Text) -> str | None:
     lines = text.filled[:100]
+    if lines and lines[0].startswith("EC-LAB SETTING FILE"):
+        return "it is the settings of EC-Lab, what was to be done; give the record, .mpr or .mpt"
     if len(lines) < 3 or not re.fullmatch(r"\[[^\[\]]+\]", lines[0].strip()):
         return None
     entries = [line for line in lines if re.match(r"\s*[\w() -]+[:=]", line) or line.strip().startswith("[")]
