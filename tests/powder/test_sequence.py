@@ -85,13 +85,16 @@ def test_phases_are_switched_on_and_off(members: list[Member]) -> None:
     ]
 
 
-def test_of_little_only_the_amount_is_refined(members: list[Member]) -> None:
-    fit = members[3].fit
-    assert fit is not None
-    assert [name for name in fit.search.free if "spinel" in name] == ["powgen.spinel.scale"]
-    assert members[3].remarks == ("of spinel there is little: only its amount is refined",)
-    # its cell is that of the neighbour, not of the file
-    assert fit.numbers()["spinel.a"] == pytest.approx(8.136, abs=0.003)
+def test_of_little_all_but_the_amount_is_held_near_the_neighbour(members: list[Member]) -> None:
+    one = members[3]
+    assert one.fit is not None
+    assert one.weak == ("spinel",)
+    assert one.remarks == ("of spinel there is little: all but its amount is held near its neighbour",)
+    # its cell is that of the neighbour, not of the file, and no surer than neighbours are alike
+    assert one.fit.numbers()["spinel.a"] == pytest.approx(8.136, abs=0.01)
+    assert 0.002 < one.fit.std("spinel.a") < 0.02
+    # and its amount is right within what that leaves open
+    assert abs(one.fit.numbers()["powgen.spinel.scale"] - 15.0) < 3 * one.fit.std("powgen.spinel.scale")
 
 
 def test_every_temperature_finds_its_cell(members: list[Member]) -> None:
@@ -124,7 +127,8 @@ def test_threads_blocks_and_kills_do_not_change_a_bit(monkeypatch: pytest.Monkey
 
     memory = Memory()
     alone = part(memory=memory)
-    assert len(memory.notes) == 10
+    assert {key for key in memory.notes if key.startswith("way+1")} == {f"way+1-{number}" for number in range(5)}
+    assert any(key.startswith("way-1") for key in memory.notes)
     kept = dict(list(memory.notes.items())[::2])
     after_a_kill = part(threads=3, memory=Memory(kept))
     assert all(map(same, alone, after_a_kill))
@@ -148,6 +152,7 @@ def test_a_member_as_text_is_the_member(members: list[Member]) -> None:
         "rwp": [],
         "bic": float("inf"),
         "remarks": ["two.gsa: the file is empty"],
+        "weak": [],
     }
 
 

@@ -41,6 +41,8 @@ class Member:
         Information criterion: smaller is better.
     remarks
         Why something is missing or doubtful.
+    weak
+        Phases of which the amount alone was refined.
     """
 
     fit: Fit | None
@@ -48,12 +50,18 @@ class Member:
     rwp: tuple[float, ...] = ()
     bic: float = float("inf")
     remarks: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+
+    @property
+    def criterion(self) -> float:
+        """Smaller is better; one that was refined is better than one that was not."""
+        return float("inf") if self.fit is None else self.bic
 
 
 def text_of_member(member: Member) -> str:
     """All of a member, every number with all its digits."""
     record: dict[str, Any] = {"present": member.present, "rwp": member.rwp, "bic": member.bic}
-    record["remarks"] = member.remarks
+    record |= {"remarks": member.remarks, "weak": member.weak}
     if member.fit is not None:
         record["fit"] = _record_of(member.fit)
     return json.dumps(record)
@@ -68,6 +76,7 @@ def member_of_text(text: str) -> Member:
         tuple(record["rwp"]),
         record["bic"],
         tuple(record["remarks"]),
+        tuple(record["weak"]),
     )
 
 

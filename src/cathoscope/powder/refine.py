@@ -9,7 +9,7 @@ its word.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -65,7 +65,9 @@ class Fit:
     remarks
         What a person should know.
     cycles
-        Steps that were tried.
+        Steps that were tried since the last weighing.
+    residuals
+        The patterns against their calculation at u, as long as they are needed.
     """
 
     search: Search
@@ -76,6 +78,7 @@ class Fit:
     outcome: Outcome
     remarks: tuple[str, ...]
     cycles: int
+    residuals: tuple[Residual, ...] = field(default=(), repr=False)
 
     @property
     def gof(self) -> float:
@@ -118,18 +121,36 @@ Compare = Callable[[Values], Sequence[Residual]]
 """Numbers with derivatives to the patterns against their calculation."""
 
 
+@dataclass(frozen=True)
+class Weighing:
+    """How weights are renewed on the way, from the patterns as they are calculated there.
+
+    Attributes
+    ----------
+    weigh
+        From patterns against their calculation to the same with new weights; what it says holds from then on.
+    times
+        How often: at the start if it is ``near`` the end, and whenever the search has arrived.
+    """
+
+    weigh: Callable[[Sequence[Residual]], Sequence[Residual]]
+    times: int
+    near: bool = False
+
+
 @dataclass
 class _State:
-    """Sum of squares, half its gradient and the normal matrix at u."""
+    """Sum of squares, half its gradient and the normal matrix at u, and the patterns that they are of."""
 
     u: Array
     chi2: float
     gradient: Array
     normal: Array
     points: int
+    residuals: Sequence[Residual]
 
 
-def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
+def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES, weighing: Weighing | None = None) -> Fit:
     """The numbers that fit best, from where the search starts.
 
     Parameters
@@ -139,14 +160,16 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
     compare
         Patterns against their calculation at given numbers.
     cycles
-        Steps to try at most.
+        Steps to try at most, after each weighing.
+    weighing
+        How weights are renewed; None: they stay.
 
     Raises
     ------
     MeasurementError
         If the start itself cannot be calculated.
     """
-    state, factor, tried = _evaluated(search, compare, search.start), _START, 0
+    state = _evaluated(search, compare, search.start)
     if state is None:
         raise MeasurementError(
             "the pattern cannot be calculated from the start of the refinement",
@@ -154,14 +177,24 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
             cure="check cells, scales and the numbers of the bank",
         )
     began = np.diag(state.normal)
-    outcome: Outcome = "stalled"
-    growth = _GROWTH
-    while tried < cycles and search.free:
-        tried += 1
+    left = 0 if weighing is None else weighing.times
+    if weighing is not None and weighing.near and left:
+        state, left = _weighed(state, weighing), left - 1
+    while True:
+        state, outcome, tried = _descended(search, compare, state, cycles)
+        if weighing is None or not left:
+            return _ended(search, state, outcome, tried, began)
+        # what did not arrive gets the same weights as what did, but no second chance
+        state, left = _weighed(state, weighing), left - 1 if tried < cycles else 0
+
+
+def _descended(search: Search, compare: Compare, state: _State, cycles: int) -> tuple[_State, Outcome, int]:
+    """Down to where no step is worth taking, the word for it, and how many steps were tried."""
+    factor, growth = _START, _GROWTH
+    for tried in range(1, cycles + 1):
         # how far it is to the end is what a step without damping says, however short the steps have become
         if _arrived(state, _step(search, state, _LEAST)):
-            outcome = "converged"
-            break
+            return state, "converged", tried
         # a step cut by a bound or too long is tried again shorter
         step = np.clip(state.u + _step(search, state, factor), search.low, search.high) - state.u
         new = _evaluated(search, compare, state.u + step)
@@ -170,14 +203,12 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES) -> Fit:
             factor, growth = max(factor * _eased(state, new, step), _LEAST), _GROWTH
             state = new
             if small:
-                break
+                return state, "stalled", tried
         else:
             factor, growth = factor * growth, 2 * growth
             if factor > _MOST:
-                break
-    if not search.free:
-        outcome = "converged"
-    return _ended(search, state, outcome, tried, began)
+                return state, "stalled", tried
+    return state, "stalled", cycles
 
 
 def _eased(state: _State, new: _State, step: Array) -> float:
@@ -194,20 +225,31 @@ def _eased(state: _State, new: _State, step: Array) -> float:
 
 def _evaluated(search: Search, compare: Compare, u: Array) -> _State | None:
     """The sums at u, or None if there is no pattern for these numbers."""
-    count = len(search.free)
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            residuals = compare(search.values(u))
+            return _summed(u, compare(search.values(u)))
     except MeasurementError:
         return None
-    chi2, gradient, normal, points = 0.0, np.zeros(count), np.zeros((count, count)), 0
+
+
+def _summed(u: Array, residuals: Sequence[Residual]) -> _State | None:
+    """The sums over the patterns, or None if they are no numbers."""
+    chi2, gradient, normal, points = 0.0, np.zeros(u.size), np.zeros((u.size, u.size)), 0
     for one in residuals:
         chi2 += float(one.difference @ one.difference)
         gradient += one.jacobian.T @ one.difference
         normal += one.jacobian.T @ one.jacobian
         points += one.difference.size
     finite = np.isfinite(chi2) and np.all(np.isfinite(gradient)) and np.all(np.isfinite(normal))
-    return _State(u, chi2, gradient, normal, points) if finite else None
+    return _State(u, chi2, gradient, normal, points, residuals) if finite else None
+
+
+def _weighed(state: _State, weighing: Weighing) -> _State:
+    """The same place with new weights."""
+    new = _summed(state.u, weighing.weigh(state.residuals))
+    if new is None:
+        raise MeasurementError("the weights of a calculated pattern are no numbers")
+    return new
 
 
 def _scaled(state: _State) -> tuple[Array, Array]:
@@ -277,4 +319,14 @@ def _ended(search: Search, state: _State, outcome: Outcome, tried: int, began: A
         outcome = "bound"
     elif outcome == "stalled":
         remarks.append(f"no end was found in {tried} steps")
-    return Fit(search, state.u, covariance, state.chi2, state.points, outcome, tuple(remarks), tried)
+    return Fit(
+        search,
+        state.u,
+        covariance,
+        state.chi2,
+        state.points,
+        outcome,
+        tuple(remarks),
+        tried,
+        tuple(state.residuals),
+    )

@@ -1,21 +1,27 @@
 """A series of patterns through temperature: each starts where its neighbour ended, phases come and go.
 
-A phase that need not be there is switched on where the information criterion supports it: twice the gain in likelihood
-has to exceed the logarithm of the number of points for every number that the phase frees. A weak phase frees its scale
-alone and keeps the cell and widths of its neighbour. The series may be followed up, down, or both ways; then each
-pattern keeps the better of its two ends.
+A phase that need not be there is switched on where the information criterion supports it: the gain in the sum of
+squares has to exceed the logarithm of the number of points for every number that the phase frees. Whether a refinement
+with one phase more is worth a try, the derivatives at the end of the one without say beforehand. A weak phase frees
+its scale alone and keeps the cell and widths of its neighbour.
+
+The series is followed up or down, or up and then down again: on the way back patterns whose end is doubtful start once
+more, from the other neighbour, and keep the better of their two ends. Doubtful is what did not converge, fits worse
+than its neighbours, has a weak phase, or other phases than a neighbour.
 
 A long series is cut into blocks. The first pattern of every block starts where that of the block before ended; then
-blocks and ways do not depend on each other, and may be refined at the same time. Blocks are the same for any number of
-threads, and so is the result.
+blocks do not depend on each other, and may be refined at the same time. Blocks are the same for any number of threads,
+and so is the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import log
+from math import inf
 from typing import Literal
+
+import numpy as np
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.parallel import Progress, Silent, run_on_threads
@@ -23,16 +29,22 @@ from cathoscope.numerics.dual import value_of
 from cathoscope.powder.crystallite import Crystallite
 from cathoscope.powder.member import Member, Memory, member_of_text, text_of_member
 from cathoscope.powder.model import Model, Pattern, model_of, part_of
-from cathoscope.powder.refine import Fit, Outcome
+from cathoscope.powder.parameters import Parameter, search_of
+from cathoscope.powder.presence import Peaks, gain_at_end, gain_at_start, is_promising, linear_chi2, unit_peaks
+from cathoscope.powder.priors import tight_priors
+from cathoscope.powder.refine import Outcome
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, Refinement, names_of, prepared, refined_from, with_own, with_ties
 
 Load = Callable[[int], Sequence[Pattern]]
 """The patterns of one temperature, by its number."""
 
-_WEAK = 12.0  # scale over its uncertainty below which a phase frees nothing else
+_WEAK = 8.0  # scale over its uncertainty below which the rest of a phase is held near its neighbour
 _DOUBTFUL = 6.0  # the same, below which a phase has to be needed to stay
 _FOUND: tuple[Outcome, ...] = ("converged", "bound")
+_LEAST = 3.0  # the same, below which it is not there if it is the only one
+_WORSE = 1.05  # times the goodness of fit of a neighbour
+_FEW = 25  # steps where phases are held
 _BLOCK = 24  # patterns
 
 
@@ -45,7 +57,7 @@ class SequenceChoices:
     optional
         Phases that need not be there.
     direction
-        "forward", "backward" or "both".
+        "forward", "backward", or "both": forward, and backward where that may end elsewhere.
     """
 
     optional: tuple[str, ...] = ()
@@ -80,6 +92,7 @@ class _Chain:
     numbers: Sequence[int]
     seed: dict[str, float] = field(default_factory=dict)
     refined: tuple[str, ...] = ()
+    gof: float = inf
     found: dict[int, Member] = field(default_factory=dict)
 
 
@@ -102,24 +115,45 @@ def follow(
         If a stage or a tie of the plan names nothing that any phase or pattern has.
     """
     series = _Series(load, tuple(phases), plan, choices or SequenceChoices(), means or Means())
-    ways = {"forward": (1,), "backward": (-1,), "both": (1, -1)}[series.choices.direction]
-    series.means.progress.start("series of patterns", count * len(ways), "patterns")
-    ordered = [(f"way{way:+d}", range(count)[::way]) for way in ways]
-    anchors = [_Chain(name, numbers[::_BLOCK]) for name, numbers in ordered]
-    _run(series, anchors)
-    blocks = [
-        _from_anchor(anchor, numbers[start : start + _BLOCK])
-        for anchor, (_, numbers) in zip(anchors, ordered, strict=True)
-        for start in range(0, count, _BLOCK)
-    ]
-    _run(series, blocks)
+    down = series.choices.direction == "backward"
+    found = _followed(series, "way-1" if down else "way+1", range(count)[:: -1 if down else 1])
+    if series.choices.direction == "both":
+        _follow_back(series, found)
+    return [found[number] for number in range(count)]
+
+
+def _followed(series: _Series, way: str, numbers: Sequence[int]) -> dict[int, Member]:
+    """All patterns, in blocks: first their first ones, then the rest of each."""
+    series.means.progress.start("series of patterns", len(numbers), "patterns")
+    anchors = _Chain(way, numbers[::_BLOCK])
+    _follow_chain(series, anchors)
+    starts = range(0, len(numbers), _BLOCK)
+    blocks = [_from_anchor(anchors, numbers[start : start + _BLOCK]) for start in starts]
+    run_on_threads(lambda chain: _follow_chain(series, chain), blocks, threads=series.means.threads)
     series.means.progress.finish()
-    ended = [*anchors, *blocks]
-    return [_better([chain.found[number] for chain in ended if number in chain.found]) for number in range(count)]
+    return {number: member for chain in (anchors, *blocks) for number, member in chain.found.items()}
 
 
-def _run(series: _Series, chains: Sequence[_Chain]) -> None:
-    run_on_threads(lambda chain: _follow_chain(series, chain), chains, threads=series.means.threads)
+def _follow_back(series: _Series, found: dict[int, Member]) -> None:
+    """Down again: what is doubtful starts from its upper neighbour, too, and the better of two ends is kept."""
+    series.means.progress.start("the same downwards", len(found), "patterns")
+    chain = _Chain("way-1", ())
+    for number in reversed(range(len(found))):
+        if chain.seed and _is_doubtful(number, found):
+            found[number] = min((found[number], _remembered(series, number, chain)), key=lambda one: one.criterion)
+        _learn(chain, found[number])
+        series.means.progress.advance()
+    series.means.progress.finish()
+
+
+def _is_doubtful(number: int, found: Mapping[int, Member]) -> bool:
+    """Whether another start may end elsewhere; see the first lines."""
+    here, beside = found[number], [found[one] for one in (number - 1, number + 1) if one in found]
+    if here.fit is None or here.fit.outcome != "converged" or here.weak:
+        return True
+    others = [one for one in beside if one.fit is not None]
+    gof = [one.fit.gof for one in others if one.fit is not None]
+    return here.fit.gof > _WORSE * min(gof, default=here.fit.gof) or any(one.present != here.present for one in others)
 
 
 def _from_anchor(anchors: _Chain, numbers: Sequence[int]) -> _Chain:
@@ -130,39 +164,76 @@ def _from_anchor(anchors: _Chain, numbers: Sequence[int]) -> _Chain:
 
 
 def _follow_chain(series: _Series, chain: _Chain) -> None:
-    """One pattern after the other; what a killed run had finished is not done again."""
-    memory = series.means.memory
+    """One pattern after the other."""
     for number in chain.numbers:
-        key = f"{chain.way}-{number}"
-        note = None if memory is None else memory.note_of(key)
-        member = _member(series, number, chain) if note is None else member_of_text(note)
-        if memory is not None and note is None:
-            memory.mark_done(key, text_of_member(member))
-        chain.found[number] = member
-        _learn(chain, member)
+        chain.found[number] = _remembered(series, number, chain)
+        _learn(chain, chain.found[number])
         series.means.progress.advance()
 
 
+def _remembered(series: _Series, number: int, chain: _Chain) -> Member:
+    """One pattern refined, or as a killed run had refined it."""
+    memory, key = series.means.memory, f"{chain.way}-{number}"
+    note = None if memory is None else memory.note_of(key)
+    member = _member(series, number, chain) if note is None else member_of_text(note)
+    if memory is not None and note is None:
+        memory.mark_done(key, text_of_member(member))
+    return member
+
+
 def _learn(chain: _Chain, member: Member) -> None:
-    """What the next pattern starts from: all that was free but scales and backgrounds, which fit themselves."""
-    if member.fit is not None and member.fit.outcome in _FOUND:
-        numbers = member.fit.numbers()
-        kept = [name for name in numbers if not name.endswith(".scale") and ".background." not in name]
-        chain.seed |= {name: numbers[name] for name in kept}
-        chain.refined = _refined_phases(member.fit, member.present)
+    """What the next pattern starts from: what this one tells, but scales and backgrounds, which fit themselves."""
+    if member.fit is None or member.fit.outcome not in _FOUND:
+        return
+    search, numbers = member.fit.search, member.fit.numbers()
+    std = dict(zip(search.free, np.sqrt(np.diag(member.fit.covariance)), strict=True))
+    positive = dict(zip(search.free, search.positive, strict=True))
+    own = [name for name in search.free if not name.endswith(".scale") and ".background." not in name]
+    started = {name: Parameter(numbers[name], bool(positive[name])) for name in own}
+    # a number that is less sure than neighbours are alike tells less than the pattern before did
+    loose = {name for name, prior in tight_priors(started, own).items() if std[name] > prior.std}
+    known = {name for name in own if name.split(".")[0] not in member.weak} - (loose & chain.seed.keys())
+    chain.seed |= {name: numbers[name] for name in known}
+    chain.refined = tuple(name for name in member.present if name not in member.weak)
+    chain.gof = max(member.fit.gof, 1.0)
 
 
 def _member(series: _Series, number: int, chain: _Chain) -> Member:
     """One temperature: with the optional phases that it supports."""
     try:
         attempt = _attempt(series, model_of(series.load(number), series.phases), chain.seed)
-        found, remarks = _with_phases(attempt, chain.refined)
+        found = _with_phases(attempt, chain.refined)
+        if chain.seed and (found is None or found.whole.fit.gof > _WORSE * chain.gof):
+            afresh = _with_phases(replace(attempt, seed={}), ())
+            found = min((one for one in (found, afresh) if one), key=lambda one: one.whole.bic, default=None)
     except MeasurementError as error:
         return Member(None, (), remarks=(" ".join(str(error).split()),))
     if found is None:
         return Member(None, (), remarks=("none of the phases is in it",))
-    present = tuple(phase.phase.name for phase in found.model.phases)
-    return Member(found.fit, present, found.rwp, found.bic, (*found.fit.remarks, *remarks))
+    whole, weak = found.whole, found.weak
+    remarks = [f"of {name} there is little: all but its amount is held near its neighbour" for name in weak]
+    fit = replace(whole.fit, residuals=())
+    return Member(fit, found.present, whole.rwp, whole.bic, (*fit.remarks, *remarks), weak)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A refinement, and which of its phases are weak."""
+
+    whole: Refinement
+    weak: tuple[str, ...] = ()
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Phases that are in it."""
+        return tuple(phase.phase.name for phase in self.whole.model.phases)
+
+    def strength(self, phase: str) -> float:
+        """The largest scale of a phase over its uncertainty."""
+        fit = self.whole.fit
+        scales = [name for name in fit.search.free if name.endswith(f".{phase}.scale")]
+        pairs = ((fit.numbers()[name], max(fit.std(name, widened=False), 1e-300)) for name in scales)
+        return max((value / std for value, std in pairs), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -174,11 +245,24 @@ class _Attempt:
     model: Model
     seed: Mapping[str, float]
 
-    def refined(self, names: Sequence[str], weak: tuple[str, ...] = ()) -> Refinement:
-        """With the phases of these names; of ``weak`` ones only the scale is free."""
+    def refined(self, names: Sequence[str], weak: tuple[str, ...] = ()) -> _Found:
+        """With the phases of these names; of ``weak`` ones all but the amount is held near where it starts."""
         model = part_of(self.model, names)
-        stages = [[name for name in stage if _is_free(name, model, weak)] for stage in self.plan.stages]
-        return _refined(model, replace(self.plan, stages=tuple(map(tuple, stages))), self.seed)
+        stages = tuple(tuple(name for name in stage if _known(name, model)) for stage in self.plan.stages)
+        plan = replace(self.plan, stages=stages)
+        if weak:
+            numbers = stated_parameters(model).starting({**(plan.start or {}), **self.seed}).numbers
+            held = [name for stage in stages for name in stage if name.split(".")[0] in weak]
+            priors = {**(plan.priors or {}), **tight_priors(numbers, held, {*held} - {*self.seed})}
+            plan = replace(plan, priors=priors, cycles=min(plan.cycles, _FEW))
+        return _Found(_refined(model, plan, self.seed, once=bool(weak)), tuple(name for name in names if name in weak))
+
+    def numbers(self) -> dict[str, float]:
+        """All numbers before anything is refined."""
+        plan = _plan_for(self.model, self.plan, self.seed)
+        parameters = with_ties(with_own(stated_parameters(self.model), plan).starting(plan.start or {}), plan)
+        values = search_of(parameters, ()).values(np.zeros(0))
+        return {name: float(value_of(value)) for name, value in values.items()}
 
 
 def _attempt(series: _Series, model: Model, seed: Mapping[str, float]) -> _Attempt:
@@ -188,57 +272,67 @@ def _attempt(series: _Series, model: Model, seed: Mapping[str, float]) -> _Attem
     return _Attempt(series, replace(series.plan, stages=stages), model, seed)
 
 
-def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> tuple[Refinement | None, list[str]]:
-    """The refinement with the phases that are there, and remarks. ``before``: what was refined of the neighbour."""
+def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> _Found | None:
+    """The refinement with the phases that are there. ``before``: what was refined of the neighbour."""
     optional = attempt.series.choices.optional
     names = [phase.phase.name for phase in attempt.series.phases]
     chosen = [name for name in names if name not in optional]
-    found: Refinement | None = None
+    found: _Found | None = None
     if any(name in optional for name in before):
         found = attempt.refined([name for name in names if name in before])
-        if all(_strength(found, name) >= _DOUBTFUL for name in before if name in optional):
-            chosen = [name for name in names if name in before]
-        else:
+        if any(found.strength(name) < _DOUBTFUL for name in before if name in optional):
             found = None
+    start = unit_peaks(attempt.model, attempt.numbers())
     if found is None:
-        found = attempt.refined(chosen) if chosen else None
-    for extra in (name for name in names if name not in chosen):
-        together = [name for name in names if name in (*chosen, extra)]
-        new = _with_extra(attempt, together, extra)
-        if new is not None and (found is None or _supported(new, found)):
-            chosen, found = together, new
-    if found is not None:
-        found = _calmed(attempt, chosen, found)
-        chosen, found = _without_needless(attempt, chosen, found)
-    refined = () if found is None else _refined_phases(found.fit, chosen)
-    weak = [name for name in chosen if name not in refined]
-    return found, [f"of {name} there is little: only its amount is refined" for name in weak]
+        chosen = chosen or [min(names, key=lambda one: linear_chi2(attempt.model, start, [one]))]
+        found = attempt.refined(chosen)
+    for extra in (name for name in names if name not in found.present):
+        if _is_worth_a_try(attempt, found.whole, start, extra):
+            new = _with_extra(attempt, [name for name in names if name in (*found.present, extra)], extra)
+            if new is not None and _supported(new.whole, found.whole):
+                found = new
+    found = _without_needless(attempt, _calmed(attempt, found))
+    alone = found.present[0] if len(found.present) == 1 else ""
+    return None if alone in optional and found.strength(alone) < _LEAST else found
 
 
-def _without_needless(attempt: _Attempt, chosen: list[str], found: Refinement) -> tuple[list[str], Refinement]:
+def _is_worth_a_try(attempt: _Attempt, found: Refinement, start: Peaks, extra: str) -> bool:
+    """Whether a phase more may be supported."""
+    names = [phase.phase.name for phase in found.model.phases]
+    counts = found.fit.points, len(found.model.patterns)
+    if is_promising(gain_at_start(attempt.model, start, names, extra), *counts):
+        return True
+    numbers = attempt.numbers() | found.fit.numbers()
+    return is_promising(gain_at_end(found, unit_peaks(attempt.model, numbers, [extra]), extra), *counts)
+
+
+def _without_needless(attempt: _Attempt, found: _Found) -> _Found:
     """Without optional phases that others, which came later, have made up for."""
-    for name in [one for one in chosen if one in attempt.series.choices.optional]:
-        rest = [one for one in chosen if one != name]
-        if rest and _strength(found, name) < _DOUBTFUL:
-            fewer = attempt.refined(rest)
-            if not _supported(found, fewer):
-                chosen, found = rest, fewer
-    return chosen, found
+    for name in [one for one in found.present if one in attempt.series.choices.optional]:
+        rest = [one for one in found.present if one != name]
+        if rest and found.strength(name) < _DOUBTFUL:
+            fewer = attempt.refined(rest, tuple(one for one in found.weak if one != name))
+            if not _supported(found.whole, fewer.whole):
+                found = fewer
+    return found
 
 
-def _calmed(attempt: _Attempt, chosen: Sequence[str], found: Refinement) -> Refinement:
-    """With the amount alone of phases that are weak, where the rest of their numbers comes from a neighbour."""
+def _calmed(attempt: _Attempt, found: _Found) -> _Found:
+    """With phases that are weak held near their neighbour."""
     known = {name.split(".")[0] for name in attempt.seed}
-    doubtful = _refined_phases(found.fit, chosen)
-    doubtful = tuple(name for name in doubtful if name in known and _strength(found, name) < _WEAK)
-    if not doubtful or len(doubtful) == len(chosen):
+    doubtful = tuple(
+        name for name in found.present if name in known and name not in found.weak and found.strength(name) < _WEAK
+    )
+    if not doubtful or len(doubtful) == len(found.present):
         return found
-    # how much there is, is told best where nothing else of the phase is free
-    calm = attempt.refined(chosen, doubtful)
-    weak = tuple(name for name in doubtful if _strength(calm, name) < _WEAK)
-    if weak != doubtful:
-        calm = attempt.refined(chosen, weak) if weak else found
-    return found if calm.fit.outcome not in _FOUND and found.fit.outcome in _FOUND else calm
+    # how much there is, is told best where the rest is held
+    calm = attempt.refined(found.present, (*found.weak, *doubtful))
+    weak = tuple(name for name in calm.weak if calm.strength(name) < _WEAK)
+    if weak == found.weak:
+        return found
+    calm = calm if weak == calm.weak else attempt.refined(found.present, weak)
+    worse = calm.whole.fit.outcome not in _FOUND and found.whole.fit.outcome in _FOUND
+    return found if worse else calm
 
 
 def _supported(more: Refinement, fewer: Refinement) -> bool:
@@ -247,56 +341,55 @@ def _supported(more: Refinement, fewer: Refinement) -> bool:
     What both miss of the pattern is no noise, so the gain counts in units of the mean square that the better one
     leaves.
     """
-    points, free = more.fit.points, len(more.fit.search.free) - len(fewer.fit.search.free)
-    return (fewer.fit.chi2 - more.fit.chi2) / max(more.fit.gof, 1.0) ** 2 > free * log(max(points, 2))
+    told = (more.bic - more.fit.chi2) - (fewer.bic - fewer.fit.chi2)
+    return (fewer.fit.chi2 - more.fit.chi2) / max(more.fit.gof, 1.0) ** 2 > told
 
 
-def _refined_phases(fit: Fit, names: Sequence[str]) -> tuple[str, ...]:
-    """Phases of which more than the scale was free."""
-    return tuple(name for name in names if any(one.startswith(f"{name}.") for one in fit.search.free))
-
-
-def _with_extra(attempt: _Attempt, names: Sequence[str], extra: str) -> Refinement | None:
-    """With one phase more: all of it, or its scale alone where there is little of it; None where there is none."""
+def _with_extra(attempt: _Attempt, names: Sequence[str], extra: str) -> _Found | None:
+    """With one phase more, held where there is little of it; None where there is none."""
     weak = attempt.refined(names, (extra,))
-    strength = _strength(weak, extra)
+    strength = weak.strength(extra)
     if strength <= 0:
         return None
     if strength < _WEAK:
         return weak
     whole = attempt.refined(names)
-    return whole if whole.fit.outcome in _FOUND or weak.fit.outcome not in _FOUND else weak
+    return whole if whole.whole.fit.outcome in _FOUND or weak.whole.fit.outcome not in _FOUND else weak
 
 
-def _strength(found: Refinement, phase: str) -> float:
-    """The largest scale of a phase over its uncertainty."""
-    values = found.fit.values()
-    scales = [name for name in found.fit.search.free if name.endswith(f".{phase}.scale")]
-    return max(
-        (float(value_of(values[name])) / max(found.fit.std(name, widened=False), 1e-300) for name in scales),
-        default=0.0,
-    )
+def _refined(model: Model, plan: Plan, seed: Mapping[str, float], *, once: bool = False) -> Refinement:
+    """Near its neighbour all at once; in stages where that fails; and without the neighbour where that fails too.
 
-
-def _refined(model: Model, plan: Plan, seed: Mapping[str, float]) -> Refinement:
-    """Near its neighbour all at once; in stages where that fails; and without the neighbour where that fails too."""
-    ties = {name: tie for name, tie in (plan.ties or {}).items() if all(_known(one, model) for one in (name, *tie[1]))}
-    own = tuple(name for name in plan.own if _known(name, model))
-    stated = {name: value for name, value in (plan.start or {}).items() if _known(name, model)}
-    seeded = stated | {name: value for name, value in seed.items() if _known(name, model)}
-    tries = [(seeded, True), (seeded, False)] if seed else []
+    ``once``: whatever fails, where phases are held that may not be there.
+    """
+    at_once = replace(plan, stages=(tuple(name for stage in plan.stages for name in stage),))
+    tries = [(at_once, seed, True), (plan, seed, False), (plan, {}, False)] if seed else [(plan, {}, False)]
     best: Refinement | None = None
-    for start, at_once in [*tries, (stated, False)]:
-        stages = (tuple(name for stage in plan.stages for name in stage),) if at_once else plan.stages
-        attempt = replace(plan, start=start, ties=ties, stages=stages, own=own)
-        found = refined_from(model, prepared(model, attempt), attempt)
-        if found.fit.outcome in _FOUND:
+    for staged, start, near in tries:
+        chosen = _plan_for(model, staged, start)
+        found = refined_from(model, prepared(model, chosen), chosen, near=near)
+        if once or found.fit.outcome in _FOUND:
             return found
         if best is None or found.fit.chi2 < best.fit.chi2:
             best = found
     if best is None:
         raise MeasurementError("nothing was refined")
     return best
+
+
+def _plan_for(model: Model, plan: Plan, seed: Mapping[str, float]) -> Plan:
+    """What of a plan concerns the phases of a model, starting from a neighbour.
+
+    Sizes and strains are known from the neighbour, too; what else is known stays what it was, so that nothing drifts.
+    """
+    ties = {name: tie for name, tie in (plan.ties or {}).items() if all(_known(one, model) for one in (name, *tie[1]))}
+    own = tuple(name for name in plan.own if _known(name, model))
+    start = {name: value for name, value in {**(plan.start or {}), **seed}.items() if _known(name, model)}
+    priors = plan.priors and {
+        name: replace(prior, value=seed[name]) if prior.relative and name in seed else prior
+        for name, prior in plan.priors.items()
+    }
+    return replace(plan, start=start, ties=ties, own=own, priors=priors)
 
 
 def _known(name: str, model: Model) -> bool:
@@ -307,13 +400,3 @@ def _known(name: str, model: Model) -> bool:
         return True
     of_bank = "." not in rest or rest.startswith("background.")
     return first in {one.name for one in model.patterns} and (of_bank or rest.split(".")[0] in phases)
-
-
-def _is_free(name: str, model: Model, weak: tuple[str, ...]) -> bool:
-    """Whether a number that a stage frees is free with these phases: of weak ones only scales are."""
-    return _known(name, model) and (name.endswith(".scale") or name.split(".")[0] not in weak)
-
-
-def _better(members: Sequence[Member]) -> Member:
-    """The one with the smaller criterion; one that was refined before one that was not."""
-    return min(members, key=lambda one: float("inf") if one.fit is None else one.bic)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +55,7 @@ def with_linear_start(model: Model, parameters: Parameters) -> Parameters:
         scales = [f"{pattern.name}.{phase.phase.name}.scale" for phase in model.phases]
         units = values | dict.fromkeys(scales, 1.0)
         peaks = [value_of(peaks_of(model, number, units, phase.phase.name)) for phase in model.phases]
-        solution = _linear(pattern, peaks)
+        solution = linear_fit(pattern, peaks)
         found |= dict(zip(scales, solution[: len(scales)], strict=True))
         found |= _squared_start(model, number, values, found)
         rest = solution[len(scales) :]
@@ -77,7 +77,7 @@ def _squared_start(
     return found
 
 
-def _linear(pattern: Pattern, peaks: list[Array]) -> Array:
+def linear_fit(pattern: Pattern, peaks: Sequence[Array]) -> Array:
     """Scales of the phases and coefficients of the background of one pattern."""
     weight = 1 / pattern.std[pattern.used]
     design = np.column_stack([*peaks, pattern.background[pattern.used]]) * weight[:, None]

@@ -32,7 +32,8 @@ from cathoscope.powder.model import (
 )
 from cathoscope.powder.parameters import Parameters, Values, search_of
 from cathoscope.powder.pawley import refined_squares, restraints_of, summed_up
-from cathoscope.powder.refine import Fit, Residual, refined
+from cathoscope.powder.priors import Priors, known_of
+from cathoscope.powder.refine import Fit, Residual, Weighing, refined
 from cathoscope.powder.start import parameters_of, with_linear_start
 from cathoscope.powder.structure import mass_from_occupancies
 from cathoscope.powder.symmetry import site_multiplicity
@@ -76,6 +77,8 @@ class Plan:
         "model": counting noise of the calculated pattern; "stated": the uncertainties of the file.
     cycles
         Steps of each stage at most.
+    priors
+        What is known of numbers before; None: nothing.
     """
 
     stages: tuple[tuple[str, ...], ...] = STAGES
@@ -84,6 +87,7 @@ class Plan:
     own: tuple[str, ...] = ()
     weights: Literal["model", "stated"] = "model"
     cycles: int = 60
+    priors: Priors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,8 @@ class Refinement:
     rwp
         Weighted profile residual of every pattern, with the weights of the file.
     bic
-        Sum of squares plus the logarithm of the number of points for every free number: smaller is better.
+        Sum of squares plus the logarithm of the number of points for every free number: smaller is better. A number
+        counts by the share of it that patterns tell and not what was known before.
     """
 
     model: Model
@@ -164,39 +169,84 @@ def with_ties(parameters: Parameters, plan: Plan) -> Parameters:
     return parameters
 
 
-def refined_from(model: Model, parameters: Parameters, plan: Plan) -> Refinement:
-    """All stages of a plan, from given numbers."""
-    std = [one.std[one.used] for one in model.patterns]
+def refined_from(model: Model, parameters: Parameters, plan: Plan, *, near: bool = False) -> Refinement:
+    """All stages of a plan, from given numbers; if these are ``near`` the end, so are weights that come from them."""
+    weights = _Weights(model, [one.std[one.used] for one in model.patterns])
     free = refined_squares(model)
     fit: Fit | None = None
     for number, stage in enumerate(plan.stages):
         free = tuple(dict.fromkeys((*free, *names_of(model, parameters, stage))))
         last = number == len(plan.stages) - 1
-        fit = _fitted(model, parameters, free, std, plan.cycles if last else min(plan.cycles, _ROUGHLY))
+        times = _REWEIGHTED if plan.weights == "model" and last else 0
+        cycles = plan.cycles if last else min(plan.cycles, _ROUGHLY)
+        fit = _fitted(parameters, free, weights, _Way(cycles, times, near, plan.priors))
         parameters = parameters.starting(fit.numbers())
-        if plan.weights == "model" and last:
-            for _ in range(_REWEIGHTED):
-                std = [expected_std(model, k, fit.numbers()) for k in range(len(model.patterns))]
-                fit = _fitted(model, parameters, free, std, plan.cycles)
-                parameters = parameters.starting(fit.numbers())
     if fit is None:
         raise MeasurementError("a refinement without stages", expected="at least one list of names to free")
-    numbers = fit.numbers()
-    rwp = tuple(_rwp(model, k, numbers) for k in range(len(model.patterns)))
-    return Refinement(model, parameters, fit, tuple(std), rwp, fit.chi2 + len(free) * log(max(fit.points, 2)))
+    told = len(free) - known_of(plan.priors, free).share(fit)
+    bic = fit.chi2 + told * log(max(fit.points, 2))
+    return Refinement(model, parameters, fit, tuple(weights.std), weights.rwp(fit.residuals), bic)
 
 
-def _fitted(model: Model, parameters: Parameters, free: Sequence[str], std: list[Array], cycles: int) -> Fit:
+@dataclass
+class _Weights:
+    """Standard uncertainties of the used points of every pattern: those of the files until they are renewed."""
+
+    model: Model
+    std: list[Array]
+
+    def renewed(self, residuals: Sequence[Residual]) -> list[Residual]:
+        """The same patterns with the uncertainties of what is calculated; observations that follow them stay."""
+        out = list(residuals)
+        for number, made in enumerate(self.made(residuals)):
+            new = _std_of_made(self.model.patterns[number], made)
+            ratio, self.std[number] = self.std[number] / new, new
+            out[number] = Residual(out[number].difference * ratio, out[number].jacobian * ratio[:, None])
+        return out
+
+    def made(self, residuals: Sequence[Residual]) -> list[Array]:
+        """What is calculated of the used points of every pattern."""
+        three = zip(self.model.patterns, residuals, self.std, strict=False)
+        return [pattern.y[pattern.used] - one.difference * std for pattern, one, std in three]
+
+    def rwp(self, residuals: Sequence[Residual]) -> tuple[float, ...]:
+        """Weighted profile residual of every pattern, with the weights of the file."""
+        found = []
+        for pattern, made in zip(self.model.patterns, self.made(residuals), strict=True):
+            y, std = pattern.y[pattern.used], pattern.std[pattern.used]
+            found.append(float(np.sqrt(np.sum(((y - made) / std) ** 2) / np.sum((y / std) ** 2))))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How one stage is searched: steps, how often weights are renewed, whether they fit at the start, what is known."""
+
+    cycles: int
+    times: int
+    near: bool
+    priors: Priors | None
+
+
+def _fitted(parameters: Parameters, free: Sequence[str], weights: _Weights, way: _Way) -> Fit:
+    model = weights.model
     restraints = restraints_of(model, {name: one.value for name, one in parameters.numbers.items()})
+    known = known_of(way.priors, free)
 
     def compare(values: Values) -> list[Residual]:
-        """All patterns, and what is known before of free intensities."""
-        found = residuals_of(model, values, std)
-        return [*found, restraints.residual(values)] if restraints.first else found
+        """All patterns, and what is known before of free intensities and of other numbers."""
+        found = residuals_of(model, values, weights.std)
+        found += [restraints.residual(values)] if restraints.first else []
+        return [*found, known.residual(values)] if known.names else found
 
     if has_le_bail(model):
-        return summed_up(settled(parameters, model, free, compare, cycles))
-    return summed_up(refined(search_of(parameters, free), compare, cycles=cycles))
+        fit = settled(parameters, model, free, compare, way.cycles)
+        for _ in range(way.times):
+            weights.renewed(fit.residuals)
+            fit = settled(parameters.starting(fit.numbers()), model, free, compare, way.cycles)
+        return summed_up(fit)
+    weighing = Weighing(weights.renewed, way.times, way.near)
+    return summed_up(refined(search_of(parameters, free), compare, cycles=way.cycles, weighing=weighing))
 
 
 def names_of(model: Model, parameters: Parameters, stage: Sequence[str]) -> tuple[str, ...]:
@@ -237,22 +287,16 @@ def expected_std(model: Model, number: int, values: Values) -> Array:
     The file's variance over its intensity is what one count is worth; it is smoothed over neighbours, since both are
     noisy.
     """
-    pattern = model.patterns[number]
+    return _std_of_made(model.patterns[number], value_of(calculated(model, number, values)))
+
+
+def _std_of_made(pattern: Pattern, made: Array) -> Array:
     y, variance = pattern.y[pattern.used], pattern.std[pattern.used] ** 2
-    made = value_of(calculated(model, number, values))
     sound = y > 0
     if np.count_nonzero(sound) < 0.5 * y.size:
         return np.sqrt(variance)
     worth = np.interp(np.arange(y.size), np.flatnonzero(sound), variance[sound] / y[sound])
     return np.asarray(np.sqrt(worth * np.maximum(made, _FAINT * float(np.median(np.abs(made))))))
-
-
-def _rwp(model: Model, number: int, values: Values) -> float:
-    """Weighted profile residual, with the weights of the file."""
-    pattern = model.patterns[number]
-    y, std = pattern.y[pattern.used], pattern.std[pattern.used]
-    made = value_of(calculated(model, number, values))
-    return float(np.sqrt(np.sum(((y - made) / std) ** 2) / np.sum((y / std) ** 2)))
 
 
 def mass_fractions(model: Model, number: int, values: Values) -> Graded:

@@ -14,6 +14,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.powder.background import Scale, chebyshev_basis
 from cathoscope.powder.crystallite import Crystallite, numbers_of
 from cathoscope.powder.model import EFFECTS, Pattern, model_of, spacings_of
+from cathoscope.powder.priors import usual_priors
 from cathoscope.powder.profile_tof import LorentzPart
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import GROUPS, Plan
@@ -130,7 +131,7 @@ def usual_plan(phases: Sequence[Crystallite]) -> Plan:
     """The plan of a refinement of which nothing is said."""
     more = tuple(name for phase in phases for name in more_numbers(phase))
     last = (*USUAL_STAGES[-1], *more)
-    return Plan(stages=(*USUAL_STAGES[:-1], last), ties=usual_ties(phases))
+    return Plan(stages=(*USUAL_STAGES[:-1], last), ties=usual_ties(phases), priors=usual_priors(phases))
 
 
 def more_numbers(phase: Crystallite) -> tuple[str, ...]:
