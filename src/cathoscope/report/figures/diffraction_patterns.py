@@ -166,6 +166,7 @@ def _figure_of(data: xr.Dataset, rows: Sequence[tuple[int, int]]) -> Any:
             _draw_refinement(axes, data, (place, bank), range_)
         pair[0].set_title(_quality(data, place, bank), loc="left")
         pair[0].set_ylabel("intensity")
+        pair[1].locator_params(axis="x", nbins=5)
     for axes in grid[-1]:
         axes.set_xlabel(spacing_axis.SPACING_LABEL)
     pairs = [axes.get_legend_handles_labels() for axes in grid[:, 0]]

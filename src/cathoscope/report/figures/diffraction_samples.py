@@ -137,6 +137,7 @@ def first_patterns_panel(results: Sequence[ParticleResult]) -> Panel | None:
             _draw_first(axes, chosen, bank, range_)
         pair[0].set_title(bank, loc="left")
         pair[0].set_ylabel("intensity (shifted)")
+        pair[1].locator_params(axis="x", nbins=5)
     for axes in grid[-1]:
         axes.set_xlabel(spacing_axis.SPACING_LABEL)
     legend_above(figure, [grid[0, 0]])

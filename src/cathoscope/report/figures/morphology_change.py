@@ -46,7 +46,7 @@ def change_panel(data: xr.Dataset) -> Panel | None:
         "which for volumes is mostly three times the uncertainty of the magnification."
     )
     if largest is not None:
-        _draw_slice(axes[2], largest)
+        _draw_slice(axes[2], largest, _first_temperature(data))
         caption += (
             " Right: change of the share of oxide in the middle slice, laid over the first temperature by the "
             "registration of the particle; red: oxide came, blue: it went."
@@ -76,7 +76,13 @@ def _largest_change(data: xr.Dataset) -> xr.DataArray | None:
     return max(known, key=lambda one: float(np.nanmean(np.abs(one.values))), default=None)
 
 
-def _draw_slice(axes: Axes, change: xr.DataArray) -> None:
+def _first_temperature(data: xr.Dataset) -> float:
+    """That with which the others are compared: the first that has numbers."""
+    known = np.flatnonzero(np.isfinite(data["relative_volume"].values))
+    return float(data["temperature"].values[known[0]])
+
+
+def _draw_slice(axes: Axes, change: xr.DataArray, first: float) -> None:
     image = draw_image(axes, change, colours=sequential_colours("RdBu_r"), limits=(-1.0, 1.0), ticks=False)
     add_colour_bar(image, axes, "change of the share of oxide")
-    axes.set_title(temperature_name(float(change["temperature"])))
+    axes.set_title(f"{temperature_name(float(change['temperature']))} less {temperature_name(first)}")

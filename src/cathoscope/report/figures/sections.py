@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.images import draw_image, robust_limits
@@ -144,18 +145,21 @@ def histograms_panel(data: xr.Dataset) -> Panel | None:
     diameter, porosity, std = (
         np.asarray(data[f"particle_{name}"].values)[whole] for name in ("diameter", "porosity", "porosity_std")
     )
-    sizes.hist(diameter, bins=_bins(diameter), color=COLOURS[0])
+    for axes, values in ((sizes, diameter), (pores, porosity)):
+        axes.hist(values, bins=_bins(values), color=COLOURS[0], rwidth=0.94)
+        axes.set_ylabel("particles")
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.margins(y=0.15)
     sizes.set_xlabel(axis_label("diameter of the section", "um"))
-    sizes.set_ylabel("particles")
-    pores.hist(porosity, bins=_bins(porosity), color=COLOURS[0])
-    mean_line(pores, float(data["mean_porosity"]), COLOURS[1])
+    line = mean_line(pores, float(data["mean_porosity"]), COLOURS[1])
+    pores.legend([line], [f"mean {_value(data, 'mean_porosity')}"], loc="upper right", borderaxespad=0.1)
     pores.set_xlabel("porosity")
     both.errorbar(diameter, porosity, yerr=std, fmt="o", markersize=2.5, color=COLOURS[0], linewidth=0.7)
     both.set_xlabel(axis_label("diameter of the section", "um"))
     both.set_ylabel("porosity")
     caption = (
         f"{whole.sum()} particles that are whole in the field: diameters of the disks of their areas (a section off "
-        "the middle is smaller than the particle), porosities with 68 % intervals. Line: mean "
+        "the middle is smaller than the particle), porosities with 68 % intervals. Dashed: mean "
         f"{_value(data, 'mean_porosity')}; spread between particles, measurement taken off, "
         f"{_value(data, 'porosity_spread')}."
     )
