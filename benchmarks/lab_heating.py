@@ -44,7 +44,7 @@ def heat(seed: int) -> tuple[float, float]:
     flow = -350 * 4.0 / (np.sqrt(2 * np.pi) * seconds) * np.exp(-0.5 * ((RAMP - 210) / 8) ** 2) + 2 + 0.01 * RAMP
     flow += 0.02 * np.random.default_rng(seed).standard_normal(RAMP.size)
     found = heat_effect((RAMP - 25) * 12, RAMP, flow, mass=4.0, limits=(160, 260), seed=seed)
-    return (found.enthalpy.value + 350) / found.enthalpy.std, (found.onset.value - 194) / found.onset.std
+    return (found.enthalpy.value + 350) / found.enthalpy.total, (found.onset.value - 194) / found.onset.total
 
 
 def pulls(seeds: range) -> dict[str, np.ndarray]:

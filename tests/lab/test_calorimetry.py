@@ -34,7 +34,7 @@ def test_a_gaussian_has_its_area_place_and_onset() -> None:
 
 
 def test_uncertainties_are_those_of_repetitions() -> None:
-    found = [heat_effect(TIME, TEMPERATURE, record(0.02, k), mass=MASS, limits=(160, 260), seed=k) for k in range(40)]
+    found = [heat_effect(TIME, TEMPERATURE, record(0.02, k), mass=MASS, limits=(160, 260), seed=k) for k in range(24)]
     for name, true in (("enthalpy", ENTHALPY), ("onset", MIDDLE - 2 * WIDTH), ("peak", MIDDLE)):
         pulls = np.array([(getattr(one, name).value - true) / getattr(one, name).std for one in found])
         assert abs(pulls.mean()) < 0.8

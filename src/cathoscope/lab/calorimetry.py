@@ -19,8 +19,11 @@ from cathoscope.numerics.local_polynomial import LocalPolynomial, local_polynomi
 Floats = NDArray[np.float64]
 Baseline = Literal["linear", "sigmoid"]
 
-_REPETITIONS = 60
-_POINTS = 5.0
+_REPETITIONS = 40
+_POINTS = 8.0  # least half-width of windows in points
+_WINDOW = 0.45  # half-width of windows over the width of the effect
+_ORDER = 5  # of the local polynomials: flanks are not flattened
+_PLACES = 401
 _SETTLED = 1e-6
 _MOST_PASSES = 30
 
@@ -74,20 +77,29 @@ def heat_effect(
         )
     piece = slice(int(inside[0]), int(inside[-1]) + 1)
     t, kelvin, flow = t[piece], kelvin[piece], flow[piece]
-    step = float(np.median(np.diff(kelvin)))
-    half_width = max(_POINTS * step, (limits[1] - limits[0]) / 40.0)
-    weights = local_polynomial(kelvin, np.linspace(kelvin[0], kelvin[-1], 241), half_width)
+    weights = _windows(t, kelvin, flow, limits, baseline)
     smooth = np.interp(kelvin, weights.places, weights.value @ flow)
     noise = noise_of(flow - smooth)
     numbers, base = _numbers(t, kelvin, flow, weights, mass, baseline)
+    again, _ = _numbers(t, kelvin, smooth, weights, mass, baseline)
     drawn = noise.drawn(t.size, _REPETITIONS, np.random.default_rng(seed))
     repeated = np.stack(
         [_numbers(t, kelvin, smooth + drawn[:, k], weights, mass, baseline)[0] for k in range(_REPETITIONS)]
     )
-    enthalpy, onset, peak, height = (
-        Estimate(float(a), float(b)) for a, b in zip(numbers, repeated.std(axis=0, ddof=1), strict=True)
-    )
+    # noise makes the steepest flank steeper; smoothing once more does to the curve what it did
+    numbers, std, shift = numbers - (repeated.mean(axis=0) - again), repeated.std(axis=0, ddof=1), abs(again - numbers)
+    enthalpy, onset, peak, height = (Estimate(*map(float, one)) for one in zip(numbers, std, shift, strict=True))
     return HeatEffect(enthalpy, onset, peak, height, base)
+
+
+def _windows(t: Floats, kelvin: Floats, flow: Floats, limits: tuple[float, float], kind: Baseline) -> LocalPolynomial:
+    """Weights of windows about as wide as the effect is at half its height."""
+    above = np.abs(flow - _baseline(t, flow, kind))
+    high = np.flatnonzero(above >= 0.5 * np.quantile(above, 0.995))
+    width = float(kelvin[high[-1]] - kelvin[high[0]])
+    half_width = max(_POINTS * float(np.median(np.diff(kelvin))), _WINDOW * width)
+    places = np.linspace(limits[0], limits[1], _PLACES)
+    return local_polynomial(kelvin, places, half_width, order=_ORDER)
 
 
 def _numbers(

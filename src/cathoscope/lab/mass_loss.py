@@ -22,7 +22,7 @@ from cathoscope.numerics.local_polynomial import LocalPolynomial, Noise, local_p
 
 Floats = NDArray[np.float64]
 
-_REPETITIONS = 60
+_REPETITIONS = 40
 _SEEN = 8.0  # a step's rate rises out of the valleys beside it by so many standard deviations
 _LEFT = 4.0  # and the mass at the first deflection out of the line before
 _RISEN = 0.02  # share of the steepest rate at which a step begins and ends where no other one is near
@@ -31,8 +31,6 @@ _ORDER = 5  # of the local polynomials: slopes of narrow steps are not flattened
 _WINDOW = 0.45  # half-width of the windows for tangents over the width of the step at half its rate
 _TANGENTS = 31  # places at which tangents are laid
 _BLOCKS = 25  # into which a quiet stretch is divided
-_GROWTH = 5  # blocks by which it grows
-_ON_LINE = 1.3  # standard deviations by which a block beside may leave the line
 _TRIALS = 3  # to find the noise that leaves the residuals seen
 _MOST_CORRELATED = 0.9  # beyond, drift and noise cannot be told apart
 _EDGE = 5.0  # K at the ends of a ramp, where it sets in
@@ -310,28 +308,20 @@ def _blocks(curve: MassCurve, before: float, last: float, width: float) -> _Bloc
 def _quiet_line(blocks: _Blocks, mass: Floats) -> tuple[Floats, float]:
     """Slope and intercept of the line through the quietest stretch, and where that begins.
 
-    The stretch is that of least loss, and as much beside it as lies on its line: the longer, the less the line is
+    Stretches that lose as little as the least one, as far as noise can tell, count as well: a choice of one would be
     drawn to where noise happens to look quietest.
     """
     x, y = blocks.place, blocks.means(mass)
-    low = int(np.argmax(np.correlate(y, np.arange(_BLOCKS) - 0.5 * (_BLOCKS - 1), "valid")))
-    high = low + _BLOCKS
-    while True:
-        weight = 1.0 / blocks.std[low:high] ** 2
-        total = float(weight.sum())
-        middle, level = float(weight @ x[low:high]) / total, float(weight @ y[low:high]) / total
-        spread = float(weight @ (x[low:high] - middle) ** 2)
-        slope = float(weight @ ((x[low:high] - middle) * y[low:high])) / spread
-        grown = low, high
-        for first, last in ((low - _GROWTH, low), (high, high + _GROWTH)):
-            if first < 0 or last > x.size:
-                continue
-            place, off = float(x[first:last].mean()), float((y - level - slope * (x - middle))[first:last].mean())
-            own = float(blocks.std[first:last].mean()) ** 2 / _GROWTH
-            if abs(off) < _ON_LINE * np.sqrt(own + 1.0 / total + (place - middle) ** 2 / spread):
-                low, high = min(low, first), max(high, last)
-        if grown == (low, high):
-            return np.array([slope, level - slope * middle]), float(x[low])
+    ramp = np.arange(_BLOCKS) - 0.5 * (_BLOCKS - 1)
+    step = float(x[1] - x[0])
+    spread = float(ramp @ ramp)
+    slopes = np.correlate(y, ramp, "valid") / (spread * step)
+    ones = np.full(_BLOCKS, 1.0 / _BLOCKS)
+    levels = np.correlate(y, ones, "valid") - slopes * np.correlate(x, ones, "valid")
+    std = float(np.median(blocks.std)) / (np.sqrt(spread) * step)
+    weight = np.exp(-0.5 * ((slopes.max() - slopes) / std) ** 2)
+    weight /= weight.sum()
+    return np.array([weight @ slopes, weight @ levels]), float(x[int(np.argmax(weight))])
 
 
 def _numbers(
