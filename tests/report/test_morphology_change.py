@@ -43,7 +43,7 @@ def test_numbers_and_the_temperature_that_changed_most_are_drawn(data: xr.Datase
     volumes, porosity, image = panel.figure.axes[:3]
     assert len(volumes.containers) == 2  # the core is not there
     assert porosity.get_ylabel() == "change of porosity"
-    assert image.get_title() == "150 °C"
+    assert image.get_title() == "150 °C less 25 °C"
     assert "registration" in panel.caption
 
 

@@ -96,6 +96,7 @@ def test_histograms_hold_the_whole_particles() -> None:
     assert panel is not None
     assert panel.caption.startswith("3 particles")
     assert sum(bar.get_height() for bar in panel.figure.axes[0].patches) == 3
+    assert [text.get_text() for text in panel.figure.axes[1].get_legend().get_texts()] == ["mean 0.10 ± 0.10"]
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
