@@ -46,6 +46,7 @@ _UNITS: dict[str, tuple[str, str | float]] = {
     **dict.fromkeys(("mwh", "mw.h", "mwatt-hr", "mwatthr", "mw*h"), ("energy", 1e-3)),
     **dict.fromkeys(("uwh", "µwh", "μwh", "uw.h"), ("energy", 1e-6)),
     **dict.fromkeys(("ws", "j"), ("energy", 1 / 3600)),
+    **dict.fromkeys(("mws", "mj"), ("energy", 1 / 3.6e6)),
     **dict.fromkeys(("c", "°c", "℃", "degc", "oc", "celsius"), ("temperature", "C")),
     **dict.fromkeys(("k", "kelvin"), ("temperature", "K")),
     "1": ("number", 1.0),
