@@ -45,11 +45,11 @@ def test_the_integral_is_the_charge_and_the_curve_the_derivative() -> None:
 
 
 def test_noise_makes_no_charge_and_its_effect_is_told() -> None:
-    """Pulls about the mean of 100 noisy curves, and of the places of both peaks."""
+    """Pulls about the mean of 50 noisy curves, and of the places of both peaks."""
     voltage, charge = rows_of()
     rng = np.random.default_rng(2)
     values, errors, places = [], [], []
-    for _ in range(100):
+    for _ in range(50):
         noisy = voltage + rng.normal(0.0, 1e-3, voltage.size)
         found = differential_of_rows(noisy, charge)
         values.append(np.interp((3.3, 3.66, 3.7, 3.9, 4.09), found.voltage, found.value))
@@ -57,8 +57,8 @@ def test_noise_makes_no_charge_and_its_effect_is_told() -> None:
         peaks = peaks_of(found, noisy, charge)
         places.append([(one.voltage - at) / one.voltage_std for one, at in zip(peaks, PEAKS, strict=True)])
     ratio = np.std(values, axis=0) / np.mean(errors, axis=0)
-    assert abs(np.log(ratio)).max() < 0.25
-    assert abs(np.mean(np.log(ratio))) < 0.1
+    assert abs(np.log(ratio)).max() < 0.35
+    assert abs(np.mean(np.log(ratio))) < 0.15
     assert abs(np.mean(places)) < 0.25
     assert 0.75 < np.std(places) < 1.15
 
