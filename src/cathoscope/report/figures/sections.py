@@ -152,7 +152,7 @@ def histograms_panel(data: xr.Dataset) -> Panel | None:
         axes.margins(y=0.15)
     sizes.set_xlabel(axis_label("diameter of the section", "um"))
     line = mean_line(pores, float(data["mean_porosity"]), COLOURS[1])
-    pores.legend([line], [f"mean {_value(data, 'mean_porosity')}"], loc="upper right", borderaxespad=0.1)
+    pores.legend([line], [f"mean {_value(data, 'mean_porosity')}"], loc="lower center", bbox_to_anchor=(0.5, 0.98))
     pores.set_xlabel("porosity")
     both.errorbar(diameter, porosity, yerr=std, fmt="o", markersize=2.5, color=COLOURS[0], linewidth=0.7)
     both.set_xlabel(axis_label("diameter of the section", "um"))
