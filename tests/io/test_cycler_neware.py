@@ -49,7 +49,7 @@ TABLES: dict[str, list[tuple[float, ...]]] = {
 }
 ROWS = {f"{LG}.ndax": 77745, "test_2.ndax": 108563, "TestFile.nda": 6670}
 # The last digit of mAs and mWs that the tables print.
-COUNTED = {f"{LG}.ndax": 1.0, "test_2.ndax": 1e-4, "TestFile.nda": 1e-2}
+COUNTED = {f"{LG}.ndax": 1.0, "test_2.ndax": 1e-4, "TestFile.nda": 0.5}
 SINGLE = 1.2e-7
 COLUMNS = ("Total Time", "Voltage(mV)", "Current(uA)", "Capacity(mAs)", "Energy(mWs)", "Cycle Index", "Step Index")
 
