@@ -63,6 +63,19 @@ def test_less_smoothness_fits_closer() -> None:
     assert misfit[0] > misfit[1] > misfit[2]
 
 
+def test_both_ways_to_the_smoothness_agree_where_arcs_are_closed() -> None:
+    z = noisy(5.0 + arc(FREQUENCY, 30.0, 1e-2, ALPHA), 0.01, 1)
+    found = [relaxation_times(frequency=FREQUENCY, impedance=z, smoothness=way) for way in ("generalised", "parts")]  # type: ignore[arg-type]
+    for one in found:
+        assert len(one.peaks) == 1
+        assert one.peaks[0].resistance.value == pytest.approx(30.0, rel=0.02)
+
+
+def test_an_arc_that_is_not_closed_has_no_peak() -> None:
+    z = noisy(5.0 + arc(FREQUENCY, 1e4, 1e4), 0.005, 1)
+    assert relaxation_times(frequency=FREQUENCY, impedance=z).peaks == ()
+
+
 def test_a_resistor_and_a_short_spectrum_are_refused() -> None:
     with pytest.raises(MeasurementError, match="no relaxation"):
         relaxation_times(frequency=FREQUENCY, impedance=np.full(60, 5.0 + 0j))

@@ -6,25 +6,27 @@ on a grid of ten time constants in a decade (the trapezoidal rule is exact to fa
 penalty is on the curvature of the logarithm, so that gamma is never below zero and a sharp peak may stand on a
 flat ground: :math:`\sum |Z - \hat Z|^2/s^2 + \lambda \int (d^2 \ln\gamma / d \ln\tau^2)^2\, d\ln\tau` is made least.
 The usual penalty on the curvature of gamma itself splits the peak of a constant-phase arc into one with side lobes.
-lambda follows from cross-validation: each of the real and the imaginary part is predicted from the other alone [1].
+lambda follows from generalised cross-validation [1], or from the prediction of each of the real and the imaginary part
+from the other alone [2], which fails where arcs are not closed within the frequencies.
 
 A peak reaches from one minimum of gamma to the next; what is above the minima is three standard uncertainties or more,
 else it belongs to the peak beside it. Its area is the resistance of the process. Uncertainties are
-those of the posterior that the penalty makes, in its normal approximation [2]. What the tails
+those of the posterior that the penalty makes, in its normal approximation [3]. What the tails
 of neighbours carry across a minimum is told as systematic: gamma there times one unit of ln tau. A weak process beside
 a strong one takes some of its tail; `arcs_of_peaks` then fits arcs to the spectrum itself, from these peaks.
 
 References
 ----------
-.. [1] M. Saccoccio, T. H. Wan, C. Chen, F. Ciucci, Electrochim. Acta 147 (2014) 470.
-.. [2] F. Ciucci, C. Chen, Electrochim. Acta 167 (2015) 439.
+.. [1] G. H. Golub, M. Heath, G. Wahba, Technometrics 21 (1979) 215.
+.. [2] M. Saccoccio, T. H. Wan, C. Chen, F. Ciucci, Electrochim. Acta 147 (2014) 470.
+.. [3] F. Ciucci, C. Chen, Electrochim. Acta 167 (2015) 439.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +36,8 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.impedance_fit import CircuitFit, Constraints, Weighting, fit_circuit
 from cathoscope.lab.spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.numerics.estimate import Estimate
+
+Choice = Literal["generalised", "parts"]
 
 _FEWEST = 10  # points
 _PER_DECADE, _BEYOND = 10, 0.5  # time constants; decades beyond the frequencies at either end
@@ -97,7 +101,7 @@ def relaxation_times(
     frequency: ArrayLike,
     impedance: ArrayLike,
     weighting: Weighting = "modulus",
-    smoothness: float | None = None,
+    smoothness: float | Choice = "generalised",
 ) -> Relaxation:
     """The distribution of relaxation times of a spectrum.
 
@@ -108,7 +112,7 @@ def relaxation_times(
     weighting
         ``modulus``: the same relative error everywhere, or ``unit``: the same error.
     smoothness
-        lambda; by default by cross-validation.
+        lambda, or how it is found: by ``generalised`` cross-validation, or between the ``parts``.
 
     Raises
     ------
@@ -117,8 +121,8 @@ def relaxation_times(
     """
     spectrum = checked_spectrum(frequency, impedance, fewest=_FEWEST)
     system = _system(spectrum, weighting)
-    if smoothness is None:
-        smoothness, logs = _cross_validated(system)
+    if isinstance(smoothness, str):
+        smoothness, logs = _cross_validated(system, smoothness)
     else:
         logs = system.first
         for one in _LAMBDAS[3.0 * smoothness < _LAMBDAS]:
@@ -200,28 +204,45 @@ def _system(spectrum: Spectrum, weighting: Weighting) -> _System:
     return _System(np.exp(log_tau), columns, rows, measured, curvature, first)
 
 
-def _cross_validated(system: _System) -> tuple[float, Array]:
+def _cross_validated(system: _System, choice: Choice) -> tuple[float, Array]:
     """lambda of the least error of prediction, and the logarithms that it gives; from smooth to rough."""
-    half = system.measured.size // 2
-    parts = (slice(None, half), slice(half, None))
-    both, real, imaginary = system.first, system.first, system.first
+    both, parts = system.first, (system.first, system.first)
     best, least, since = (float(_LAMBDAS[0]), both), np.inf, 0
     for one in _LAMBDAS:
         both = _smoothest(system.rows, system.measured, one, both, system.curvature)
-        real, imaginary = (
-            _smoothest(system.rows[part], system.measured[part], one, logs, system.curvature)
-            for part, logs in zip(parts, (real, imaginary), strict=True)
-        )
-        by_real, by_imaginary = np.exp(real), np.exp(imaginary)
-        by_real[-1], by_imaginary[-2] = by_imaginary[-1], by_real[-2]
-        apart = [system.rows[parts[0]] @ by_imaginary, system.rows[parts[1]] @ by_real]
-        error = float(np.sum((np.concatenate(apart) - system.measured) ** 2))
+        if choice == "generalised":
+            error = _generalised_error(system, both, one)
+        else:
+            parts, error = _error_between_parts(system, parts, one)
         since += 1
         if error < least:
             best, least, since = (float(one), both), error, 0
         if since > _RISES:
             break
     return best
+
+
+def _generalised_error(system: _System, logs: Array, smoothness: float) -> float:
+    """Squared misfit over the square of the share of numbers that the distribution leaves free."""
+    misfit = system.rows @ np.exp(logs) - system.measured
+    used = float(np.sum(_posterior(system, logs, smoothness) * _data_normal(system, logs)))
+    return float(misfit @ misfit) / max(1.0 - used / misfit.size, 1e-9) ** 2
+
+
+def _error_between_parts(
+    system: _System, before: tuple[Array, Array], smoothness: float
+) -> tuple[tuple[Array, Array], float]:
+    """Logarithms from the real part and from the imaginary part, and the error of predicting the other from each."""
+    half = system.measured.size // 2
+    sides = (slice(None, half), slice(half, None))
+    real, imaginary = (
+        _smoothest(system.rows[side], system.measured[side], smoothness, logs, system.curvature)
+        for side, logs in zip(sides, before, strict=True)
+    )
+    by_real, by_imaginary = np.exp(real), np.exp(imaginary)
+    by_real[-1], by_imaginary[-2] = by_imaginary[-1], by_real[-2]
+    predicted = np.concatenate([system.rows[sides[0]] @ by_imaginary, system.rows[sides[1]] @ by_real])
+    return (real, imaginary), float(np.sum((predicted - system.measured) ** 2))
 
 
 def _smoothest(rows: Array, measured: Array, smoothness: float, logs: Array, curvature: Array) -> Array:
@@ -256,15 +277,23 @@ def _smoothest(rows: Array, measured: Array, smoothness: float, logs: Array, cur
     return logs
 
 
+def _data_normal(system: _System, logs: Array) -> Array:
+    jacobian = system.rows * np.exp(logs)
+    return np.asarray(jacobian.T @ jacobian)
+
+
+def _posterior(system: _System, logs: Array, smoothness: float) -> Array:
+    """Inverse of the normal matrix of data and penalty, [value, value]."""
+    normal = _data_normal(system, logs) + smoothness * system.curvature.T @ system.curvature
+    normal[np.diag_indices_from(normal)] += 1e-9 * np.diag(normal).mean()
+    return np.asarray(cho_solve(cho_factor(normal), np.eye(logs.size)))
+
+
 def _covariance(system: _System, logs: Array, smoothness: float) -> Array:
     """Of the logarithms, [value, value]."""
-    jacobian = system.rows * np.exp(logs)
-    data = jacobian.T @ jacobian
-    normal = data + smoothness * system.curvature.T @ system.curvature
-    normal[np.diag_indices_from(normal)] += 1e-9 * np.diag(normal).mean()
-    inverse = cho_solve(cho_factor(normal), np.eye(logs.size))
+    inverse = _posterior(system, logs, smoothness)
     misfit = system.measured - system.rows @ np.exp(logs)
-    used = float(np.sum(inverse * data))
+    used = float(np.sum(inverse * _data_normal(system, logs)))
     return np.asarray(inverse * float(misfit @ misfit) / max(misfit.size - used, 1.0))
 
 
@@ -274,7 +303,7 @@ def _told_apart(density: Array, covariance: Array) -> tuple[list[int], list[int]
     tops = [int(top) for top in 1 + np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]))]
     while True:
         valleys = [first + int(np.argmin(density[first:last])) for first, last in pairwise(tops)]
-        if not valleys:
+        if len(tops) < 2:
             return tops, valleys
         edges = [0, *valleys, density.size - 1]
         levels = [-np.inf, *density[valleys], -np.inf]
@@ -299,6 +328,8 @@ def _prominence(density: Array, covariance: Array, span: tuple[int, int], level:
 def _peaks(time_constant: Array, density: Array, covariance: Array) -> tuple[Peak, ...]:
     step, log_tau = float(np.log(time_constant[1] / time_constant[0])), np.log(time_constant)
     tops, valleys = _told_apart(density, covariance)
+    if not tops:  # it rises to an end: the process is slower, or faster, than was measured
+        return ()
     found = []
     for top, first, last in zip(tops, [0, *valleys], [*valleys, density.size], strict=True):
         share = np.zeros(density.size)
