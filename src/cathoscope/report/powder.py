@@ -25,7 +25,7 @@ _LABELS = {
     "lithium_occupancy": ("Li on the Li site", "1"),
     "oxygen_occupancy": ("occupancy of O", "1"),
     "domain_size": ("size of domains", "um"),
-    "domain_aspect": ("length along axis / across", "1"),
+    "domain_aspect": ("aspect, along / across", "1"),
     "microstrain": ("strain (10⁻⁶)", "1"),
 }
 

@@ -45,10 +45,9 @@ def names_of(results: Sequence[ParticleResult]) -> list[str]:
 
 
 def _look(results: Sequence[ParticleResult], number: int) -> tuple[str, str]:
-    """Colour of the sample, marker of the measurement."""
+    """Colour of the sample, and a marker of the measurement's own."""
     samples = list(dict.fromkeys(each.sample for each in results))
-    beside = [n for n, each in enumerate(results) if each.sample == results[number].sample]
-    return COLOURS[samples.index(results[number].sample) % len(COLOURS)], MARKERS[beside.index(number) % len(MARKERS)]
+    return COLOURS[samples.index(results[number].sample) % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
 def series_panel(results: Sequence[ParticleResult]) -> Panel | None:
