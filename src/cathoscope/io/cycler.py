@@ -113,6 +113,8 @@ def cycler_dataset(columns: Columns, path: Path, remarks: Sequence[str], **attrs
 def _as_kind(name: str, values: Floats) -> Floats | Integers:
     if spec_of(name).kind != "i":
         return values
+    if np.abs(values).max(initial=0) < 2**53:  # which NaN is not
+        return values.astype(np.int64)
     return np.where(np.isfinite(values) & (np.abs(values) < 2**53), values, -1).astype(np.int64)
 
 
@@ -213,10 +215,10 @@ def sign_remarks(columns: Columns) -> list[str]:
     voltage, current = columns.named.get("cell_voltage"), columns.named.get("cell_current")
     if voltage is None or current is None or voltage.size < _FEWEST_FOR_SIGNS:
         return []
-    sign = np.sign(current)
+    sign = (current > 0).astype(np.int8) - (current < 0)
     run = np.flatnonzero(sign[1:] != sign[:-1]) + 1
     starts, stops = np.append(0, run), np.append(run, sign.size) - 1
-    flows = np.isfinite(sign[starts]) & (sign[starts] != 0) & (stops - starts >= _FEWEST_FOR_SIGNS)
+    flows = (sign[starts] != 0) & (stops - starts >= _FEWEST_FOR_SIGNS)
     starts, stops = starts[flows], stops[flows]
     change = (voltage[stops] - voltage[starts + 1]) * sign[starts]
     change = change[np.isfinite(change) & (change != 0)]
@@ -249,7 +251,10 @@ def charge_remarks(columns: Columns) -> list[str]:
 def cycle_remarks(columns: Columns) -> list[str]:
     """A remark where the numbers of cycles fall or leave one out."""
     cycle = columns.named.get("file_cycle")
-    if cycle is None or not np.isfinite(cycle).any():
+    if cycle is None:
+        return []
+    steps = np.diff(cycle)
+    if ((steps == 0) | (steps == 1)).all():
         return []
     known = np.flatnonzero(np.isfinite(cycle))
     steps = np.diff(cycle[known])

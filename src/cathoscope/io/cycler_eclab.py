@@ -105,6 +105,9 @@ def current_from_charge_steps(*, steps: Floats, time: Floats) -> Floats:
     current = np.zeros(time.size)
     passed = np.diff(time)
     moving = passed > 0
+    if moving.all():
+        np.divide(_PER_HOUR * steps[1:], passed, out=current[1:])
+        return current
     current[1:][moving] = _PER_HOUR * steps[1:][moving] / passed[moving]
     last = np.maximum.accumulate(np.where(np.append(True, moving), np.arange(time.size), 0))
     return np.asarray(current[last])
