@@ -124,6 +124,7 @@ class DiffractionSection(Section):
     profile: Literal["exact", "gsas2"] = "exact"
     scattering: Literal["sears1992", "gsas2"] = "sears1992"
     weights: Literal["model", "stated"] = "model"
+    priors: Literal["usual", "none"] = "usual"
     effects: tuple[Literal["absorption", "across", "along", "height", "depth"], ...] = ()
     stages: tuple[tuple[str, ...], ...] = ()
     free: tuple[str, ...] = ()

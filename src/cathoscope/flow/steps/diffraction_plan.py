@@ -22,6 +22,7 @@ from cathoscope.powder.crystallite import Crystallite, CrystalliteChoices, cryst
 from cathoscope.powder.curves import reflections_in
 from cathoscope.powder.model import Model, Pattern, model_of, spacing_range
 from cathoscope.powder.peaks import Group, cut_of
+from cathoscope.powder.priors import usual_priors
 from cathoscope.powder.sequence import SequenceChoices
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, names_of, prepared, with_own, with_ties
@@ -217,7 +218,9 @@ def _plan(
     with _at("diffraction", "ties"):
         ties = usual_ties(phases, implied | written)
     ties = {name: tie for name, tie in ties.items() if name in written or name not in freed}
-    return Plan(stages=stages, ties=ties, start=stated.start or None, own=stated.own, weights=stated.weights)
+    priors = usual_priors(phases, stated.start, stated.own) if stated.priors == "usual" else None
+    start = stated.start or None
+    return Plan(stages=stages, ties=ties, start=start, own=stated.own, weights=stated.weights, priors=priors)
 
 
 def patterns_of(powder: Powder, data: xr.Dataset) -> list[Pattern]:

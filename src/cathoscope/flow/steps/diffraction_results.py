@@ -198,7 +198,7 @@ def _fill_phases(values: Values, shape: Shape, model: Model, member: Member) -> 
         values["phase_present"][number] = True
         at = names.index(name)
         _put(values, "weight_fraction", (number,), Found(shares.value[at], shares.std[at]))
-        if any(one.startswith(f"{name}.") for one in member.fit.search.free):
+        if name not in member.weak and any(one.startswith(f"{name}.") for one in member.fit.search.free):
             for quantity, found in phase_quantities(member.fit, phase).items():
                 sited = (number, slice(len(phase.phase.sites))) if quantity in _SITES else (number,)
                 _put(values, quantity, sited, found)
