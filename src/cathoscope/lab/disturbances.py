@@ -97,10 +97,8 @@ def disturbances_of(
     sure
         z from which a jump is told.
     """
-    found = [
-        *_shorts(record, cycles, all_lithium),
-        *_losses(record, cycles),
-    ]
+    found = _shorts(record, cycles, all_lithium)
+    found += _losses(record, cycles, [one.cycle for one in found])
     shorted = {one.half: one.row for one in found if one.kind == "short"}
     jumps = _jumps(record, cycles, beam, sure)
     found += [one for one in jumps if one.half not in shorted or one.row < shorted[one.half] - 5]
@@ -246,19 +244,19 @@ def resistances_of(record: Record, halves: HalfCycles) -> Array:
     return np.asarray(np.where((first > 0) & (step != 0), found, np.nan))
 
 
-def _losses(record: Record, cycles: Cycles) -> list[Disturbance]:
-    """The first cycle from which capacity and resistance are others."""
+def _losses(record: Record, cycles: Cycles, shorted: Sequence[int]) -> list[Disturbance]:
+    """The first cycle from which capacity and resistance are others; shorted cycles do not tell what was before."""
     if cycles.number.size < 3:
         return []
     each = resistances_of(record, cycles.halves)
     # where the open-circuit voltage is steep its change within a row adds to the step: the smaller one is nearer
     resistance = np.where((cycles.half >= 0) & np.isfinite(each[cycles.half]), each[cycles.half], np.inf).min(axis=1)
     resistance[~np.isfinite(resistance)] = np.nan
-    capacity = cycles.capacity
+    capacity = np.where(np.isin(cycles.number, shorted), np.nan, cycles.capacity)
     for place in range(1, cycles.number.size):
         earlier = slice(max(place - _BEFORE, 0), place)
         before = capacity[earlier], resistance[earlier]
-        if any(np.isnan(one).all() for one in before):
+        if np.isnan(capacity[place]) or any(np.isnan(one).all() for one in before):
             continue
         q, r = (float(np.nanmedian(one)) for one in before)
         rest = slice(place, place + 3)
