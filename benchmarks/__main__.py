@@ -9,9 +9,11 @@ from benchmarks import (
     fbp,
     iterative,
     lab_reading,
+    morphology_change,
     morphology_paths,
     morphology_sheets,
     morphology_surface,
+    morphology_whole,
     polynomial,
     porosity,
     powder_profile,
@@ -34,10 +36,13 @@ _ALL = (
     morphology_surface,
     morphology_sheets,
     morphology_paths,
+    morphology_whole,
     porosity,
+    morphology_change,
     powder_profile,
     powder_real,
     powder_refine,
+    lab_cycling,
 )
 
 
