@@ -8,6 +8,7 @@ from benchmarks import (
     coefficients,
     fbp,
     iterative,
+    lab_cycling,
     lab_reading,
     morphology_change,
     morphology_paths,
