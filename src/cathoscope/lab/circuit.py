@@ -81,7 +81,7 @@ class Element:
     kind: str
     name: str
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Its numbers, with their full names: that of the element, and of several each its own (CPE1.alpha)."""
         return tuple(
@@ -116,6 +116,9 @@ class Circuit:
 
     def __str__(self) -> str:
         return self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     @cached_property
     def elements(self) -> tuple[Element, ...]:

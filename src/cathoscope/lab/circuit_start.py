@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cathoscope.lab.circuit import Circuit, Element, Node, Parallel
 from cathoscope.lab.spectrum import Array, Spectrum
 
-_GRID = {1: 5, 2: 7, 3: 7, 4: 7}  # time constants that are tried, by the number of processes
+_GRID = {1: 3, 2: 7, 3: 7, 4: 7}  # time constants that are tried, by the number of processes
 _MOST_STARTS = 420
 _ALPHA = 0.85
 _CAPACITIVE, _FINITE = ("C", "CPE", "Q"), ("Wo", "Ws", "G")

@@ -38,7 +38,7 @@ Outcome = Literal["good", "systematic residuals", "not determined", "not at rest
 Data = tuple[Array, ComplexArray, Array, Array]
 
 _MOST_STEPS = 300
-_SIMPLE = 4  # parameters of one process that one search finds
+_SIMPLE, _CLOSE = 4, 0.02  # parameters of one process that one search finds, and the misfit that shows it has
 _SHORT_SEARCHES, _FEW_STEPS, _LONG_SEARCHES = 48, 8, 6
 _SINGULAR = 1e-13  # eigenvalue of the scaled normal matrix that is none
 _UNDETERMINED = 0.5  # relative standard uncertainty from which on a parameter is none
@@ -147,10 +147,11 @@ class CircuitFit:
         moving, jacobian = self._moving, self._jacobian
         if moving.size:
             length = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
-            _, singular, back = np.linalg.svd(jacobian / length, full_matrices=False)
-            known = singular**2 > _SINGULAR * max(float(singular[0]) ** 2, 1e-300)
-            part = (back[known].T / singular[known] ** 2) @ back[known]
-            lost = np.abs(back[~known]).max(axis=0, initial=0.0) > 1e-3
+            scaled = jacobian / length
+            square, axes = np.linalg.eigh(scaled.T @ scaled)
+            known = square > _SINGULAR * square[-1]
+            part = (axes[:, known] / square[known]) @ axes[:, known].T
+            lost = np.abs(axes[:, ~known]).max(axis=1, initial=0.0) > 1e-3
             part[lost, lost] = np.inf
             scale = 1.0 if self.weighting == "stated" else self.reduced_square
             covariance[np.ix_(moving, moving)] = scale * part / np.outer(length, length)
@@ -256,7 +257,7 @@ def fit_circuit(
     spectrum = checked_spectrum(frequency, impedance, fewest=free.size // 2 + 1)
     data = (spectrum.omega, spectrum.impedance, *_weights(spectrum, weighting, sigma, frequency))
     logs, total, steps, rest = _searched(circuit, _starts(circuit, spectrum, known, bounds), bounds, data, free)
-    if not (constraints.start or constraints.fixed or constraints.bounds):
+    if count_processes(circuit) > 1 and not (constraints.start or constraints.fixed or constraints.bounds):
         logs = np.log(slow_last(circuit, np.exp(logs)))
     return CircuitFit(circuit, spectrum, weighting, data, np.exp(logs), free, bounds, total, steps, rest)
 
@@ -337,7 +338,10 @@ def _searched(
     sums = np.array([sum_of_squares(program, np.exp(start), data, free, *scratch) for start in starts])
     order = np.argsort(sums)
     if count_processes(circuit) < 2 and free.size <= _SIMPLE:
-        return tuple(search(program, starts[order[0]], bounds, data, free, _MOST_STEPS))
+        found: tuple[Array, float, int, bool] = search(program, starts[order[0]], bounds, data, free, _MOST_STEPS)
+        whole = float(np.sum((data[1].real * data[2]) ** 2 + (data[1].imag * data[3]) ** 2))
+        if found[3] and found[1] < _CLOSE**2 * whole:
+            return found
     few = order[:_SHORT_SEARCHES]
     short = list[Any](search(program, starts[number], bounds, data, free, _FEW_STEPS) for number in few)
     short.sort(key=lambda one: float(one[1]))
