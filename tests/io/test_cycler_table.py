@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -154,6 +155,27 @@ def test_a_cut_table_loses_its_last_line(tmp_path: Path) -> None:
 def test_a_table_cut_inside_its_last_number_loses_that_line(tmp_path: Path) -> None:
     data = open_raw(table(tmp_path, *good_rows(), "3000,1,0.001,3.", end=""))
     assert data.sizes["point"] == 300
+
+
+@settings(max_examples=60, deadline=None)
+@given(share=st.floats(0, 1, exclude_max=True), write=st.sampled_from([made.neware_csv, made.mpr, made.ndax, made.mpt]))
+def test_a_file_cut_anywhere_never_gives_other_values(
+    tmp_path_factory: pytest.TempPathFactory, share: float, write: Callable[[Path], list[Path]]
+) -> None:
+    path = write(tmp_path_factory.mktemp("cut"))[0]
+    whole = open_raw(path).load()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with suppress(MeasurementError):
+        data = open_raw(path)
+        for name in ("elapsed_time", "cell_voltage", "cell_current"):
+            kept = whole[name].values[: data.sizes["point"]]
+            np.testing.assert_array_equal(data[name].values, kept, err_msg=name)
+
+
+def test_many_values_that_are_none_are_no_damage(tmp_path: Path) -> None:
+    rows = [row.rpartition(",")[0] + ",NaN" if k % 2 else row for k, row in enumerate(good_rows(900))]
+    assert np.isnan(open_raw(table(tmp_path, *rows))["cell_voltage"].values).sum() == 450
 
 
 def test_decimal_commas_between_commas_are_refused(tmp_path: Path) -> None:

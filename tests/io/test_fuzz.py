@@ -23,7 +23,7 @@ pytest.importorskip("resource", reason="memory is limited with the module resour
 SEED = 1
 CASES = 2000
 # Tables of a dozen columns, which take long to label.
-FEWER = dict.fromkeys(("mpr", "mpt", "neware", "cycler_table", "cycler_xlsx"), 300)
+FEWER = dict.fromkeys(("mpr", "mpt", "neware", "cycler_table", "cycler_xlsx"), 150)
 # The share of the cases that must be refused; a binary record may hold any number, in columns of any number.
 REFUSED = {"mpr": 0.1}
 MOST_RESTARTS = 20

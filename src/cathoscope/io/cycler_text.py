@@ -32,7 +32,9 @@ _MOST_HEAD_LINES = 400
 _SAMPLED_ROWS = 200
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _NUMERIC = re.compile(r"\s*\"?[-+\d.,:]*\d[-+\d.,:]*(?:[eE][-+]?\d+)?\"?\s*")
-_NO_NUMBERS = frozenset((b"nan", b"inf", b"infinity", b"na", b"n/a", b"null", b"none"))
+_NO_NUMBERS = frozenset(
+    (*(b"nan", b"inf", b"infinity", b"na", b"n/a", b"null", b"none"), *(b"#n/a", b"nan(ind)", b"1.#qnan", b"1.#inf"))
+)
 _NO_VALUES = frozenset((b"", b"-", b"--", b"---"))
 
 
@@ -79,7 +81,7 @@ class TextTable:
         starts, stops = self.starts[position], self.stops[position]
         values, states = np.empty(starts.size), np.empty(starts.size, np.uint8)
         parse(self.content, starts, stops, self.decimal, values, states)
-        for k in np.flatnonzero(states == TEXT)[:_SAMPLED_ROWS]:
+        for k in np.flatnonzero(states == TEXT):
             word = self.field(int(k), position).lower().lstrip(b"+-")
             states[k] = NOT_FINITE if word in _NO_NUMBERS else EMPTY if word in _NO_VALUES else TEXT
         return values, states
@@ -280,11 +282,14 @@ class _Rows:
         return int(Counter(sample.tolist()).most_common(1)[0][0])
 
     def whole(self) -> NDArray[np.bool_]:
-        """Lines with as many separators as most; the last one must also be complete."""
+        """Lines with as many separators as most.
+
+        A last line that does not end is taken for cut unless it is as long as any of the nine above it.
+        """
         good = self.counts == self.usual
         if good.size > 1 and not self.ended:
             lengths = self.ends - self.begins
-            good[-1] &= lengths[-1] >= lengths[max(0, lengths.size - 10) : -1].min()
+            good[-1] &= lengths[-1] >= lengths[max(0, lengths.size - 10) : -1].max()
         return np.asarray(good)
 
     def fields(self, n_names: int) -> tuple[Offsets, Offsets, Integers]:
