@@ -54,7 +54,7 @@ def test_noise_makes_no_charge_and_its_effect_is_told() -> None:
         found = differential_of_rows(noisy, charge)
         values.append(np.interp((3.3, 3.66, 3.7, 3.9, 4.09), found.voltage, found.value))
         errors.append(np.interp((3.3, 3.66, 3.7, 3.9, 4.09), found.voltage, found.std))
-        peaks = peaks_of(found, noisy, charge)
+        peaks = peaks_of(found)
         places.append([(one.voltage - at) / one.voltage_std for one, at in zip(peaks, PEAKS, strict=True)])
     ratio = np.std(values, axis=0) / np.mean(errors, axis=0)
     assert abs(np.log(ratio)).max() < 0.35
@@ -92,7 +92,7 @@ def test_rough_full_cells_show_few_sure_peaks(data_folder: Path) -> None:
     for name in ("cell1_rough", "cell2_rough"):
         voltage, charge = _cell(data_folder, name)
         found = differential_of_rows(voltage, charge, smoothing=0.008)
-        peaks = peaks_of(found, voltage, charge)
+        peaks = peaks_of(found)
         assert 2 <= len(peaks) <= 7
         assert found.noise > 1e-4
         step = found.voltage[1] - found.voltage[0]

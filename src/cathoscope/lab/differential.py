@@ -46,6 +46,8 @@ class Differential:
         Uniform grid, V, ``[point]``.
     value, std, bias
         dQ/dV, its standard uncertainty, and what smoothing took from it, Ah/V, ``[point]``.
+    slope_std
+        Standard uncertainty of its slope, Ah/V², ``[point]``.
     smoothing
         Standard deviation of the Gaussian, V.
     noise
@@ -59,6 +61,7 @@ class Differential:
     value: Array
     std: Array
     bias: Array
+    slope_std: Array
     smoothing: float
     noise: float
     sign: int
@@ -126,6 +129,7 @@ def differential_of_rows(voltage: Array, charge: Array, *, smoothing: float = 0.
         * np.sqrt(_squares(voltage, charge, edges, smoothing, 1))
         / _inside(count, _STEPS),
         bias=_smoothed(density, _STEPS * np.sqrt(2.0)) - value,
+        slope_std=noise * np.sqrt(_squares(voltage, charge, edges, smoothing, 2)),
         smoothing=float(smoothing),
         noise=noise,
         sign=1,
@@ -198,20 +202,10 @@ def _squares(voltage: Array, charge: Array, edges: Array, width: float, order: i
     return np.asarray(np.maximum(signal.fftconvolve(weight, shape**2, mode="same"), 0.0))
 
 
-def peaks_of(curve: Differential, voltage: Array, charge: Array, *, sure: float = _SURE) -> tuple[Peak, ...]:
-    """Maxima that rise above their surroundings by ``sure`` standard uncertainties, in order of voltage.
-
-    Parameters
-    ----------
-    curve
-        dQ/dV.
-    voltage, charge
-        The rows it was made of, as of `differential_of_rows`.
-    """
+def peaks_of(curve: Differential, *, sure: float = _SURE) -> tuple[Peak, ...]:
+    """Maxima that rise above their surroundings by ``sure`` standard uncertainties, in order of voltage."""
     f, step = curve.value, curve.voltage[1] - curve.voltage[0]
     at, found = signal.find_peaks(f, prominence=0.0)
-    edges = np.append(curve.voltage, curve.voltage[-1] + step) - step / 2
-    slope_std = curve.noise * np.sqrt(_squares(voltage, charge, edges, curve.smoothing, 2))
     kept = []
     for place, prominence in zip(at, found["prominences"], strict=True):
         if prominence <= sure * curve.std[place]:
@@ -221,7 +215,7 @@ def peaks_of(curve: Differential, voltage: Array, charge: Array, *, sure: float 
         kept.append(
             Peak(
                 float(curve.voltage[place] + move),
-                float(slope_std[place] / abs(bend)),
+                float(curve.slope_std[place] / abs(bend)),
                 float(f[place]),
                 float(curve.std[place]),
                 float(prominence),

@@ -20,8 +20,8 @@ from scipy import signal
 from cathoscope.lab.half_cycles import noise_of, runs_of
 from cathoscope.lab.record import Array, Record, Rows
 
-SURE = 5.5
-"""z from which a step is told."""
+SURE = 6.5
+"""z from which a step is told: above what corners of a curve that a cubic does not follow amount to beside noise."""
 
 _WIDTHS = (8, 16, 32, 64)
 _DECAYS = (0.25, 1.0, 4.0, np.inf)  # in widths
@@ -29,6 +29,8 @@ _LEAST = 3.5  # times the noise, the smallest step that is told
 _NOISY = 1.3  # residuals over noise that still are those of noise
 _MISFIT = 0.1  # of the step
 _AT_ONCE = 0.3  # of the step happens between two rows
+_FAST = 8.0  # rows: a step that relaxes faster looks like a corner
+_SURER = 1.3  # times, for those
 _APART = 8  # rows between two steps
 _LEVEL = 0.02  # of the current: a change by more is a switch
 _STEEP = 8.0  # times the noise of the current
@@ -100,7 +102,7 @@ def _best(voltage: Array, starts: Rows, noise: float) -> _Best:
             stepped = at_once - (usual - height * bent)
             good &= stepped * np.sign(height) >= _AT_ONCE * np.abs(height)
             good &= np.abs(height) >= _LEAST * noise
-            z = np.where(good, part / np.maximum(spread, noise), 0.0)
+            z = np.where(good, part / np.maximum(spread, noise), 0.0) / (_SURER if decay * width < _FAST else 1.0)
             better = np.abs(z) > np.abs(best.z)
             for old, new in zip(best, (z, height, np.full(size, decay * width)), strict=True):
                 old[better] = new[better]
