@@ -9,6 +9,7 @@ from benchmarks import (
     fbp,
     iterative,
     lab_cycling,
+    lab_impedance,
     lab_reading,
     morphology_change,
     morphology_paths,
@@ -44,6 +45,7 @@ _ALL = (
     powder_real,
     powder_refine,
     lab_cycling,
+    lab_impedance,
 )
 
 
