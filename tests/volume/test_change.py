@@ -35,7 +35,8 @@ def test_common_errors_cancel_and_magnification_does_not(factor):
     assert found.threshold == pytest.approx(0, abs=1e-12)
     assert found.plateau == pytest.approx(0, abs=1e-12)
     assert found.magnification == pytest.approx(0.009 * factor)
-    assert found.cancelled == pytest.approx(factor * hypot(np.sqrt(2) * 0.01, np.sqrt(2) * 0.0075 / np.sqrt(3)))
+    assert found.surface == pytest.approx(0, abs=1e-12)
+    assert found.cancelled == pytest.approx(factor * np.sqrt(2) * hypot(0.01, 0.0075 / np.sqrt(3), 0.002))
     assert found.change.std == pytest.approx(factor * np.sqrt(2) * 0.001)
     parts = (found.threshold, found.plateau, found.surface, found.magnification)
     assert found.change.systematic == pytest.approx(float(np.linalg.norm(parts)))
@@ -47,7 +48,7 @@ def test_states_found_in_different_ways_keep_their_errors():
         for way in (True, False)
     )
     assert other.cancelled == 0
-    assert hypot(other.threshold, other.plateau) == pytest.approx(same.cancelled)
+    assert hypot(other.threshold, other.plateau, other.surface) == pytest.approx(same.cancelled)
 
 
 def test_collapse_of_the_core():

@@ -6,7 +6,8 @@ not cancel: dV / V = 3 dM / M, and 0.3 % of magnification are 1 % of volume. So
 
     u(V' / V)^2 = threshold^2 + plateau^2 + surface^2 + (3 dM / M)^2
 
-with the first three taken from the ratio itself, at both ends of the band of the threshold and of the closing radius.
+with the first two taken from the ratio itself, at both ends of the band of the threshold and of the closing radius.
+The surface bridges the cracks of both states in the same way, so that of its two errors the difference remains.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class VolumeChange(NamedTuple):
     """V' / V - 1 and where its uncertainty comes from; all relative to the first volume.
 
     ``change`` has the scatter of both surfaces as statistical part, and ``threshold``, ``plateau``, ``surface`` and
-    ``magnification`` in quadrature as systematic part. ``cancelled`` is what threshold and plateau would have
-    contributed had both states been found independently, and does not because both were found in the same way.
+    ``magnification`` in quadrature as systematic part. ``cancelled`` is what the first three would have contributed
+    had both states been found independently, and do not because both were found in the same way.
     """
 
     change: Estimate
@@ -134,13 +135,14 @@ def relative_volume_change(
     ratio = after.volume.value / before.volume.value
     apart = [_half_range(state.by_threshold) for state in (before, after)]
     apart_plateau = [_half_range(state.by_radius) / np.sqrt(3) for state in (before, after)]
-    alone = hypot(*apart), hypot(*apart_plateau)
-    threshold, plateau = alone
+    apart_surface = [state.volume.systematic / state.volume.value for state in (before, after)]
+    alone = hypot(*apart), hypot(*apart_plateau), hypot(*apart_surface)
+    threshold, plateau, surface = alone
     if same_method:
         threshold = _half_range(_ratios(before.by_threshold, after.by_threshold))
         plateau = _half_range(_ratios(before.by_radius, after.by_radius)) / np.sqrt(3)
-    cancelled = np.sqrt(max(alone[0] ** 2 + alone[1] ** 2 - threshold**2 - plateau**2, 0.0))
-    surface = hypot(*(state.volume.systematic / state.volume.value for state in (before, after)))
+        surface = abs(apart_surface[1] - apart_surface[0])
+    cancelled = np.sqrt(max(hypot(*alone) ** 2 - hypot(threshold, plateau, surface) ** 2, 0.0))
     std = hypot(*(state.volume.std / state.volume.value for state in (before, after)))
     parts = [float(ratio * part) for part in (threshold, plateau, surface, 3 * magnification_std)]
     change = Estimate(ratio - 1, ratio * std, float(np.sqrt(np.sum(np.square(parts)))))
@@ -180,8 +182,8 @@ def core_volume(share: SolidShare, core: BoolArray) -> Estimate:
     The deficit is summed over the mask grown by three voxels, which holds the blurred wall. What cracks contribute
     there is told from two shells of 1.5 voxels around: with the porosity p that they are continued to (cracks between
     radial grains are denser at the core), V_core = (deficit - p V) / (1 - p). Half of what the continuation adds is a
-    systematic part. Few cracks make p: the scatter over octants says how uncertain that is, as a sample of what is
-    there (statistical) and of what is beside it (systematic, since the cracks of one particle stay).
+    systematic part. Few cracks make p: its scatter over octants says how uncertain it is, as a sample of what is there
+    (statistical) and of what is beside it (systematic, since the cracks of one particle stay).
 
     Parameters
     ----------
@@ -210,27 +212,29 @@ def core_volume(share: SolidShare, core: BoolArray) -> Estimate:
     p = first.value + rise
     value = (near.pore_volume.value - p * near.envelope_volume.value) / (1 - p)
     slope = (near.pore_volume.value - near.envelope_volume.value) / (1 - p) ** 2
-    uneven = _unevenness(share, grown[-1] & ~grown[0], core)
-    noise = hypot((1 + further) * first.std, further * second.std)
+    uneven = _unevenness(share, grown, core, further)
     # all porosities rest on the same solid level: an error of it moves them together, and leaves the difference
     level = near.pore_volume.systematic / (1 - p) + slope * first.systematic
-    std = hypot(near.pore_volume.std / (1 - p), slope * noise, slope * uneven)
+    std = hypot(near.pore_volume.std / (1 - p), slope * uneven)
     return Estimate(value, std, hypot(level, slope * uneven, slope * rise / 2))
 
 
-def _unevenness(share: SolidShare, shell: BoolArray, core: BoolArray) -> float:
-    """Standard uncertainty of the porosity of a shell by how its octants about the core differ, beyond noise."""
-    places, octant = np.nonzero(shell), np.zeros(np.count_nonzero(shell), dtype=np.int64)
+def _unevenness(share: SolidShare, grown: list[BoolArray], core: BoolArray, further: float) -> float:
+    """Standard uncertainty of the porosity continued from two shells, from its scatter over octants about the core.
+
+    ``grown`` are the masks that end the shells. Noise is in it.
+    """
+    places = np.nonzero(grown[-1] & ~grown[0])
+    octant = np.where(grown[1][places], 0, 8)
     for axis, place in enumerate(places):
         counts = np.count_nonzero(core, axis=tuple({0, 1, 2} - {axis}))
         octant += (place > np.average(np.arange(counts.size), weights=counts)).astype(np.int64) << axis
-    envelope, solid = (np.bincount(octant, field[places], minlength=8) for field in (share.envelope, share.solid))
-    used = envelope > 0
-    noise = share.noise * np.sqrt(np.bincount(octant, minlength=8)[used]) / envelope[used]
-    if noise.size < 2:
+    envelope, solid = (np.bincount(octant, field[places], minlength=16) for field in (share.envelope, share.solid))
+    used = (envelope[:8] > 0) & (envelope[8:] > 0)
+    if np.count_nonzero(used) < 2:
         return 0.0
-    scatter = float(np.var(solid[used] / envelope[used], ddof=1)) - float(np.mean(noise**2))
-    return float(np.sqrt(max(scatter, 0.0) / noise.size))
+    first, second = (1 - solid[half][used] / envelope[half][used] for half in (slice(0, 8), slice(8, 16)))
+    return float(np.std(first + further * (first - second), ddof=1) / np.sqrt(first.size))
 
 
 def core_collapse(before: Estimate, after: Estimate, *, magnification_std: float) -> Estimate:
