@@ -30,13 +30,14 @@ def test_it_is_valid_as_it_stands(write_recipe: RecipeWriter) -> None:
 
 def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWriter) -> None:
     recipe = load_recipe(write_recipe(uncommented()))
-    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "again"]
+    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "neutrons", "again"]
     assert {section.technique for section in recipe.model.measurement.values()} == {
         "xanes-tomography",
         "tomography",
         "spectromicroscopy",
         "xas",
         "xanes-imaging",
+        "diffraction",
     }
 
 

@@ -95,6 +95,16 @@ files = "gravel_150C/*.h5"
 # files = "frames/*.xrm"
 # imaging = { magnification = "proportional to energy", smallest_particle = "2 um" }
 
+# Powder patterns along temperature, with instrument parameters and structures:
+# [measurement.neutrons]
+# sample = "gravel"
+# technique = "diffraction"
+# files = "nomad/*.gsa"
+# instrument = "nomad.instprm"
+# [measurement.neutrons.phases]
+# layered = { file = "NMC.cif", exchange = ["Li1", "Ni1"] }
+# spinel = { file = "spinel.cif" }
+
 # Start from an array of an earlier study instead of raw files:
 # [measurement.again]
 # sample = "gravel"
