@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -267,6 +269,22 @@ def test_damaged_lines_in_the_middle_are_left_out_or_refused(tmp_path: Path) -> 
     rows[100:110] = ["damaged"] * 10
     with pytest.raises(MeasurementError, match=r"cell\.csv, line 102: lines of the table are damaged"):
         open_raw(table(tmp_path, *rows))
+
+
+def test_cells_of_any_form_are_read(tmp_path: Path) -> None:
+    plain = made.workbook(tmp_path)[0]
+    path = tmp_path / "odd.xlsx"
+    with zipfile.ZipFile(plain) as archive, zipfile.ZipFile(path, "w") as other:
+        for name in archive.namelist():
+            text = archive.read(name).decode()
+            if "worksheets" in name:
+                # Without places, with a style and an empty cell behind, and texts in pieces.
+                text = re.sub(r'<c r="[A-Z]+\d+"', '<c s="3"', text).replace("</row>", '<c s="2"/></row>')
+                text = re.sub(r"<t>([^<])([^<]*)</t>", r'<r><t xml:space="preserve">\1</t></r><r><t>\2</t></r>', text)
+            other.writestr(name, text)
+    one, two = open_raw(plain), open_raw(path)
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name].values, two[name].values, err_msg=str(name))
 
 
 def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import xarray as xr
@@ -51,6 +52,9 @@ _SHEET = re.compile(r"<sheet\b([^>]*)>")
 _RELATION = re.compile(r"<Relationship\b([^>]*)>")
 _ROW = re.compile(r"<row\b([^>]*?)(?:/>|>(.*?)</row>)", re.DOTALL)
 _CELL = re.compile(r"<c\b([^>]*?)(?:/>|>(.*?)</c>)", re.DOTALL)
+_PLAIN_CELL = re.compile(
+    r'<c r="([A-Z]{1,3})\d+"(?: s="\d+")?(?: t="(\w+)")?>\s*(?:<v>([^<]*)</v>|<is><t>([^<]*)</t></is>)\s*</c>'
+)
 _VALUE = re.compile(r"<v\b[^>]*>([^<]*)</v>")
 _TEXT = re.compile(r"<t\b[^>]*?(?:/>|>([^<]*)</t>)")
 _ITEM = re.compile(r"<si\b[^>]*?(?:/>|>(.*?)</si>)", re.DOTALL)
@@ -211,6 +215,11 @@ def _first(sheet: str, most_rows: int) -> Iterator[tuple[str, str]]:
 
 def _cells(row: str, texts: Sequence[str]) -> dict[int, str]:
     """Texts of the cells of a row by the number of their column, from 0."""
+    plain = _PLAIN_CELL.findall(row)
+    if len(plain) == row.count("<c "):
+        # As most programs write them: the place, the style, the kind, one value or text.
+        found = ((_column(letters), _as_said(kind, value or text, texts)) for letters, kind, value, text in plain)
+        return {column: text for column, text in found if column < _MOST_COLUMNS}
     cells: dict[int, str] = {}
     for attributes, inside in _CELL.findall(row):
         place = _PLACE.search(attributes)
@@ -220,6 +229,7 @@ def _cells(row: str, texts: Sequence[str]) -> dict[int, str]:
     return cells
 
 
+@lru_cache(maxsize=1024)
 def _column(letters: str) -> int:
     number = 0
     for letter in letters:
@@ -229,12 +239,20 @@ def _column(letters: str) -> int:
 
 def _cell_text(attributes: str, inside: str, texts: Sequence[str]) -> str:
     kind = _KIND.search(attributes)
+    if kind and kind.group(1) == "inlineStr":
+        return " ".join(html.unescape("".join(_TEXT.findall(inside))).split())
     value = _VALUE.search(inside)
-    if kind and kind.group(1) == "s" and value:
-        number = value.group(1).strip()
-        text = texts[int(number)] if number.isascii() and number.isdigit() and int(number[:9]) < len(texts) else ""
-    elif kind and kind.group(1) == "inlineStr":
-        text = html.unescape("".join(_TEXT.findall(inside)))
-    else:
-        text = html.unescape(value.group(1)) if value else ""
-    return " ".join(text.split())
+    return _as_said(kind.group(1) if kind else "", value.group(1) if value else "", texts)
+
+
+def _as_said(kind: str, value: str, texts: Sequence[str]) -> str:
+    """The text of a cell: a number, a text, or the place of one in the list of texts."""
+    if kind != "s":
+        return (
+            value
+            if value.isascii() and "&" not in value and kind in ("", "n")
+            else " ".join(html.unescape(value).split())
+        )
+    number = value.strip()
+    known = number.isascii() and number.isdigit() and int(number[:9]) < len(texts)
+    return " ".join(texts[int(number)].split()) if known else ""
