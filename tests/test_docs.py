@@ -286,6 +286,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.phases.PHASE]": diffraction_sections.PowderPhaseSection,
     "[[measurement.NAME.banks]]": diffraction_sections.BankSection,
     "[measurement.NAME.diffraction]": diffraction_sections.DiffractionSection,
+    "[measurement.NAME.peaks]": diffraction_sections.PeaksSection,
+    "[measurement.NAME.calibration]": diffraction_sections.CalibrationSection,
 }
 
 

@@ -30,7 +30,7 @@ KNOWN = {
 MADE = {"tof": (POWGEN, TOF, 600.0, 60.0, 400.0), "cw": (COPPER, ANGLE, 0.1, 50.0, 20.0)}
 
 
-def pulls(kind: str, asked: tuple[str, ...] = (), times: int = 8) -> dict[str, np.ndarray]:
+def pulls(kind: str, asked: tuple[str, ...] = (), times: int = 6) -> dict[str, np.ndarray]:
     """Found minus true over the uncertainty, of patterns that differ in their noise; started from other numbers."""
     bank, x, scale, background, counts = MADE[kind]
     standard, found = crystallite_of(LAB6), {}
@@ -51,7 +51,7 @@ def test_a_time_of_flight_bank_comes_back() -> None:
     found = pulls("tof")
     assert set(found) == {"difC", "zero", "difA", "difB", "sig0", "sig1", "sig2", "alpha", "beta0", "beta1"}
     every = np.array(list(found.values()))
-    assert np.abs(every.mean(axis=1)).max() < 1.1  # of eight patterns: 0.35
+    assert np.abs(every.mean(axis=1)).max() < 1.1  # of six patterns: 0.4
     assert 0.6 < every.std() < 1.3
     assert np.abs(every).max() < 4
 
@@ -66,7 +66,7 @@ def test_a_constant_wavelength_comes_back() -> None:
 
 
 def test_wavelength_and_polarisation_on_request() -> None:
-    found = pulls("cw", ("zero", "wavelength", "W", "U", "V", "X", "axial", "polarisation"), times=4)
+    found = pulls("cw", ("zero", "wavelength", "W", "U", "V", "X", "axial", "polarisation"), times=3)
     assert {"wavelength", "polarisation"} <= set(found)
     assert max(np.abs(one).max() for one in found.values()) < 4
 

@@ -136,10 +136,10 @@ def test_the_centre_needs_no_shape() -> None:
     assert np.mean(centres[:, 1] / np.maximum(gof, 1.0)) == pytest.approx(centres[:, 0].std(), rel=0.35)
 
 
-def series(areas: Sequence[float]) -> list[Cut | None]:
-    """A peak that moves by its own width along the series and has these areas."""
-    group = Group((1.437,))
-    places = 1.434 + 0.006 * np.linspace(0, 1, len(areas))
+def series(areas: Sequence[float], first: float = 1.434, last: float = 1.440) -> list[Cut | None]:
+    """A peak that moves along the series and has these areas."""
+    group = Group((1.437,), window=0.02)
+    places = np.linspace(first, last, len(areas))
     made = [tof_peak(d, area, 1.5) + 70 for d, area in zip(places, areas, strict=True)]
     return [window(POWGEN, TOF, group, one, seed) for seed, one in enumerate(made)]
 
@@ -159,6 +159,19 @@ def test_a_track_follows_a_peak_that_moves_and_ends_where_it_goes() -> None:
     assert np.abs(pulls).max() < 4
     assert np.isnan(fits[17].spacing).all()
     assert np.isfinite(fits[17].area).all()
+
+
+def test_a_window_goes_with_its_peak() -> None:
+    """From one end of the list's window to beyond the other."""
+    wide = [
+        replace(cut, group=Group((1.430,), window=0.012)) for cut in series(np.full(25, 2e4), first=1.425, last=1.455)
+    ]
+    fits = follow_peaks(wide)
+    pulls = [
+        (fit.spacing[0, 0] - d) / fit.spacing[0, 1] for fit, d in zip(fits, np.linspace(1.425, 1.455, 25), strict=True)
+    ]
+    assert np.isfinite(pulls).all()
+    assert np.abs(pulls).max() < 4
 
 
 def test_where_no_peak_ever_is_the_area_is_none() -> None:

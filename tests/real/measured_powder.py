@@ -14,6 +14,7 @@ import json
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -101,6 +102,17 @@ def chromite_refined(
     return refine([pattern], phases, Plan(stages=(SCALES, cells, rest), start=start, weights="stated"))
 
 
+def chromite_without_structure(
+    pattern: Pattern, phases: tuple[Crystallite, Crystallite], way: Literal["le-bail", "pawley"]
+) -> Refinement:
+    """The same with the intensities of the spinel free; the oxide keeps its structure."""
+    spinel = crystallite_of(phases[0].phase, replace(phases[0].choices, intensities=way))
+    start = {"CuCr2O4.size": 2.0, "CuCr2O4.strain": 900.0, "CuCr2O4.strain_axial": 500.0, "CuO.strain": 3000.0}
+    cells = ("CuCr2O4.[abc]", "CuO.[abc]", "CuO.beta", "OH.across")
+    stages = (SCALES, cells, ("CuCr2O4.size", "*.strain", "*.strain_axial"))
+    return refine([pattern], [spinel, phases[1]], Plan(stages=stages, start=start, weights="stated"))
+
+
 # PbSO4, laboratory X-rays and neutrons
 
 
@@ -137,6 +149,20 @@ def nac_patterns(folder: Path, lorentz: LorentzPart) -> list[Pattern]:
     short = measured((files / "PG3_22048.gsa", files / "POWGEN_1066.instprm"), "S", (11756.0, 1e6), 6)
     long = measured((files / "PG3_22049.gsa", files / "POWGEN_2665.instprm"), "L", (0.0, 1e6), 6)
     return [replace(one, lorentz=lorentz) for one in (xray, short, long)]
+
+
+def nac_by_le_bail(folder: Path) -> Refinement:
+    """The X-ray pattern alone with the intensities of NAC free; fluorite keeps its structure."""
+    phases = [
+        crystallite_of(
+            read_cif(folder / "nac-joint" / f"{name}.cif", name=name)[0],
+            CrystalliteChoices(size="isotropic", strain="isotropic", intensities=way),
+        )
+        for name, way in (("NAC", "le-bail"), ("CaF2", "structure"))
+    ]
+    start = {"NAC.size": 1.0, "CaF2.size": 1.0, "NAC.strain": 50.0, "CaF2.strain": 500.0}
+    stages = (SCALES, ("X.across",), ("NAC.a", "CaF2.a"), ("X.[UVW]", "NAC.strain", "CaF2.strain"))
+    return refine(nac_patterns(folder, "gsas2")[:1], phases, Plan(stages=stages, start=start, weights="stated"))
 
 
 def nac_refined(folder: Path, lorentz: LorentzPart = "gsas2") -> Refinement:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cathoscope.powder.peak_tracks import WIDER, follow_peaks
+from cathoscope.powder.peaks import Group, cut_of
 from cathoscope.powder.strategy import Refinement
 from tests.real.measured_powder import (
     anglesite_refined,
@@ -92,6 +95,17 @@ def test_the_exact_law_of_axial_divergence_makes_cells_smaller(folder: Path, ser
     for name in "abc":
         ratio = exact.fit.numbers()[f"CuCr2O4.{name}"] / one.fit.numbers()[f"CuCr2O4.{name}"]
         assert ratio - 1 == pytest.approx(-1.0e-5, abs=0.2e-5)
+
+
+def test_a_single_peak_is_followed_over_the_whole_series(folder: Path) -> None:
+    """400 of the spinel: four times its spacing is a of GSAS-II's refinements; on its way it leaves its window."""
+    rows = chromite_rows(folder)
+    group = Group((1.9285,), window=0.012)
+    fits = follow_peaks([cut_of(chromite_pattern(folder, row), group, wider=WIDER) for row in rows])
+    found = np.array([4 * fit.spacing[0, 0] for fit in fits])
+    stored = np.array([row["cell_CuCr2O4"][0][0] for row in rows])
+    assert np.ptp(stored) > 4 * 0.012
+    np.testing.assert_allclose(found / stored, 1.0, rtol=0, atol=1.2e-4)
 
 
 def test_anglesite_in_x_rays_and_neutrons(folder: Path) -> None:

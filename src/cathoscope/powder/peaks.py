@@ -13,7 +13,7 @@ A peak that does not stand out has an area with its uncertainty, which may be be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,25 +117,50 @@ class PeakFit:
     gof: float
 
 
-def cut_of(pattern: Pattern, group: Group) -> Cut | None:
-    """The window of a group in a pattern; None where the pattern has too few points in it."""
+def cut_of(pattern: Pattern, group: Group, *, wider: float = 1.0) -> Cut | None:
+    """The window of a group in a pattern, or one ``wider``; None where it has too few points or not all peaks."""
+    bank, x = pattern.bank, pattern.x
+    d = np.full(x.size, np.nan)
+    sound = np.isfinite(x) & (x > (bank.values["zero"] if bank.kind == "cw" else 0.0))
+    d[sound] = spacings_of(bank, x[sound])
+    inside = _inside(bank, d, group, wider)
+    if inside is None:
+        return None
+    inside &= pattern.used
+    cut = Cut(bank, pattern.lorentz, group, x[inside], pattern.y[inside], pattern.std[inside])
+    return cut if _is_enough(cut, group) else None
+
+
+def narrowed(cut: Cut, spacings: tuple[float, ...]) -> Cut | None:
+    """The window of the same group at other places, cut from a wider one."""
+    group = replace(cut.group, spacings=spacings)
+    inside = _inside(cut.bank, spacings_of(cut.bank, cut.x), group, 1.0)
+    if inside is None:
+        return None
+    found = replace(cut, group=group, x=cut.x[inside], y=cut.y[inside], std=cut.std[inside])
+    return found if _is_enough(found, group) else None
+
+
+def _inside(bank: Bank, d: Array, group: Group, wider: float) -> NDArray[np.bool_] | None:
+    """Which points, by their spacings, lie in the window of a group; None where the bank shows no such spacing."""
     ends = np.array([min(group.spacings), max(group.spacings)])
-    place = place_of_spacing(pattern.bank, ends)
+    place = place_of_spacing(bank, ends)
     if not np.all(np.isfinite(place)):
         return None
-    per_spacing = np.abs(place_of_spacing(pattern.bank, ends * (1 + 1e-6)) - place) / (ends * 1e-6)
     beyond = np.full(2, group.window or 0.0)
     if group.window is None:
-        beyond = np.maximum(_WINDOW * ends, _WIDTHS * full_width(pattern.bank, ends) / per_spacing)
+        per_spacing = np.abs(place_of_spacing(bank, ends * (1 + 1e-6)) - place) / (ends * 1e-6)
+        beyond = np.maximum(_WINDOW * ends, _WIDTHS * full_width(bank, ends) / per_spacing)
     with np.errstate(invalid="ignore"):
-        d = np.full(pattern.x.size, np.nan)
-        sound = pattern.x > (pattern.bank.values["zero"] if pattern.bank.kind == "cw" else 0.0)
-        d[sound] = spacings_of(pattern.bank, pattern.x[sound])
-        inside = pattern.used & (d > ends[0] - beyond[0]) & (d < ends[1] + beyond[1])
-    reached = inside.any() and all(d[inside].min() < one < d[inside].max() for one in group.spacings)
-    if not reached or np.count_nonzero(inside) < _FEWEST + 4 * len(group.spacings):
-        return None
-    return Cut(pattern.bank, pattern.lorentz, group, pattern.x[inside], pattern.y[inside], pattern.std[inside])
+        return np.asarray((d > ends[0] - wider * beyond[0]) & (d < ends[1] + wider * beyond[1]))
+
+
+def _is_enough(cut: Cut, group: Group) -> bool:
+    """Whether a window has points for all that is fitted, and on both sides of every peak."""
+    if cut.x.size < _FEWEST + 4 * len(group.spacings):
+        return False
+    d = spacings_of(cut.bank, cut.x[[0, -1]])
+    return all(d.min() < one < d.max() for one in group.spacings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import REFERENCES, Context, Step
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.diffraction_plan import Powder, groups_of, patterns_of, powder_of
-from cathoscope.powder.peak_tracks import follow_peaks
+from cathoscope.powder.peak_tracks import WIDER, follow_peaks
 from cathoscope.powder.peaks import Cut, Group, PeakFit, cut_of
 from cathoscope.powder.transition import Step as Transition
 from cathoscope.powder.transition import step_of
@@ -61,7 +61,7 @@ def _cuts(powder: Powder, data: xr.Dataset, groups: Sequence[Group]) -> dict[tup
         return found  # a temperature that is set aside
     for pattern in patterns:
         for number, group in enumerate(groups):
-            found[names.index(pattern.name), number] = cut_of(pattern, group)
+            found[names.index(pattern.name), number] = cut_of(pattern, group, wider=WIDER)
     return found
 
 
