@@ -22,6 +22,7 @@ from cathoscope.io.cycler_columns import CyclerColumns, open_cycler_columns
 from cathoscope.io.cycler_kernels import parse_fields as compiled
 from cathoscope.io.cycler_names import meaning_of, meanings_of
 from cathoscope.io.cycler_parse import CLOCK, EMPTY, NOT_FINITE, NUMBER, TEXT, parse_fields
+from cathoscope.io.inspect import describe
 from tests.io import specimens_cycler as made
 
 NAMES = "Test_Time(s),Cycle_Index,Current(A),Voltage(V)"
@@ -409,3 +410,16 @@ def test_of_two_headings_with_one_meaning_the_surer_is_taken() -> None:
     found = meanings_of(["Time", "Cumulative Time", "Voltage(V)", "Ewe/V"])
     assert found["elapsed_time"][0] == 1
     assert found["cell_voltage"][0] == 2
+
+
+# -- inspection -------------------------------------------------------------------------------------
+
+
+def test_inspection_names_the_further_columns(tmp_path: Path) -> None:
+    description = describe(made.arbin(tmp_path)[0])
+    rows = dict(description.rows)
+    assert description.title == "table of a battery cycler"
+    assert rows["other"] == "Data_Point, Step_Time(s), Charge_Capacity(Ah), Discharge_Capacity(Ah)"
+    assert rows["instrument"] == "Arbin"
+    assert "use" not in rows
+    assert description.lacks == ()

@@ -259,6 +259,8 @@ def _coordinate_text(array: xr.DataArray) -> str:
     unit = str(array.attrs.get("units", ""))
     unit = "" if unit == "1" else f" {unit}"
     values = np.atleast_1d(array.values)
+    if array.attrs.get("names"):
+        return _short(", ".join(map(str, array.attrs["names"])))
     if values.dtype.kind not in "fiu" or values.size == 0:
         return f"{values.size} values"
     if values.size == 1:
