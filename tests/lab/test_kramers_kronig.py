@@ -46,6 +46,18 @@ def test_a_deviation_within_the_tolerance_passes() -> None:
     assert kramers_kronig(frequency=FREQUENCY, impedance=noisy(drifted, 0.0005, 1), tolerance=0.05).passes
 
 
+def test_a_single_point_that_is_off_is_told() -> None:
+    z = noisy(Z, 0.005, 3)
+    z[30] *= 1.05
+    found = kramers_kronig(frequency=FREQUENCY, impedance=z)
+    assert found.farthest == 30
+    assert found.chance_of_point < 1e-6
+    kept = np.arange(60) != 30
+    without = kramers_kronig(frequency=FREQUENCY[kept], impedance=z[kept])
+    assert without.passes
+    assert without.chance_of_point > 1e-3
+
+
 def test_the_noise_is_told() -> None:
     noise = [kramers_kronig(frequency=FREQUENCY, impedance=noisy(Z, 0.01, seed)).noise for seed in range(10)]
     assert np.mean(noise) == pytest.approx(0.01, rel=0.06)

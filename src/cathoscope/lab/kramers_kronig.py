@@ -10,7 +10,8 @@ M is where the corrected Akaike criterion stops to fall (the elbow of chi square
 
 The gate has two tests of what is left over, since the size of residuals alone misses a slow drift: the likeness of
 neighbours (`residual_tests`), and a drift of the whole impedance, :math:`Z (1 + d x)` with x from 0 to 1 along the
-sweep, fitted beside the chain and compared with its uncertainty. Both chances are exact for white noise and a given M.
+sweep, fitted beside the chain and compared with its uncertainty. The point that is farthest off is told as well, and
+the chance of it; it does not count, since noise of real spectra is seldom the same at all frequencies.
 
 References
 ----------
@@ -37,6 +38,7 @@ Choice = Literal["elbow", "mu"]
 _FEWEST = 10  # points
 _SHARE = 0.5  # of the points, that the chain has at most
 _MOST = 40  # pairs
+_EXACT = 1e-9  # residual that is none
 _SINGULAR = 1e-10  # smallest singular value, relative
 _REACH = 1.0  # by which, in the logarithm, time constants go beyond the frequencies, for the elbow
 _CHANCE = 0.01  # of each test, below which the spectrum does not pass
@@ -62,8 +64,10 @@ class KramersKronig:
         d, positive where the impedance grows from the first point of the sweep to the last.
     runs
         Of the signs of the real and of the imaginary residuals.
-    chance_of_neighbours, chance_of_drift
+    chance_of_neighbours, chance_of_drift, chance_of_point
         That a spectrum which obeys gives such residuals.
+    farthest
+        Number of the point with the largest residual against the noise of all others.
     tolerance
         Deviations, over the modulus, that do not count even if they are sure.
     """
@@ -77,6 +81,8 @@ class KramersKronig:
     runs: tuple[Runs, Runs]
     chance_of_neighbours: float
     chance_of_drift: float
+    chance_of_point: float
+    farthest: int
     tolerance: float = 0.0
 
     @property
@@ -142,6 +148,7 @@ def kramers_kronig(
     chain = _chosen(spectrum, choice, limit)
     drift, chance = _drift(spectrum, chain, rising)
     free = chain.residual.size - chain.basis.shape[1]
+    farthest, chance_of_point = _farthest(chain)
     both = chain.residual.reshape(2, -1)
     return KramersKronig(
         spectrum,
@@ -153,6 +160,8 @@ def kramers_kronig(
         (runs_of_signs(both[0]), runs_of_signs(both[1])),
         chance_of_neighbours(chain.residual, chain.basis),
         chance,
+        chance_of_point,
+        farthest,
         tolerance,
     )
 
@@ -220,6 +229,18 @@ def _drift(spectrum: Spectrum, chain: _Chain, rising: bool) -> tuple[Estimate, f
     left = max(float(chain.residual @ chain.residual) - value**2 * square, 0.0)
     std = float(np.sqrt(left / free / square))
     return Estimate(value, std), float(2.0 * stdtr(free, -abs(value) / std)) if std > 0 else 0.0
+
+
+def _farthest(chain: _Chain) -> tuple[int, float]:
+    """The point whose residual is farthest from zero for its noise, and the chance of one as far among all."""
+    free = chain.residual.size - chain.basis.shape[1]
+    left = np.maximum(1.0 - np.sum(chain.basis**2, axis=1), 1e-9)
+    square = chain.residual**2 / left
+    rest = np.maximum(float(chain.residual @ chain.residual) - square, 1e-300) / (free - 1)
+    far = np.sqrt(square / rest)
+    place = int(np.argmax(far))
+    chance = float(min(1.0, far.size * 2.0 * stdtr(free - 1, -far[place])))
+    return place % (far.size // 2), chance if float(np.abs(chain.residual).max()) > _EXACT else 1.0
 
 
 def _parts(values: ComplexArray) -> Array:
