@@ -62,7 +62,8 @@ def map_panel(data: xr.Dataset) -> Panel | None:
     caption = (
         f"Patterns of bank {bank_names(data)[bank]} at {count_text(refined(data).size, 'temperature')}, above the "
         "background of the refinements, whole and where they change most; colours go with the square root of the "
-        f"intensity over its highest. Below: reflections of each phase where it is first seen.{lines}{marks}"
+        "intensity over its highest. Small ticks on the left: temperatures that were measured. Below: reflections of "
+        f"each phase where it is first seen.{lines}{marks}"
     )
     return Panel("patterns-map", "Patterns against temperature", caption, figure)
 
@@ -94,8 +95,8 @@ def _draw_map(axes: Axes, data: xr.Dataset, bank: int, range_: tuple[float, floa
     image = np.sqrt(np.clip(rows / max(top, 1e-300), 0.0, 1.0))
     middle = 0.5 * (temperature[1:] + temperature[:-1])
     borders = np.concatenate([[temperature[0]], middle, [temperature[-1]]])
-    borders[0] -= 0.5 * (temperature[1] - temperature[0])
-    borders[-1] += 0.5 * (temperature[-1] - temperature[-2])
+    half = 0.5 * float(np.diff(temperature).min())
+    borders += np.concatenate([[-half], np.zeros(middle.size), [half]])
     colours = sequential_colours("magma")
     shown = axes.pcolormesh(edges, borders, image, cmap=colours, vmin=0, vmax=1, rasterized=True)
     for _, *ends in transitions(data):
@@ -104,6 +105,7 @@ def _draw_map(axes: Axes, data: xr.Dataset, bank: int, range_: tuple[float, floa
                 axes.axhline(end.value, color="white", linewidth=0.7, linestyle=(0, (4, 2)))
     axes.set_xlim(*range_)
     axes.set_ylim(borders[0], borders[-1])
+    axes.set_yticks(temperature, minor=True)
     spacing_axis.mark_unexplained(axes, spacing_axis.unexplained(data, bank))
     return shown
 
