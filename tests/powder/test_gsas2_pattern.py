@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 
 from cathoscope.io.instrument import read_banks
+from cathoscope.powder.crystallite import CrystalliteChoices, crystallite_of
+from cathoscope.powder.extracted import extracted_of
 from cathoscope.powder.grid import grid_of
 from cathoscope.powder.pattern import TofReflections, summed
 from cathoscope.powder.position import spacing_from_tof, tof_from_spacing
+from cathoscope.powder.strategy import Plan, refine
 from cathoscope.powder.structure import metric_from_cell
+from cathoscope.powder.usual import PatternChoices, pattern_of
 from cathoscope.powder.width import (
     Broadening,
     cosine2_to_axis,
@@ -26,6 +30,7 @@ from cathoscope.powder.width import (
     width_from_strain,
     width_from_uniaxial_size,
 )
+from tests.powder.crystals import NMC, SPINEL
 
 PHASES = ("R_NMC", "R_spinel")
 
@@ -73,3 +78,30 @@ def test_curve_with_the_sign_of_gsas2(stored: Mapping[str, np.ndarray]) -> None:
     assert np.abs(got - net).max() < 1e-3 * net.max()
     exact = summed(grid=grid, reflections=[reflections(stored[name], "exact") for name in PHASES])
     assert 0.04 < np.abs(exact - net).max() / net.max() < 0.07
+
+
+def test_intensities_without_a_structure_are_those_of_gsas2(folder: Path, stored: Mapping[str, np.ndarray]) -> None:
+    """Two phases of which cells and widths are known: squared structure factors from the curve, in one unit for all."""
+    bank = read_banks(folder / "POWGEN_1066.instprm")[0][1]
+    choices = PatternChoices(range=(0.9, 4.0, "A"), background=4, lorentz="gsas2")
+    pattern = pattern_of(bank, stored["x"], stored["yc"], np.sqrt(stored["yc"]), choices)
+    shapes = {"size": "uniaxial", "size_axis": (1, 1, 0), "equivalents": "representative"}
+    phases = [
+        crystallite_of(NMC, CrystalliteChoices(**shapes, strain="isotropic", intensities="pawley")),
+        crystallite_of(SPINEL, CrystalliteChoices("isotropic", strain="isotropic", intensities="pawley")),
+    ]
+    start = {"NMC.size": 0.08, "NMC.size_axial": 0.15, "NMC.strain": 2500.0}
+    start |= {"spinel.size": 0.03, "spinel.strain": 1000.0}
+    plan = Plan(stages=(("*.background.*",),), start=start, weights="stated")
+    found = refine([pattern], phases, plan)
+    assert found.fit.outcome == "converged"
+    assert found.rwp[0] < 0.01
+    one, table = extracted_of(found.model, found.fit, "NMC"), stored["R_NMC"]
+    there = {(round(row[4], 5), int(row[3])): row[9] for row in table}
+    expected = np.array([there[round(d, 5), m] for d, m in zip(one.spacing, one.multiplicity.tolist(), strict=True)])
+    strong = (one.squared > 15 * one.std) & (expected > 0)
+    unit = np.median(one.squared[strong] / expected[strong])
+    assert strong.sum() >= 5
+    assert np.median(np.abs(one.squared[strong] / expected[strong] / unit - 1)) < 2e-3
+    # without noise nothing is off by more than its uncertainty, those that overlap the spinel's included
+    assert np.abs((one.squared - unit * expected) / one.std).max() < 1.5
