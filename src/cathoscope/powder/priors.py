@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cathoscope.numerics.dual import Dual
 from cathoscope.physics.species import species_of
 from cathoscope.powder.crystallite import Crystallite, numbers_of
+from cathoscope.powder.model import Pattern
 from cathoscope.powder.parameters import Parameter, Values
 from cathoscope.powder.refine import Fit, Residual
 
@@ -36,6 +37,12 @@ files state of it is often rounded."""
 
 OCCUPANCY_STD = 0.2
 """How far an occupancy may be from its file's."""
+
+CELL_STD = 0.01
+"""Of edges, relative: files of structures are nearer."""
+
+ZERO_STD = {"tof": 1e-3, "cw": 0.1}
+"""Of the zero of a bank: of its median time of flight, relative; deg."""
 
 WIDTH_STD = 1.0
 """Of the logarithm of sizes and strains: a factor of 2.7."""
@@ -104,7 +111,7 @@ def known_of(priors: Priors | None, free: Iterable[str]) -> Known:
 def usual_priors(
     phases: Sequence[Crystallite], start: Mapping[str, float] | None = None, own: Iterable[str] = ()
 ) -> dict[str, Prior]:
-    """Of isotropic displacements, occupancies, sizes and strains of the phases, around where they start.
+    """Of edges, isotropic displacements, occupancies, sizes and strains of the phases, around where they start.
 
     ``start`` goes before what the phases say; ``own`` are numbers that banks have for themselves.
     """
@@ -125,11 +132,22 @@ def _prior(name: str, one: Parameter, lithium: Container[str]) -> Prior | None:
     site, _, kind = name.rpartition(".")
     if kind == "u":
         return Prior(*LITHIUM) if site in lithium else Prior(one.value, DISPLACEMENT_STD)
+    if kind in _EDGES and not site:
+        return Prior(one.value, CELL_STD * one.value)
     if kind == "occupancy":
         return Prior(one.value, OCCUPANCY_STD)
     if one.positive and kind.partition("_")[0] in ("size", "strain"):
         return Prior(one.value, WIDTH_STD, relative=True)
     return None
+
+
+def zero_priors(patterns: Iterable[Pattern]) -> dict[str, Prior]:
+    """Of the zeros of banks, around those of their files."""
+    found = {}
+    for one in patterns:
+        scale = float(np.median(one.x[one.used])) if one.bank.kind == "tof" else 1.0
+        found[f"{one.name}.zero"] = Prior(one.bank.values["zero"], ZERO_STD[one.bank.kind] * scale)
+    return found
 
 
 def tight_priors(

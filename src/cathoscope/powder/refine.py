@@ -22,7 +22,10 @@ from cathoscope.powder.parameters import Search, Values
 Array = NDArray[np.float64]
 Outcome = Literal["converged", "stalled", "diverged", "bound", "singular"]
 
-_ARRIVED = 0.01  # of its uncertainty: the largest step of any number that is none
+ARRIVED = 0.01
+"""Of its uncertainty: the largest step of any number that is none."""
+
+_NEARLY = 0.2  # the same where weights are about to change
 _SINGULAR = 1e-12  # smallest over largest eigenvalue of the normalised normal matrix that is told from zero
 _LOST = 1e-6  # of what a number did to the pattern in the beginning, squared: it has left the pattern
 _START, _MOST, _LEAST = 1e-3, 1e10, 1e-12  # Marquardt's factor
@@ -150,7 +153,14 @@ class _State:
     residuals: Sequence[Residual]
 
 
-def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES, weighing: Weighing | None = None) -> Fit:
+def refined(
+    search: Search,
+    compare: Compare,
+    *,
+    cycles: int = _CYCLES,
+    weighing: Weighing | None = None,
+    arrived: float = ARRIVED,
+) -> Fit:
     """The numbers that fit best, from where the search starts.
 
     Parameters
@@ -162,7 +172,9 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES, weighing
     cycles
         Steps to try at most, after each weighing.
     weighing
-        How weights are renewed; None: they stay.
+        How weights are renewed; None: they stay. Before the last renewal a fifth of an uncertainty is near enough.
+    arrived
+        The largest step of any number that is none, of its uncertainty.
 
     Raises
     ------
@@ -181,19 +193,21 @@ def refined(search: Search, compare: Compare, *, cycles: int = _CYCLES, weighing
     if weighing is not None and weighing.near and left:
         state, left = _weighed(state, weighing), left - 1
     while True:
-        state, outcome, tried = _descended(search, compare, state, cycles)
+        state, outcome, tried = _descended(search, compare, state, cycles, max(arrived, _NEARLY if left else 0.0))
         if weighing is None or not left:
             return _ended(search, state, outcome, tried, began)
         # what did not arrive gets the same weights as what did, but no second chance
         state, left = _weighed(state, weighing), left - 1 if tried < cycles else 0
 
 
-def _descended(search: Search, compare: Compare, state: _State, cycles: int) -> tuple[_State, Outcome, int]:
+def _descended(
+    search: Search, compare: Compare, state: _State, cycles: int, arrived: float
+) -> tuple[_State, Outcome, int]:
     """Down to where no step is worth taking, the word for it, and how many steps were tried."""
     factor, growth = _START, _GROWTH
     for tried in range(1, cycles + 1):
         # how far it is to the end is what a step without damping says, however short the steps have become
-        if _arrived(state, _step(search, state, _LEAST)):
+        if _arrived(state, _step(search, state, _LEAST), arrived):
             return state, "converged", tried
         # a step cut by a bound or too long is tried again shorter
         step = np.clip(state.u + _step(search, state, factor), search.low, search.high) - state.u
@@ -275,11 +289,11 @@ def _step(search: Search, state: _State, factor: float) -> Array:
     return step
 
 
-def _arrived(state: _State, step: Array) -> bool:
+def _arrived(state: _State, step: Array, arrived: float) -> bool:
     """Whether a step is small against the uncertainty of every number."""
     sigma = np.sqrt(np.diag(_covariance(state)[0]))
     moved = step != 0
-    return bool(np.all(np.abs(step[moved]) < _ARRIVED * sigma[moved]))
+    return bool(np.all(np.abs(step[moved]) < arrived * sigma[moved]))
 
 
 def _covariance(state: _State) -> tuple[Array, list[Array]]:

@@ -27,11 +27,11 @@ Range = tuple[float, float, str]
 
 USUAL_STAGES: tuple[tuple[str, ...], ...] = (
     ("*.scale", "*.background.*"),
-    ("cells", "*.zero"),
-    ("widths",),
+    ("cells",),
+    ("widths", "*.zero"),
     ("displacements", "positions"),
 )
-"""Scales and backgrounds, then cells and the zero of every bank, then widths, then displacements and positions."""
+"""Scales and backgrounds, then cells, then widths and the zero of every bank, then displacements and positions."""
 
 _FEWEST = 10  # points beyond those that a background takes
 
