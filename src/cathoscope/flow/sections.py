@@ -278,8 +278,11 @@ class MorphologySection(Section):
 
 
 class SlicesSection(Section):
-    """Slices of a FIB/SEM, one after every cycle: what the files do not say, and what is asked."""
+    """Slices of a FIB/SEM, a stack or one after every cycle: what the files do not say, and what is asked."""
 
+    thickness: Length | None = Field(
+        default=None, description="of the slices of a stack; as the files say if not given"
+    )
     cycles: tuple[float, ...] | None = Field(default=None, description="of the files in order, if they do not say it")
     closing_radius: Length | None = Field(default=None, description="of the outline; 4 % of the diameter if not given")
     cut_height: _Position = Field(default=0.0, description="of the first cut beyond the middle of the particle")

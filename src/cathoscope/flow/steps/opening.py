@@ -18,6 +18,7 @@ from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
 from cathoscope.flow.steps.diffraction_files import PlacedError, arrange_patterns, require_pattern
 from cathoscope.flow.steps.diffraction_plan import check_powder
 from cathoscope.flow.steps.frames import arrange_frames
+from cathoscope.flow.steps.pixels import slice_thickness_of
 from cathoscope.flow.steps.section_files import TECHNIQUES as _SECTIONS
 from cathoscope.flow.steps.section_files import arrange_sections
 from cathoscope.flow.steps.slice_morphology import arrange_slices
@@ -67,6 +68,8 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
     else:
         arrange(raw, opened)
     _require_pixel_size(recipe, raw)
+    if section.technique == "fibsem-stack":
+        _require_thickness(recipe, raw)
     return raw
 
 
@@ -204,4 +207,15 @@ def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
             f"the pixel size of {raw.name} is neither in the files nor in the recipe",
             expected="the size of a detector pixel at the sample",
             cure='add a line such as  pixel_size = "20 nm"',
+        )
+
+
+def _require_thickness(recipe: Recipe, raw: RawMeasurement) -> None:
+    if raw.scans and slice_thickness_of(raw) is None:
+        raise recipe.mistake(
+            ("measurement", raw.name),
+            f"the thickness of the slices of {raw.name} is neither in the files nor in the recipe",
+            expected="slice thickness or positions in the files' block of text, or a thickness in the recipe",
+            found=f"{raw.first.sizes['page']} slices without, from {Path(raw.first.attrs['source']).name} on",
+            cure='add a line such as  slices.thickness = "19 nm"',
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
-from cathoscope.flow.steps.pixels import pixel_size_of
+from cathoscope.flow.steps.pixels import pixel_size_of, slice_thickness_of
 from cathoscope.volume.fibsem import prepare_stack
 
 MAKES = ("oxide_share", "slice_porosity", "slice_porosity_std", "slice_porosity_systematic")
@@ -34,15 +34,10 @@ class _Frames(Sequence[NDArray[Any]]):
 def stack(context: Context) -> xr.Dataset:
     """Share of oxide of every voxel, and the porosity of the sections together."""
     scan = context.raw.first
-    thickness = scan.attrs.get("thickness")
-    if thickness is None:
-        raise MeasurementError(
-            "the thickness of the slices is not known",
-            where=scan.attrs["source"],
-            expected="slice thickness or positions in the files' block of text",
-        )
-    pixel = pixel_size_of(context.raw)
-    voxel = (float(thickness), pixel, pixel)
+    thickness, pixel = slice_thickness_of(context.raw), pixel_size_of(context.raw)
+    if thickness is None:  # `open_measurement` has refused it
+        raise MeasurementError("the thickness of the slices is not known", where=context.name)
+    voxel = (thickness, pixel, pixel)
     found = prepare_stack(_Frames(scan["pages"]), voxel_size=voxel, progress=context.progress)
     for words in found.remarks:
         context.progress.remark(f"{context.name}: {words}")
@@ -61,5 +56,5 @@ def stack(context: Context) -> xr.Dataset:
     return dataset([share, *numbers])
 
 
-STEPS = (Step("stack", stack, needs=(RAW,), makes=MAKES, choices=("pixel_size",)),)
+STEPS = (Step("stack", stack, needs=(RAW,), makes=MAKES, choices=("pixel_size", "slices")),)
 TARGETS = ("oxide_share",)
