@@ -103,5 +103,5 @@ def test_intensities_without_a_structure_are_those_of_gsas2(folder: Path, stored
     unit = np.median(one.squared[strong] / expected[strong])
     assert strong.sum() >= 5
     assert np.median(np.abs(one.squared[strong] / expected[strong] / unit - 1)) < 2e-3
-    # without noise nothing is off by more than its uncertainty, those that overlap the spinel's included
-    assert np.abs((one.squared - unit * expected) / one.std).max() < 1.5
+    # those that overlap are as far off as their squares are from being alike, in uncertainties
+    assert np.abs((one.squared - unit * expected) / one.std).max() < 2.0
