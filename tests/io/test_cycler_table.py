@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -392,6 +392,7 @@ def test_fields_become_numbers(parse: Parse) -> None:
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8), st.booleans())
+@example([2.3060456771972102e-294, 5e-324], comma=False)
 def test_every_number_is_read_as_it_was_written(numbers: list[float], comma: bool) -> None:
     sign = "," if comma else "."
     fields = [repr(number).replace(".", sign) for number in numbers]

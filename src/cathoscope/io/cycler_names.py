@@ -233,7 +233,13 @@ def units_below(headings: Sequence[str], fields: Sequence[str]) -> tuple[str, ..
 
 
 def is_cycler_heading(headings: Sequence[str]) -> bool:
-    """Whether the names have a time and a voltage, and are not those of impedance."""
+    """Whether the names have a time and a voltage, and are not those of impedance.
+
+    A bare letter, which may mean an energy, is a voltage only beside a current.
+    """
     if any(_IMPEDANCE.match(name.strip()) for name in headings):
         return False
-    return {"elapsed_time", "cell_voltage"} <= set(meanings_of(headings))
+    found = meanings_of(headings)
+    if not {"elapsed_time", "cell_voltage"} <= set(found):
+        return False
+    return len(headings[found["cell_voltage"][0]].strip()) > 1 or "cell_current" in found

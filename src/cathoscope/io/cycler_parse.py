@@ -79,7 +79,7 @@ def parse_fields(content, starts, stops, decimal, values, states):  # type: igno
             continue
         number = float(mantissa)
         if exponent < 0:
-            number = number / float(POWERS[-exponent]) if exponent >= -308 else 0.0
+            number = number / float(POWERS[min(-exponent, 308)]) / float(POWERS[min(max(-exponent - 308, 0), 308)])
         elif exponent > 0 and mantissa:
             number = number * float(POWERS[exponent]) if exponent <= 308 else np.inf
         number += clock
