@@ -87,3 +87,30 @@ def test_expansion_is_the_slope_over_the_edge() -> None:
     assert wide == pytest.approx(10 * std, rel=0.3)
     assert abs(rough - value) < 3 * wide
     assert np.isnan(expansion_of(T[:3], edge[:3], np.ones(3))).all()
+
+
+def strides(t: np.ndarray) -> np.ndarray:
+    """A change that begins at 137 C, rests, and ends at 190 C."""
+    return np.interp(t, [25, 137, 145, 170, 190, 250], [0, 0, 0.35, 0.45, 1, 1])
+
+
+@pytest.mark.parametrize("falls", [False, True])
+def test_a_change_in_two_strides_is_followed_as_it_is(falls: bool) -> None:
+    """Five per cent are done at 138.1 C, 95 % at 188.2 C; no step of one stride ends there."""
+    fine = np.arange(25.0, 251.0, 2.0)
+    share = strides(fine) + 0.006 * np.random.default_rng(4).standard_normal(fine.size)
+    found = step_of(fine, 1 - share if falls else share, np.full(fine.size, 0.006))
+    assert found is not None
+    assert found.family == "monotone"
+    for place, true in ((found.onset, 137 + 0.05 / 0.35 * 8), (found.end, 170 + 0.5 / 0.55 * 20)):
+        assert place.low <= place.value <= place.high
+        assert abs(place.value - true) < 1.5
+    assert found.curve == pytest.approx(1 - strides(fine) if falls else strides(fine), abs=0.02)
+
+
+def test_a_change_in_two_strides_that_is_cut_off_is_infinite() -> None:
+    fine = np.arange(25.0, 188.0, 2.0)
+    share = strides(fine) + 0.006 * np.random.default_rng(4).standard_normal(fine.size)
+    found = step_of(fine, share, np.full(fine.size, 0.006))
+    assert found is not None
+    assert found.end.value == np.inf

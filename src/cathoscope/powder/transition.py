@@ -8,6 +8,11 @@ The share of a phase follows a step: one of three curves from a level to another
 
 Onset and end are where 5 % and 95 % of the change are done. Their intervals hold the onsets and ends of all curves that
 lose no more likelihood than 68 % allows. Where points scatter more than their uncertainties say, these are widened.
+
+A change in two strides, or with a long foot, is none of these curves. Where the best of them is off by more than the
+points scatter about a smooth course, the share is a monotone curve instead, that of weighted least squares (pool
+adjacent violators); onset and end are where it is at 5 % and 95 % of its change, and their intervals those of 200
+series that are drawn about it.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 from scipy.special import chdtri
 
 from cathoscope.numerics.trend import Axis, Family, Interval, Points, Trend, points_of, trends
@@ -29,6 +35,9 @@ _LEVEL = 0.68
 _ZOOMS = 3
 _LOOKED_AT = 6.0  # loss of log-likelihood that a finer grid still holds
 _FEWEST = 8  # temperatures
+_OFF = 1.5  # scatter about the best step, over that about a smooth course, beyond which the step is the wrong curve
+_DRAWS = 200
+_PLATEAU = 2  # temperatures at least before an onset or after an end, or the series does not reach it
 _AXES = (Axis("middle", -0.1, 1.2, 21), Axis("width", 0.003, 0.4, 11, logarithmic=True))
 
 
@@ -43,7 +52,7 @@ class Step:
     curve
         The likeliest curve at the temperatures, [n]; NaN where there is no value.
     family
-        Of the curve: "logistic", "early" or "late".
+        Of the curve: "logistic", "early", "late" or "monotone".
     """
 
     onset: Interval
@@ -97,6 +106,9 @@ def step_of(temperature: ArrayLike, share: ArrayLike, std: ArrayLike) -> Step | 
     points = points_of(x[known], y[known], sigma[known], ["phase"] * int(known.sum()))
     best = _best(points)
     scatter = float(np.sqrt(np.mean(((points.y - best.curve(points.x)) / points.std) ** 2)))
+    own = max(_scatter(points), 1.0)
+    if best.family.name != "none" and scatter > _OFF * own:
+        return _monotone_step(points, own, x, known)
     if scatter > 1:
         points = replace(points, std=points.std * scatter)
         best = _best(points)
@@ -106,6 +118,54 @@ def step_of(temperature: ArrayLike, share: ArrayLike, std: ArrayLike) -> Step | 
     curve[known] = best.curve(x[known])
     onset, end = (_place(best, quantile) for quantile in _QUANTILES[best.family.name])
     return Step(onset, end, curve, best.family.name)
+
+
+def _scatter(points: Points) -> float:
+    """Scatter about a smooth course, over the uncertainties: every point against the line of its neighbours."""
+    order = np.argsort(points.x)
+    x, y, variance = points.x[order], points.y[order], points.std[order] ** 2
+    gap = np.maximum(x[2:] - x[:-2], 1e-12)
+    left, right = (x[2:] - x[1:-1]) / gap, (x[1:-1] - x[:-2]) / gap
+    away = (y[1:-1] - left * y[:-2] - right * y[2:]) ** 2
+    expected = variance[1:-1] + left**2 * variance[:-2] + right**2 * variance[2:]
+    # the median of a squared normal number is 0.4549: where the course bends, a few are large
+    return float(np.sqrt(np.median(away / expected) / 0.4549))
+
+
+def _monotone_step(points: Points, scatter: float, x: Array, known: NDArray[np.bool_]) -> Step:
+    """Onset and end of a change that only rises or only falls, whatever its curve."""
+    order = np.argsort(points.x, kind="stable")
+    at, y, std = points.x[order], points.y[order], points.std[order] * scatter
+    fits = {rises: isotonic_regression(y, weights=std**-2.0, increasing=rises).x for rises in (True, False)}
+    rises = min(fits, key=lambda one: float(np.sum(((y - fits[one]) / std) ** 2)))
+    rng = np.random.default_rng(0)
+    drawn = fits[rises] + std * rng.standard_normal((_DRAWS, y.size))
+    curves = [fits[rises], *(isotonic_regression(one, weights=std**-2.0, increasing=rises).x for one in drawn)]
+    places = np.array([[_crossing(at, curve, share) for share in (_SHARE, 1 - _SHARE)] for curve in curves])
+    half = 50 * (1 - _LEVEL)
+    low, high = np.percentile(places[1:], (half, 100 - half), axis=0, method="nearest")
+    onset, end = (
+        Interval(float(places[0, k]), float(min(low[k], places[0, k])), float(max(high[k], places[0, k])))
+        for k in range(2)
+    )
+    curve = np.full(x.size, np.nan)
+    curve[known] = np.interp(x[known], at, fits[rises])
+    return Step(onset, end, curve, "monotone")
+
+
+def _crossing(at: Array, curve: Array, share: float) -> float:
+    """Where a monotone curve has done a share of its change; infinite where it has no level before or after."""
+    change = curve[-1] - curve[0]
+    if change == 0:
+        return np.inf
+    done = (curve - curve[0]) / change
+    if share < 0.5 and np.count_nonzero(done < share) < _PLATEAU:
+        return -np.inf
+    if share > 0.5 and np.count_nonzero(done > share) < _PLATEAU:
+        return np.inf
+    after = int(np.argmax(done >= share))
+    rise = done[after] - done[after - 1]
+    return float(at[after - 1] + (share - done[after - 1]) / rise * (at[after] - at[after - 1]))
 
 
 def _best(points: Points) -> Trend:
