@@ -16,17 +16,21 @@ HALVES = np.stack([TRUE, TRUE]) + np.sqrt(2.0) * NOISE * RNG.standard_normal((2,
 CONDITION = ("temperature", "z", "y", "x")
 
 
-def spread(*, resolution: float = 0.0, calibration: float | None = None) -> Distribution:
-    """Of a map whose stated uncertainties hold ``resolution`` and whose scale is known to ``calibration``, eV."""
+def spread(*, resolution: float = 0.0, calibration: float | None = None, shared: float = 0.0) -> Distribution:
+    """Of a map whose stated uncertainties hold ``resolution`` and whose scale is known to ``calibration``, eV.
+
+    Its halves share errors of ``shared`` times the variance of the noise.
+    """
+    halves = HALVES + np.sqrt(shared) * NOISE * np.random.default_rng(8).standard_normal(TRUE.shape)
     of_line = {} if calibration is None else {"systematic_std": [calibration]}
     std = np.full((1, *TRUE.shape), np.hypot(NOISE, resolution))
     place = {name: 0.1 * np.arange(SIZE) for name in "zyx"}
     data = xr.Dataset(
         {
-            "white_line_energy": (CONDITION, HALVES.mean(axis=0)[None], of_line),
-            "white_line_energy_std": (CONDITION, std, {"resolution_std": [resolution]}),
+            "white_line_energy": (CONDITION, halves.mean(axis=0)[None], of_line),
+            "white_line_energy_std": (CONDITION, std, {"resolution_std": [resolution], "shared_noise": [shared]}),
             "white_line_flag": (CONDITION, np.zeros((1, *TRUE.shape), np.int8)),
-            "white_line_half": (("half", *CONDITION), HALVES[:, None]),
+            "white_line_half": (("half", *CONDITION), halves[:, None]),
         },
         coords=place,
     )
@@ -47,3 +51,9 @@ def test_an_uncertain_scale_makes_the_spread_uncertain_and_leaves_it() -> None:
     assert found.width == plain.width
     assert found.width_std == pytest.approx(np.hypot(plain.width_std, 0.02 / np.sqrt(3.0)), rel=0.03)
     assert [term.std for term in found.systematic if term.name == "calibration of the fit"] == [0.02]
+
+
+def test_errors_that_both_halves_share_are_no_spread_of_states() -> None:
+    plain, found = spread(), spread(shared=1.0)
+    assert found.width == pytest.approx(plain.width, rel=0.02)
+    assert found.variance_std == pytest.approx(np.hypot(plain.variance_std, 0.5 * NOISE**2), rel=0.03)

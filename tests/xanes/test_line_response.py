@@ -8,7 +8,7 @@ import pytest
 from cathoscope.core.errors import MeasurementError
 from cathoscope.xanes import line_response
 from cathoscope.xanes.line_calibration import CalibratedLines, apply_calibration, calibrate, maximum_of_spectra
-from cathoscope.xanes.line_response import calibrated_fit, response_of_fit, with_artefacts
+from cathoscope.xanes.line_response import calibrated_fit, response_of_fit, shared_over_noise, with_artefacts
 from cathoscope.xanes.line_steps import compress, fit_compressed
 from cathoscope.xanes.whiteline import WhiteLineFlag
 from tests.xanes.shoulder import NOISE, shoulder_spectra
@@ -131,3 +131,17 @@ def test_halves_of_different_voxels_are_refused(bins, calibration):
     for other in (z[:1], z[:90], z[:0]):  # one alone would be held against all
         with pytest.raises(MeasurementError, match="same voxels"):
             with_artefacts(plan, calibration, (z, other))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
+def test_what_halves_share_is_found_where_spectra_have_nothing(share):
+    rng = np.random.default_rng(56)
+    directions = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    signal = 30.0 * rng.standard_normal((4000, 3)) @ directions[:, :3].T
+    rare = 5.0 * (rng.random((4000, 1)) < 0.05) * directions[:, 3]  # a spectrum that the directions do not hold
+    common = signal + rare + np.sqrt(share) * rng.standard_normal((4000, 12))
+    odd, even = common + np.sqrt(2.0) * rng.standard_normal((2, 4000, 12))
+    odd[7] = np.nan
+    assert shared_over_noise(odd, even, directions[:, :3]) == pytest.approx(share, rel=0.06, abs=0.03)
+    assert shared_over_noise(odd, even, directions) == 0.0
+    assert shared_over_noise(odd[7:8], even[7:8], directions[:, :3]) == 0.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import null_space
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.xanes.line_calibration import (
@@ -97,6 +98,32 @@ def with_artefacts(
     # which of the two errs cannot be told: half of it each
     each = max(common - calibration.tau**2, 0.0) / 2.0
     return replace(calibration, tau=float(np.sqrt(calibration.tau**2 + each)), artefact_std=float(np.sqrt(each)))
+
+
+def shared_over_noise(odd: ArrayLike, even: ArrayLike, components: ArrayLike) -> float:
+    """Variance that two halves share in directions without signal, over the variance of the noise of both together.
+
+    The median of its principal directions counts, for rare spectra may fill one or two. Zero where there is no such direction,
+    or no voxel.
+
+    Parameters
+    ----------
+    odd, even
+        Coefficients from either half of the projections, ``[voxel, K]``.
+    components
+        Orthonormal directions that hold the spectra, ``[K, component]``.
+    """
+    first, second = (np.asarray(half, dtype=np.float64) for half in (odd, even))
+    filled = np.asarray(components, dtype=np.float64)
+    empty = null_space(filled.T)
+    known = np.isfinite(first + second).all(axis=1)
+    if empty.shape[1] == 0 or not known.any():
+        return 0.0
+    first, second = first[known] @ empty, second[known] @ empty
+    noise = float(np.mean((first - second) ** 2)) / 4.0
+    product = first.T @ second / len(first)
+    shared = float(np.median(np.linalg.eigvalsh(0.5 * (product + product.T))))
+    return max(shared / noise, 0.0) if noise > 0 else 0.0
 
 
 def _discrepancy(plan: FitPlan, calibration: LineCalibration, z: ArrayLike, noise_scale: float) -> Float64Array:

@@ -17,7 +17,13 @@ from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import Voxels
 from cathoscope.xanes.line_calibration import LineCalibration, calibrate
 from cathoscope.xanes.line_methods import METHODS, estimate
-from cathoscope.xanes.line_response import LineResponse, calibrated_fit, response_of_fit, with_artefacts
+from cathoscope.xanes.line_response import (
+    LineResponse,
+    calibrated_fit,
+    response_of_fit,
+    shared_over_noise,
+    with_artefacts,
+)
 from cathoscope.xanes.line_steps import fit_compressed
 from cathoscope.xanes.line_tables import FitPlan, LineGrid, plan_fit
 from cathoscope.xanes.whiteline import WhiteLineFit, WhiteLineOptions, fit_white_line
@@ -58,6 +64,10 @@ class Estimator(Protocol):
     def resolution_std(self) -> float:
         """Part of the uncertainty of every voxel that is no noise, eV."""
 
+    @property
+    def shared_noise(self) -> float:
+        """Variance of errors that both halves of the projections share, over that of the noise."""
+
     def all_projections(self, rows: slice, mask: Bools) -> Lines:
         """White lines of the voxels of ``mask`` [row, y, x]."""
 
@@ -93,6 +103,7 @@ class Compressed:
     resolution_std: float = 0.0
     calibration_std: float = 0.0
     response_of_halves: LineResponse | None = None
+    shared_noise: float = 0.0
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -175,7 +186,9 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
     common_std = float(np.median(known)) if known.size else 0.0
     fitted = replace(fitted, calibration_std=common_std, response_of_halves=of_halves)
-    return replace(fitted, resolution_std=_resolution_std(fitted)) if voxels.has_halves else fitted
+    if not voxels.has_halves:
+        return fitted
+    return replace(fitted, resolution_std=_resolution_std(fitted), shared_noise=_shared_noise(fitted, calibration))
 
 
 # A reconstruction is not the mean over a voxel: it has sinc(f) within the circle of the Nyquist frequency instead of
@@ -198,6 +211,17 @@ def _with_artefacts(bare: Compressed, calibration: LineCalibration) -> LineCalib
     return with_artefacts(
         bare.plan, calibration, bare.half_coefficients(rows, inside), noise_scale=2 * bare.noise_scale
     )
+
+
+def _shared_noise(fitted: Compressed, calibration: LineCalibration) -> float:
+    """Variance that odd and even projections share where spectra of the particle have nothing, over that of noise.
+
+    Rings and streaks have no spectrum of their own: in units of the noise they are about as large in the directions
+    that the spectra fill as in the others, where nothing hides them.
+    """
+    rows, inside = _middle_of(fitted)
+    odd, even = fitted.half_coefficients(rows, inside)
+    return shared_over_noise(odd, even, calibration.maximum.components)
 
 
 def _resolution_std(fitted: Compressed) -> float:
@@ -285,6 +309,11 @@ class FromSpectra:
 
     @property
     def resolution_std(self) -> float:
+        """Not known."""
+        return 0.0
+
+    @property
+    def shared_noise(self) -> float:
         """Not known."""
         return 0.0
 

@@ -73,8 +73,18 @@ def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
 
 def unresolved_std(data: xr.Dataset, condition: ScanIndex) -> float:
     """Part of the uncertainty of every voxel that comes from states that differ within it, eV."""
-    stated = data["white_line_energy_std"].attrs.get("resolution_std")
-    return 0.0 if stated is None else float(np.reshape(stated, data["white_line_energy"].shape[:-3])[condition])
+    return _stated_with(data["white_line_energy_std"], "resolution_std", condition)
+
+
+def calibration_std_of(data: xr.Dataset, condition: ScanIndex) -> float:
+    """Uncertainty of the energy scale that the fit of the white line was given, eV."""
+    return _stated_with(data["white_line_energy"], "systematic_std", condition)
+
+
+def _stated_with(map_: xr.DataArray, name: str, condition: ScanIndex) -> float:
+    """Attribute of a map that has one number for every temperature; zero without it."""
+    stated = map_.attrs.get(name)
+    return 0.0 if stated is None else float(np.reshape(stated, map_.shape[:-3])[condition])
 
 
 # A reconstruction lacks more of what differs between neighbouring voxels (the corners beyond the Nyquist circle) than
@@ -98,6 +108,24 @@ def _with_what_is_lost(found: Distribution, unresolved: float) -> Distribution:
     )
 
 
+def _without_what_halves_share(found: Distribution, measured: MeasuredMap, share: float) -> Distribution:
+    """The spread without errors that both halves share, known to half of them.
+
+    ``share`` is their variance over that of the noise of the map, which the difference of its halves tells.
+    """
+    if measured.halves is None or share == 0.0:
+        return found
+    odd, even = (half[measured.good] for half in measured.halves)
+    shared = share * float(np.var(odd - even)) / 4.0
+    return replace(
+        found,
+        variance=found.variance - shared,
+        variance_std=float(np.hypot(found.variance_std, 0.5 * shared)),
+        variance_material=found.variance_material - shared,
+        variance_material_std=float(np.hypot(found.variance_material_std, 0.5 * shared)),
+    )
+
+
 def _with_scale(found: Distribution, calibration_std: float) -> Distribution:
     """The spread with the uncertainty of the energy scale.
 
@@ -111,12 +139,6 @@ def _with_scale(found: Distribution, calibration_std: float) -> Distribution:
         variance_from_noise_std=float(np.hypot(found.variance_from_noise_std, along)),
         variance_material_std=float(np.hypot(found.variance_material_std, along)),
     )
-
-
-def calibration_std_of(data: xr.Dataset, condition: ScanIndex) -> float:
-    """Uncertainty of the energy scale that the fit of the white line was given, eV."""
-    of_fit = data["white_line_energy"].attrs.get("systematic_std")
-    return 0.0 if of_fit is None else float(np.reshape(of_fit, data["white_line_energy"].shape[:-3])[condition])
 
 
 def box_of(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -169,6 +191,8 @@ def _temperature(data: xr.Dataset, condition: ScanIndex) -> Temperature:
     rest = Systematic("untrusted voxels", untrusted * float(np.std(measured.value[measured.good])), shared=False)
     distribution = distribution_of_map(measured, systematic=(*systematic_errors(data, condition), rest))
     distribution = _with_what_is_lost(distribution, unresolved_std(data, condition))
+    share = _stated_with(data["white_line_energy_std"], "shared_noise", condition)
+    distribution = _without_what_halves_share(distribution, measured, share)
     size = float(np.mean(np.diff(data["x"].values)))
     depth = depth_below_surface(inside[box_of(inside)], voxel_size=size)
     edges = np.linspace(0.0, float(depth.max()) * (1 + 1e-9), _SHELLS + 1)

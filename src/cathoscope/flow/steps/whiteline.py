@@ -86,6 +86,7 @@ def _prepare(voxels: Voxels, estimators: list[Estimator | None], remarks: list[s
             "white_line_energy_std",
             std_source="fit covariance",
             resolution_std=[0.0 if one is None else one.resolution_std for one in estimators],
+            shared_noise=[0.0 if one is None else one.shared_noise for one in estimators],
         ),
         voxels.new(
             "white_line_flag",
