@@ -391,8 +391,8 @@ def test_fields_become_numbers(parse: Parse) -> None:
     assert states.tolist() == [state for _, state in wanted.values()]
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8), st.booleans())
-@example([2.3060456771972102e-294, 5e-324], comma=False)
+@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8), comma=st.booleans())
+@example(numbers=[2.3060456771972102e-294, 5e-324], comma=False)
 def test_every_number_is_read_as_it_was_written(numbers: list[float], comma: bool) -> None:
     sign = "," if comma else "."
     fields = [repr(number).replace(".", sign) for number in numbers]
