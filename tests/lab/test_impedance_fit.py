@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.impedance_fit import Constraints, compare_circuits, fit_circuit
@@ -20,6 +22,17 @@ def test_a_clean_spectrum_gives_its_parameters() -> None:
     fit = fit_circuit("R0-p(R1,CPE1)", frequency=FREQUENCY, impedance=ONE_ARC)
     np.testing.assert_allclose(fit.values, [10.0, 80.0, TRUE_Q, 0.85], rtol=1e-7)
     assert fit.outcome == "good"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-4.0, 0.0), st.floats(-2.0, 5.0), st.floats(-2.0, 1.0), st.floats(0.6, 1.0))
+def test_any_arc_within_the_frequencies_is_found(log_tau: float, log_r: float, log_ratio: float, alpha: float) -> None:
+    tau, resistance = 10.0**log_tau, 10.0**log_r
+    series = resistance * 10.0**log_ratio
+    z = series + arc(FREQUENCY, resistance, tau, alpha)
+    fit = fit_circuit("R0-p(R1,CPE1)", frequency=FREQUENCY, impedance=z)
+    np.testing.assert_allclose(fit.values, [series, resistance, tau**alpha / resistance, alpha], rtol=1e-4)
+    np.testing.assert_allclose(fit.at(FREQUENCY), fit.fitted, rtol=1e-12)
 
 
 def test_pulls_are_those_of_honest_errors() -> None:

@@ -71,6 +71,17 @@ def test_both_ways_to_the_smoothness_agree_where_arcs_are_closed() -> None:
         assert one.peaks[0].resistance.value == pytest.approx(30.0, rel=0.02)
 
 
+def test_a_capacitor_in_series_is_told_from_the_processes() -> None:
+    z = 5.0 + arc(FREQUENCY, 30.0, 1e-3, ALPHA) + 1 / (2j * np.pi * FREQUENCY * 0.1)
+    found = relaxation_times(frequency=FREQUENCY, impedance=noisy(z, 0.005, 1), capacitor=True)
+    assert found.capacitance == pytest.approx(0.1, rel=0.02)
+    assert len(found.peaks) == 1
+    assert found.peaks[0].resistance.value == pytest.approx(30.0, rel=0.05)
+    without = relaxation_times(frequency=FREQUENCY, impedance=noisy(z, 0.005, 1))
+    assert without.capacitance == np.inf
+    assert without.polarisation > 100.0
+
+
 def test_an_arc_that_is_not_closed_has_no_peak() -> None:
     z = noisy(5.0 + arc(FREQUENCY, 1e4, 1e4), 0.005, 1)
     assert relaxation_times(frequency=FREQUENCY, impedance=z).peaks == ()

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.lab.circuit import Circuit, impedance_and_slopes
+from cathoscope.lab.circuit import Circuit, impedance_and_slopes, impedance_of_circuit
 from cathoscope.lab.circuit_kernels import search, sum_of_squares
 from cathoscope.lab.circuit_order import slow_last
 from cathoscope.lab.circuit_start import count_processes, first_values
@@ -110,6 +110,10 @@ class CircuitFit:
     def fitted(self) -> ComplexArray:
         """Impedance of the circuit, ohm, [point]."""
         return self._slopes[0]
+
+    def at(self, frequency: ArrayLike) -> ComplexArray:
+        """Impedance of the circuit at other frequencies (Hz), ohm: for a smooth curve."""
+        return impedance_of_circuit(self.circuit, frequency=frequency, values=self.values)
 
     @property
     def residual(self) -> ComplexArray:

@@ -1,6 +1,6 @@
 r"""Distribution of relaxation times of an impedance spectrum, with its peaks.
 
-.. math:: Z(w) = R_\infty + jwL + \int \frac{\gamma(\ln\tau)}{1 + jw\tau}\, d\ln\tau
+.. math:: Z(w) = R_\infty + jwL + \frac{1}{jwC} + \int \frac{\gamma(\ln\tau)}{1 + jw\tau}\, d\ln\tau
 
 on a grid of ten time constants in a decade (the trapezoidal rule is exact to far below any noise there). Tikhonov's
 penalty is on the curvature of the logarithm, so that gamma is never below zero and a sharp peak may stand on a
@@ -70,8 +70,8 @@ class Relaxation:
         s, rising, [time].
     density, density_std
         gamma and its uncertainty, ohm, [time]: resistance per unit of the natural logarithm.
-    resistance, inductance
-        In series, ohm and H.
+    resistance, inductance, capacitance
+        In series, ohm, H and F; the capacitance is infinite unless one is asked for.
     smoothness
         lambda.
     fitted
@@ -86,6 +86,7 @@ class Relaxation:
     density_std: Array
     resistance: float
     inductance: float
+    capacitance: float
     smoothness: float
     fitted: ComplexArray
     peaks: tuple[Peak, ...]
@@ -102,6 +103,7 @@ def relaxation_times(
     impedance: ArrayLike,
     weighting: Weighting = "modulus",
     smoothness: float | Choice = "generalised",
+    capacitor: bool = False,
 ) -> Relaxation:
     """The distribution of relaxation times of a spectrum.
 
@@ -113,6 +115,8 @@ def relaxation_times(
         ``modulus``: the same relative error everywhere, or ``unit``: the same error.
     smoothness
         lambda, or how it is found: by ``generalised`` cross-validation, or between the ``parts``.
+    capacitor
+        Whether a capacitor in series takes what rises towards low frequencies: of an electrode that blocks.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def relaxation_times(
         If there are fewer than 10 points, the spectrum cannot be one, or is that of a resistor.
     """
     spectrum = checked_spectrum(frequency, impedance, fewest=_FEWEST)
-    system = _system(spectrum, weighting)
+    system = _system(spectrum, weighting, capacitor)
     if isinstance(smoothness, str):
         smoothness, logs = _cross_validated(system, smoothness)
     else:
@@ -137,6 +141,7 @@ def relaxation_times(
         values[:times] * np.sqrt(np.diag(covariance)),
         float(values[times]),
         float(values[times + 1]) / float(spectrum.omega[0]),
+        float(1.0 / (spectrum.omega[-1] * values[times + 2])) if capacitor else float("inf"),
         float(smoothness),
         system.columns @ values,
         _peaks(system.time_constant, values[:times], covariance),
@@ -172,7 +177,7 @@ def arcs_of_peaks(relaxation: Relaxation, *, weighting: Weighting = "modulus", i
 
 class _System(NamedTuple):
     """The problem: columns [point, value] in ohm, weighted rows [2 x point, value] and measured values, the operator
-    of the curvature [place, value], and logarithms to begin with. Values are the density, R and w_max L."""
+    of the curvature [place, value], and logarithms to begin with. Values are the density, R, w_max L, 1/(w_min C)."""
 
     time_constant: Array
     columns: ComplexArray
@@ -182,7 +187,7 @@ class _System(NamedTuple):
     first: Array
 
 
-def _system(spectrum: Spectrum, weighting: Weighting) -> _System:
+def _system(spectrum: Spectrum, weighting: Weighting, capacitor: bool) -> _System:
     omega, z = spectrum.omega, spectrum.impedance
     size = float(np.ptp(z.real))
     if not size > 1e-9 * float(np.abs(z).max()):
@@ -191,14 +196,17 @@ def _system(spectrum: Spectrum, weighting: Weighting) -> _System:
     low, high = -np.log(omega[0]) - beyond, -np.log(omega[-1]) + beyond
     log_tau = np.linspace(low, high, int(np.ceil((high - low) / np.log(10.0) * _PER_DECADE)) + 1)
     step, times = log_tau[1] - log_tau[0], log_tau.size
-    columns = np.empty((omega.size, times + 2), np.complex128)
+    columns = np.empty((omega.size, times + (3 if capacitor else 2)), np.complex128)
     columns[:, :times] = step / (1.0 + 1j * omega[:, None] * np.exp(log_tau))
     columns[:, times], columns[:, times + 1] = 1.0, 1j * omega / omega[0]
+    columns[:, times + 2 :] = -1j * omega[-1] / omega[:, None]
     weight = np.full(omega.size, 1.0 / size) if weighting == "unit" else 1.0 / np.abs(z)
-    curvature = np.zeros((times - 2, times + 2))
+    curvature = np.zeros((times - 2, columns.shape[1]))
     curvature[:, :times] = np.diff(np.eye(times), n=2, axis=0) / step**1.5
-    first = np.full(times + 2, np.log(size / (step * times)))
-    first[times:] = np.log([max(float(z.real.min()), 1e-3 * size), max(float(z[0].imag), 1e-3 * size)])
+    first = np.full(columns.shape[1], np.log(size / (step * times)))
+    first[times] = np.log(max(float(z.real.min()), 1e-3 * size))
+    first[times + 1] = np.log(max(float(z[0].imag), 1e-3 * size))
+    first[times + 2 :] = np.log(max(-float(z[-1].imag), 1e-3 * size))
     rows = np.concatenate([columns.real * weight[:, None], columns.imag * weight[:, None]])
     measured = np.concatenate([z.real * weight, z.imag * weight])
     return _System(np.exp(log_tau), columns, rows, measured, curvature, first)
@@ -240,7 +248,8 @@ def _error_between_parts(
         for side, logs in zip(sides, before, strict=True)
     )
     by_real, by_imaginary = np.exp(real), np.exp(imaginary)
-    by_real[-1], by_imaginary[-2] = by_imaginary[-1], by_real[-2]
+    times = system.time_constant.size
+    by_real[times + 1 :], by_imaginary[times] = by_imaginary[times + 1 :], by_real[times]
     predicted = np.concatenate([system.rows[sides[0]] @ by_imaginary, system.rows[sides[1]] @ by_real])
     return (real, imaginary), float(np.sum((predicted - system.measured) ** 2))
 
