@@ -153,7 +153,7 @@ def main() -> int:
         covered("retention from three cells", retention_held),
         covered("effect of two kinds of three cells", effect_held),
         covered("rise then fade, 45 cycles", change_held(10.0, (0.01, -0.004), 45, 0.0)),
-        covered("knee, 60 cycles, correlated noise", change_held(35.0, (-0.0005, -0.004), 60, 0.5)),
+        covered("knee, 100 cycles, correlated noise", change_held(60.0, (-0.0005, -0.004), 100, 0.5)),
         disturbances(),
     ]
     false_changes()

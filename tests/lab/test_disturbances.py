@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from cathoscope.io.cycler_mpr import open_mpr
 from cathoscope.lab.cycles import Cycles, cycles_of
 from cathoscope.lab.disturbances import Disturbance, disturbances_of, resistances_of, used_cycles
 from cathoscope.lab.record import Record, record_of
@@ -100,6 +103,28 @@ def test_lost_electrolyte_is_told_from_fade() -> None:
     assert left.used.tolist() == [True] * 5 + [False] * 3
     assert left.reasons[7][-1] == "after the loss of electrolyte in cycle 6"
     assert resistances_of(record, cycles.halves)[13] > 3 * resistances_of(record, cycles.halves)[3]
+
+
+def test_measured_cells_without_a_beam_show_none(data_folder: Path) -> None:
+    """A sodium coin cell, 46 000 rows: its noise lasts over rows and is written in steps, and is no jump."""
+    file = data_folder / "lab" / "biologic-gcpl-naxcoo2" / "jdb11-1_c3_gcpl_5cycles_2V-3p8V_C-24_data_C09.mpr"
+    data = open_mpr([file], None)
+    columns = (data[name].to_numpy() for name in ("elapsed_time", "cell_voltage", "cell_current", "cell_charge"))
+    record = record_of(*columns)
+    cycles = cycles_of(record)
+    assert cycles.complete[1:].all()
+    np.testing.assert_allclose(cycles.halves.counted, cycles.halves.charge, rtol=1e-3)
+    assert disturbances_of(record, cycles) == ()
+
+
+def test_steps_of_the_converter_and_uneven_rows_are_no_jump() -> None:
+    """A voltage written in steps of 1 mV; and a programme that writes a row every 20 s, then every 300 s."""
+    trace = simulated(Cell(voltage_noise=1e-5), steady(4), np.random.default_rng(5))
+    coarse = record_of(trace.time, np.round(trace.voltage, 3), trace.current)
+    assert disturbances_of(coarse, cycles_of(coarse)) == ()
+    rows = np.concatenate([np.arange(600), np.arange(600, trace.time.size, 15)])
+    sparse = record_of(trace.time[rows], trace.voltage[rows], trace.current[rows])
+    assert [one for one in disturbances_of(sparse, cycles_of(sparse)) if one.kind == "jump"] == []
 
 
 def test_incomplete_cycles_are_not_used_and_it_is_said() -> None:

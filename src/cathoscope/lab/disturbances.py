@@ -34,6 +34,9 @@ _MORE = 1.15  # times the charge of neighbours
 _MUCH_MORE = 1.5
 _LOSS = 0.85  # Coulombic efficiency of a cycle whose charge went through a short
 _COLLAPSE = 0.2  # of the range of voltage, below the lower limit
+_FAR = 0.2  # V, at least, below it
+_SUDDEN = 0.02  # of a half cycle's rows: a collapse takes no longer
+_REAL_FALL = 0.01  # V, at least
 _LESS = 0.6  # of the capacity
 _RESISTANCE = 2.5  # times what it was
 _BEFORE = 5  # cycles that tell what was
@@ -168,7 +171,7 @@ def _shorts(record: Record, cycles: Cycles, all_lithium: float | None) -> list[D
     for half in range(halves.sign.size):
         stop = halves.first[half + 1] if half + 1 < halves.sign.size else record.time.size
         rows = slice(int(halves.first[half]), int(halves.stop[half]))
-        case = _collapse(record, slice(rows.start, int(stop)), low - _COLLAPSE * span)
+        case = _collapse(record, slice(rows.start, int(stop)), (low, low - max(_COLLAPSE * span, _FAR)))
         if case is None and halves.sign[half] > 0:
             case = _shorted_charge(record, cycles, half, (span, high, usual[1]), all_lithium)
         if case is not None:
@@ -177,13 +180,17 @@ def _shorts(record: Record, cycles: Cycles, all_lithium: float | None) -> list[D
     return found
 
 
-def _collapse(record: Record, rows: slice, floor: float) -> tuple[int, float, str] | None:
-    """Where the voltage falls far below its lower limit, for three rows or more."""
+def _collapse(record: Record, rows: slice, levels: tuple[float, float]) -> tuple[int, float, str] | None:
+    """Where the voltage falls suddenly from its lower limit to far below it, for three rows or more."""
     voltage = ndimage.median_filter(record.voltage[rows], 3, mode="nearest")
+    low, floor = levels
     below = np.flatnonzero(voltage < floor)
     if below.size < 3:
         return None
     at = int(below[0])
+    usual = np.flatnonzero(voltage[:at] >= low)
+    if not usual.size or at - int(usual[-1]) > max(3, _SUDDEN * voltage.size):
+        return None
     before = float(voltage[max(at - 20, 0) : at + 1].max())
     return (
         rows.start + _begin_of_fall(voltage, at),
@@ -219,13 +226,14 @@ def _shorted_charge(
     strange = float(halves.high[half]) < high - _MISSED * span or taken > _MORE * charge or lost
     noise = 0.0 if voltage.size < 3 else float(np.median(np.abs(np.diff(voltage))))
     numbers = f"the charge is {taken / charge:.2f} times the usual one, the Coulombic efficiency {efficiency:.2f}"
-    if fall > max(_FALL * span, _NOISE_FALL * noise) and strange:
-        first = int(np.argmax(depth > 0.5 * max(_FALL * span, _NOISE_FALL * noise)))
+    least = max(_FALL * span, _NOISE_FALL * noise, _REAL_FALL)
+    if fall > least and strange:
+        first = int(np.argmax(depth > 0.5 * least))
         row = rows.start + int(flowing[_begin_of_fall(voltage, first)])
         return row, fall, f"the voltage falls by {fall:.2f} V while charge flows in; {numbers}"
     if all_lithium is not None and taken > all_lithium:
         return rows.start, 0.0, f"{taken / all_lithium:.2f} times the charge of all lithium flows in; {numbers}"
-    if taken > _MUCH_MORE * charge and lost:
+    if taken > _MUCH_MORE * charge and lost and place > 0:  # the first charge forms layers too
         return rows.start, 0.0, f"more charge flows in than comes out; {numbers}"
     return None
 

@@ -265,7 +265,7 @@ def _table(record: Record, runs: Runs, sums: _Sums, first: Rows, last: Rows) -> 
         low=low,
         joined=np.concatenate([[False], start[1:] == stop[:-1]]),
         rest_level=0.0,
-        resolution=_resolution(record.current),
+        resolution=resolution_of(record.current),
         remarks=(),
     )
 
@@ -289,7 +289,7 @@ def noise_of(values: Array) -> float:
     return float(np.median(np.abs(few)) / 0.6745 / np.sqrt(6.0))
 
 
-def _resolution(values: Array) -> float:
+def resolution_of(values: Array) -> float:
     """Smallest difference between two values of a file, of a part of its rows."""
     step = np.diff(np.unique(values[:20_000]))
     return float(step[step > 0].min()) if step.size else 0.0

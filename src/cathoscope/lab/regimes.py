@@ -7,10 +7,11 @@ correlation is r^d at the distance d (in usual steps), r from 0 to 0.95. For eve
 likelihood of m is the restricted one, which does not take scatter lost to fitted numbers for agreement; its interval
 holds all m with
 
-    L(m) >= L(best) - (N - 3)/2 ln(1 + F(1, N - 4)/(N - 4))
+    L(m) >= L(best) - (N - 3)/2 ln(1 + F(1, N' - 4)/(N - 4)),    N' = N (1 - r)/(1 + r)
 
-which is exact for a linear number and independent errors. A change is accepted over one line if BIC falls by more than
-6, and over smooth curves (exponential, power, sigmoid, parabola) if it falls by more than 2 below the best of them.
+which is exact for a linear number and independent errors; N' is how many independent values say as much. A change is
+accepted over one line if BIC falls by more than 6, and over smooth curves (exponential, power, sigmoid, parabola) if it
+falls by more than 2 below the best of them.
 
 References
 ----------
@@ -40,6 +41,7 @@ _OVER_LINE = 6.0
 _OVER_CURVE = 2.0
 _FEWEST = 8
 _CORRELATIONS = np.array([0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.95])
+_FREE = 3.0  # degrees of freedom, at least
 _PLACES = 161
 _ZOOM = 8.0  # loss of log-likelihood within which a finer grid is laid
 _RIM = 0.02  # share of the series at either end in which no change can be told
@@ -272,8 +274,9 @@ def _estimated(series: _Series, basis: Array, correlation: float, numbers: int) 
 def _ends(fit: _Fit, count: int, level: float) -> tuple[float, float]:
     """Where the profile falls below what the level allows, between places of the grid on a straight line."""
     profile = fit.restricted.max(axis=1)
-    free = count - 4
-    allowed = profile.max() - 0.5 * (count - 3) * np.log1p(special.fdtri(1, free, level) / free)
+    r = float(_CORRELATIONS[np.argmax(fit.restricted.max(axis=0))])
+    free = max(count * (1 - r) / (1 + r) - 4, _FREE)
+    allowed = profile.max() - 0.5 * (count - 3) * np.log1p(special.fdtri(1, free, level) / (count - 4))
     at = fit.shapes[:, 0]
     inside = np.flatnonzero(profile >= allowed)
     ends = []

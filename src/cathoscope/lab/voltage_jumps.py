@@ -4,10 +4,11 @@ In windows of w rows on either side the voltage is taken for a cubic in time and
 
     V = c0 + c1 t + c2 t² + c3 t³ + A exp(-(t - i)/tau) [t >= i] + noise,
 
-for w of 8 to 64 rows and tau of a quarter of w to infinity. The step is told by z = A / std A, and must be 3.5 times
-the noise. A window counts where the fit is good: its residuals are those of noise, or less than a tenth of A. Windows
-never reach over a switch of the current, so that neither switches nor steep ends of charge, which a cubic follows in
-short windows only, pass for steps.
+for w of 8 to 64 rows and tau of a quarter of w to infinity. The step is told by z = A / std A, where std A is at least
+the scatter of A over the whole record, which holds noise that lasts; and it must be 3.5 times the noise, and 0.3 mV.
+A window counts where the fit is good: its residuals are those of noise, or less than a tenth of A. Windows never reach
+over a switch of the current or a change of the time between rows, so that neither switches nor steep ends of charge,
+which a cubic follows in short windows only, pass for steps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from cathoscope.lab.half_cycles import noise_of, runs_of
+from cathoscope.lab.half_cycles import noise_of, resolution_of, runs_of
 from cathoscope.lab.record import Array, Record, Rows
 
 SURE = 6.5
@@ -26,11 +27,16 @@ SURE = 6.5
 _WIDTHS = (8, 16, 32, 64)
 _DECAYS = (0.25, 1.0, 4.0, np.inf)  # in widths
 _LEAST = 3.5  # times the noise, the smallest step that is told
+SMALLEST = 3e-4
+"""Step, V, below which none is told: steps of this size are made by temperature and converters."""
+
+_EVEN = 1.7  # times or parts of the one before: a time between rows that ends a stretch
 _NOISY = 1.3  # residuals over noise that still are those of noise
 _MISFIT = 0.1  # of the step
 _AT_ONCE = 0.3  # of the step happens between two rows
 _FAST = 8.0  # rows: a step that relaxes faster looks like a corner
 _SURER = 1.3  # times, for those
+_ENOUGH = 200  # rows
 _APART = 8  # rows between two steps
 _LEVEL = 0.02  # of the current: a change by more is a switch
 _STEEP = 8.0  # times the noise of the current
@@ -52,9 +58,9 @@ class _Best(NamedTuple):
 
 
 def steps_of(record: Record, rest_level: float, *, sure: float = SURE) -> tuple[tuple[Step, ...], float]:
-    """Steps of the voltage in order of time, and the noise of the voltage, V."""
+    """Steps of the voltage in order of time, and the noise of the voltage, V, at least the step it is written in."""
     starts = stretches_of(record, rest_level)
-    noise = max(noise_of(record.voltage), 1e-12)
+    noise = max(noise_of(record.voltage), resolution_of(record.voltage), 1e-12)
     best = _best(record.voltage - record.voltage.mean(), starts, noise)
     rows = np.flatnonzero(np.abs(best.z) >= sure)
     kept: list[int] = []
@@ -69,13 +75,15 @@ def steps_of(record: Record, rest_level: float, *, sure: float = SURE) -> tuple[
 
 
 def stretches_of(record: Record, rest_level: float) -> Rows:
-    """First rows of stretches of one current, and the number of rows."""
+    """First rows of stretches of one current and one time between rows, and the number of rows."""
     current = record.current
     runs = runs_of(current, rest_level)
     jump = np.abs(np.diff(current))
     least = np.maximum(_LEVEL * np.maximum(np.abs(current[1:]), np.abs(current[:-1])), _STEEP * noise_of(current))
     switched = np.flatnonzero(jump > np.maximum(least, rest_level / 10)) + 1
-    return np.unique(np.concatenate([[0], runs.first, switched, [current.size]]))
+    step = np.diff(record.time)
+    uneven = np.flatnonzero((step[1:] > _EVEN * step[:-1]) | (_EVEN * step[1:] < step[:-1])) + 2
+    return np.unique(np.concatenate([[0], runs.first, switched, uneven, [current.size]]))
 
 
 def _best(voltage: Array, starts: Rows, noise: float) -> _Best:
@@ -101,12 +109,19 @@ def _best(voltage: Array, starts: Rows, noise: float) -> _Best:
             good = fits & (spread <= np.maximum(_NOISY * noise, _MISFIT * np.abs(height)))
             stepped = at_once - (usual - height * bent)
             good &= stepped * np.sign(height) >= _AT_ONCE * np.abs(height)
-            good &= np.abs(height) >= _LEAST * noise
-            z = np.where(good, part / np.maximum(spread, noise), 0.0) / (_SURER if decay * width < _FAST else 1.0)
+            good &= np.abs(height) >= max(_LEAST * noise, SMALLEST)
+            usual_part = _scatter(part[fits & (spread <= _NOISY * noise)])
+            surer = _SURER if decay * width < _FAST else 1.0
+            z = np.where(good, part / np.maximum(spread, max(noise, usual_part)) / surer, 0.0)
             better = np.abs(z) > np.abs(best.z)
             for old, new in zip(best, (z, height, np.full(size, decay * width)), strict=True):
                 old[better] = new[better]
     return best
+
+
+def _scatter(values: Array) -> float:
+    """Standard deviation by the median, of enough values to tell; else nought."""
+    return float(np.median(np.abs(values))) / 0.6745 if values.size >= _ENOUGH else 0.0
 
 
 def _cubic(width: int) -> tuple[Array, Array]:
