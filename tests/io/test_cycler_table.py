@@ -255,6 +255,11 @@ def test_a_swapped_sign_of_the_current_is_told(tmp_path: Path) -> None:
     assert remarks == ["the voltage falls while the current is positive: charge and discharge may be swapped"]
 
 
+def test_a_held_voltage_says_nothing_about_the_sign(tmp_path: Path) -> None:
+    rows = [f"{10 * k},1,{1e-3 / (k + 1)},{4.2 - 1e-5 * k}" for k in range(300)]
+    assert open_raw(table(tmp_path, *rows)).attrs["remarks"] == []
+
+
 def test_millivolts_under_a_heading_of_volts_are_told(tmp_path: Path) -> None:
     rows = [f"{k},1,0.001,{3000 + k}" for k in range(30)]
     data = open_raw(table(tmp_path, *rows))

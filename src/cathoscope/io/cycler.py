@@ -40,6 +40,7 @@ LARGEST_BAD_SHARE = 0.01
 _HIGHEST_VOLTAGE = 100.0
 _FEWEST_FOR_SIGNS = 20
 _AGAINST_SHARE = 0.8
+_LEAST_CHANGE = 0.02  # V
 _CHARGE_FACTOR = 3.0
 _SAMPLED = 4096  # steps of which the charge is compared with the current
 
@@ -221,7 +222,7 @@ def sign_remarks(columns: Columns) -> list[str]:
     flows = (sign[starts] != 0) & (stops - starts >= _FEWEST_FOR_SIGNS)
     starts, stops = starts[flows], stops[flows]
     change = (voltage[stops] - voltage[starts + 1]) * sign[starts]
-    change = change[np.isfinite(change) & (change != 0)]
+    change = change[np.abs(change) > _LEAST_CHANGE]  # a held voltage tells nothing
     if not change.size or (change < 0).mean() < _AGAINST_SHARE:
         return []
     return ["the voltage falls while the current is positive: charge and discharge may be swapped"]
