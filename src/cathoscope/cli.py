@@ -117,8 +117,8 @@ def simulate(
         str,
         typer.Argument(
             help="hou, rod, gravel, cadiou, L-NMC, H-NMC, cadiou-cycling, L-NMC-cycling, H-NMC-cycling, sections, "
-            "hou-diffraction, rod-diffraction, gravel-diffraction (each also with -specimen), spheres, "
-            "spheres-asymmetric; or a TOML file that changes one of the first six"
+            "hou-diffraction, rod-diffraction, gravel-diffraction (each also with -specimen), hou-lab, rod-lab, "
+            "gravel-lab, spheres, spheres-asymmetric; or a TOML file that changes one of the first six"
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
@@ -133,8 +133,8 @@ def simulate(
     hou: rod- and gravel-grained particles heated from 25 to 250 C, XANES tomography; rod and gravel are its parts.
     cadiou: low- and high-gradient particles, nano-CT; L-NMC and H-NMC are its parts; cadiou-cycling: the same through
     45 cycles, FIB/SEM. sections: etched sections and a mosaic, SEM. hou-diffraction: powders heated in neutron and
-    X-ray diffractometers; hou-diffraction-specimen: the same, peaks widened by the particles' own states. spheres: the
-    simplest truth.
+    X-ray diffractometers; hou-diffraction-specimen: the same, peaks widened by the particles' own states. hou-lab: the
+    powders in a balance, a calorimeter and in solution. spheres: the simplest truth.
     """
     from cathoscope.virtual.study import simulate_study
 

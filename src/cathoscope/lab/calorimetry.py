@@ -131,8 +131,8 @@ def _baseline(t: Floats, flow: Floats, kind: Baseline) -> Floats:
     """From the level at the begin to that at the end: along a line, or with the share of heat that has flowed."""
     ends = max(3, t.size // 40)
     first, last = float(flow[:ends].mean()), float(flow[-ends:].mean())
-    share = (t - t[0]) / (t[-1] - t[0])
-    base: Floats = np.asarray(first + (last - first) * share)
+    begin, end = float(t[:ends].mean()), float(t[-ends:].mean())
+    base: Floats = np.asarray(first + (last - first) * (t - begin) / (end - begin))
     if kind == "linear":
         return base
     steps = np.diff(t)

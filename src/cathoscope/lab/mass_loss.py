@@ -38,11 +38,23 @@ _EDGE = 5.0  # K at the ends of a ramp, where it sets in
 
 @dataclass(frozen=True)
 class MassLossChoices:
-    """How a record is looked at: widths in K, the smallest step in per cent of the starting mass."""
+    """How a record is looked at.
+
+    Attributes
+    ----------
+    smoothing, quiet
+        Half-width of the windows, and length of the stretch before a step that is its baseline, K.
+    smallest_step
+        Per cent of the starting mass.
+    baseline
+        Temperatures (degC) between which the baseline of later steps lies; where stages overlap, the onset depends on
+        it, and samples are compared on the same one. None finds the quietest stretch before each step.
+    """
 
     smoothing: float = 6.0
     quiet: float = 25.0
     smallest_step: float = 0.3
+    baseline: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +257,11 @@ def _measured(
     """Numbers of a step, less what noise adds to them; what smoothing does is systematic."""
     begin, _, end = span
     tangent = _around_steepest(curve, span)
-    blocks = _blocks(curve, before, float(tangent.places[0]), choices.quiet)
+    last = float(tangent.places[0])
+    if choices.baseline is not None and choices.baseline[1] <= last:
+        blocks = _blocks(curve, *choices.baseline, choices.baseline[1] - choices.baseline[0])
+    else:
+        blocks = _blocks(curve, before, last, min(choices.quiet, 0.5 * (last - before)))
     if blocks is None:
         return None
     numbers = _numbers(curve, curve.mass, span, blocks, tangent)
@@ -294,9 +310,10 @@ class _Blocks:
 
 
 def _blocks(curve: MassCurve, before: float, last: float, width: float) -> _Blocks | None:
-    """Blocks, of which a stretch of ``width`` or of half the room has `_BLOCKS`; None without room."""
-    size = min(width, 0.5 * (last - before)) / _BLOCKS
-    edges = np.unique(np.searchsorted(curve.temperature, np.arange(before, last, max(size, 1e-6))))
+    """Blocks, of which a stretch of ``width`` has `_BLOCKS`; None without room."""
+    size = max(width, 1e-6) / _BLOCKS
+    number = int((last - before) / size + 1e-9)
+    edges = np.unique(np.searchsorted(curve.temperature, before + size * np.arange(number + 1)))
     counts = np.diff(edges)
     if counts.size < _BLOCKS or counts.min() < 1:
         return None
@@ -311,17 +328,16 @@ def _quiet_line(blocks: _Blocks, mass: Floats) -> tuple[Floats, float]:
     Stretches that lose as little as the least one, as far as noise can tell, count as well: a choice of one would be
     drawn to where noise happens to look quietest.
     """
-    x, y = blocks.place, blocks.means(mass)
-    ramp = np.arange(_BLOCKS) - 0.5 * (_BLOCKS - 1)
-    step = float(x[1] - x[0])
-    spread = float(ramp @ ramp)
-    slopes = np.correlate(y, ramp, "valid") / (spread * step)
     ones = np.full(_BLOCKS, 1.0 / _BLOCKS)
-    levels = np.correlate(y, ones, "valid") - slopes * np.correlate(x, ones, "valid")
-    std = float(np.median(blocks.std)) / (np.sqrt(spread) * step)
+    x, y = blocks.place - blocks.place.mean(), blocks.means(mass)
+    mean_x, mean_y = np.correlate(x, ones, "valid"), np.correlate(y, ones, "valid")
+    spread = np.correlate(x * x, ones, "valid") - mean_x**2
+    slopes = (np.correlate(x * y, ones, "valid") - mean_x * mean_y) / spread
+    levels = mean_y - slopes * (mean_x + blocks.place.mean())
+    std = np.median(blocks.std) / np.sqrt(_BLOCKS * np.median(spread))
     weight = np.exp(-0.5 * ((slopes.max() - slopes) / std) ** 2)
     weight /= weight.sum()
-    return np.array([weight @ slopes, weight @ levels]), float(x[int(np.argmax(weight))])
+    return np.array([weight @ slopes, weight @ levels]), float(blocks.place[int(np.argmax(weight))])
 
 
 def _numbers(

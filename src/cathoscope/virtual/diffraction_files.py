@@ -133,7 +133,7 @@ def cif_text(phase: Phase) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
     """Write a text file whole or not at all.
 
     Raises
@@ -144,7 +144,7 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", newline="\n")
+        part.write_text(text, encoding=encoding, newline="\n")
         os.replace(part, path)
     except OSError as error:
         raise write_failure(path, error) from error

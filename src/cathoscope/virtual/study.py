@@ -23,6 +23,7 @@ from cathoscope.virtual.diffraction_study import (
     diffraction_recipe,
     simulate_diffraction,
 )
+from cathoscope.virtual.lab_study import LAB_PRESETS, LabPlan, lab_recipe, simulate_lab
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
@@ -56,7 +57,7 @@ def simulate_study(
     """
     recipe = folder / "study.toml"
     own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *PRESETS]
+    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *LAB_PRESETS, *PRESETS]
     if own is None and preset not in names:
         known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
@@ -112,6 +113,15 @@ def _maker(
         return lambda study, resources, progress: diffraction_recipe(
             preset, seed, exposed, simulate_diffraction(study, exposed, resources=resources, progress=progress)
         )
+    if own is None and preset in LAB_PRESETS:
+        lab = LAB_PRESETS[preset]
+        weighed = LabPlan(lab, chosen_size(lab.sizes, size), seed, particles)
+
+        def in_the_lab(study: Study, resources: Resources, progress: Progress) -> str:
+            simulate_lab(study, weighed, resources=resources, progress=progress)
+            return lab_recipe(preset, seed, weighed)
+
+        return in_the_lab
     chosen = own or PARTICLE_PRESETS[preset]
     plan = Plan(chosen, size_of(chosen, size), seed, particles)
     simulated = simulate_heating if chosen.temperatures else simulate_nano_ct
