@@ -27,7 +27,7 @@ from cathoscope.flow.run import MeasurementOutcome, run
 ResultBytes = Callable[[Path], dict[str, bytes]]
 RecipeWriter = Callable[..., Path]
 
-BEFORE_VOLUMES = ["bad pixels", "stripes", "survey", "series geometry", "spectral survey"]
+BEFORE_VOLUMES = ["bad pixels", "stripes", "survey", "series geometry", "flats", "spectral survey"]
 ALL_STEPS = [
     *BEFORE_VOLUMES,
     "spectral coefficients",

@@ -103,8 +103,8 @@ def with_artefacts(
 def shared_over_noise(odd: ArrayLike, even: ArrayLike, components: ArrayLike) -> float:
     """Variance that two halves share in directions without signal, over the variance of the noise of both together.
 
-    The median of its principal directions counts, for rare spectra may fill one or two. Zero where there is no such direction,
-    or no voxel.
+    The median of its principal directions counts, for rare spectra may fill one or two. Zero where there is no such
+    direction, or no voxel.
 
     Parameters
     ----------
