@@ -21,6 +21,7 @@ from benchmarks import (
     powder_profile,
     powder_real,
     powder_refine,
+    powder_series,
     reading,
     virtual,
     whiteline,
@@ -44,6 +45,7 @@ _ALL = (
     powder_profile,
     powder_real,
     powder_refine,
+    powder_series,
     lab_cycling,
     lab_impedance,
 )
