@@ -10,7 +10,7 @@ import pytest
 
 from cathoscope.core.crystal import Phase
 from cathoscope.core.errors import MeasurementError
-from cathoscope.numerics.dual import value_of
+from cathoscope.numerics.dual import Dual, value_of
 from cathoscope.powder.crystallite import Crystallite, CrystalliteChoices, crystallite_of, numbers_of
 from cathoscope.powder.extracted import Extracted, extracted_of, table_of_extracted
 from cathoscope.powder.extraction import extraction_of
@@ -183,6 +183,9 @@ def test_only_neighbours_within_half_a_width_are_held_together(pattern: Pattern)
     np.testing.assert_allclose(residual.difference, 0)
     moved = pairs.residual(numbers | {pairs.first[0]: 1.5 * numbers[pairs.first[0]]})
     assert moved.difference[0] == pytest.approx(-0.5 / np.sqrt(2), rel=0.01)
+    # where all of them are held, other numbers are free
+    held = pairs.residual(numbers | {"NMC.a": Dual(2.84, np.ones(3))})
+    np.testing.assert_array_equal(held.jacobian, np.zeros((len(pairs.first), 3)))
 
 
 def test_reflections_in_excluded_parts_have_no_number(pattern: Pattern) -> None:

@@ -40,7 +40,8 @@ class Restraints:
     def residual(self, values: Values) -> Residual:
         """The pairs as further observations, each of a difference of zero."""
         differences = [values[one] - values[other] for one, other in zip(self.first, self.second, strict=True)]
-        count = next((one.parameters for one in differences if isinstance(one, Dual)), 0)
+        # numbers that are held have no derivatives, and those of others are as many as are free
+        count = next((one.parameters for one in values.values() if isinstance(one, Dual)), 0)
         value = np.array([float(one.value) if isinstance(one, Dual) else one for one in differences])
         slope = np.zeros((value.size, count))
         for row, one in enumerate(differences):
