@@ -15,7 +15,7 @@ from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Resources, Silent
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
-from cathoscope.io import export_hdf5
+from cathoscope.io import export_hdf5, export_powder
 from cathoscope.io import export_study as module
 from cathoscope.io.export_study import FORMS, Choice, export_study
 from cathoscope.io.export_target import refuse_existing, temperature_names, whole
@@ -82,7 +82,7 @@ def test_an_earlier_export_is_refused_before_anything_is_written(study: Study, t
     assert not first[0].exists()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in export_powder.FORMS])
 def test_an_export_is_replaced_whole_or_not_at_all(
     study: Study, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
