@@ -14,7 +14,7 @@ from tests.lab.spectra import FREQUENCY, arc, noisy
 
 Z = 5.0 + arc(FREQUENCY, 30.0, 1e-4, 0.8) + 8.0 * (1 - 1j) / np.sqrt(2 * np.pi * FREQUENCY)
 ALONG = np.linspace(0.0, 1.0, FREQUENCY.size)
-SEEDS = 120
+SEEDS = 60
 
 
 def test_a_spectrum_that_obeys_passes() -> None:
@@ -24,18 +24,18 @@ def test_a_spectrum_that_obeys_passes() -> None:
     failed = sum(
         not kramers_kronig(frequency=FREQUENCY, impedance=noisy(Z, 0.005, seed)).passes for seed in range(SEEDS)
     )
-    assert failed <= 11  # of 5 % no more than in 99 % of all cases
+    assert failed <= 8  # of 5 % no more than in 99 % of all cases
 
 
 def test_a_drift_of_the_whole_spectrum_is_found() -> None:
     found = [
-        kramers_kronig(frequency=FREQUENCY, impedance=noisy(Z * (1 + 0.08 * ALONG), 0.005, seed)) for seed in range(40)
+        kramers_kronig(frequency=FREQUENCY, impedance=noisy(Z * (1 + 0.08 * ALONG), 0.005, seed)) for seed in range(20)
     ]
     assert not any(test.passes for test in found)
     pulls = [(test.drift.value - 0.08) / test.drift.std for test in found]
     assert abs(np.mean(pulls)) < 0.6
     assert "drifted by +" in found[0].reasons[0]
-    assert sum(min(run.chance for run in test.runs) < 0.01 for test in found) < 30  # runs alone miss some
+    assert sum(min(run.chance for run in test.runs) < 0.01 for test in found) < 15  # runs alone miss some
     rising = kramers_kronig(frequency=FREQUENCY, impedance=noisy(Z * (1.08 - 0.08 * ALONG), 0.005, 1), rising=True)
     assert rising.drift.value == pytest.approx(0.08, abs=4 * rising.drift.std)
 
