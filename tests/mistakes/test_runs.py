@@ -342,7 +342,7 @@ def test_nothing_is_computed_twice(
     ("choices", "computed"),
     [
         ("white_line = { edge_width = '2.5 eV', audit = false }", {"white line", "white-line statistics", "clusters"}),
-        ("edge = { minimum_sigma = 6.0 }", {*ALL_STEPS[6:]}),
+        ("edge = { minimum_sigma = 6.0 }", {*ALL_STEPS[ALL_STEPS.index("edge jump") :]}),
         ("note = 'rod on its side'", set()),
     ],
 )
