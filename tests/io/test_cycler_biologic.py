@@ -53,6 +53,10 @@ def test_a_record_and_its_export_give_the_same_arrays(data_folder: Path, name: s
             binary[array].values, text[array].values, rtol=1e-7, atol=2e-7 * scale, err_msg=array
         )
     assert {*text.data_vars} - {*binary.data_vars} <= {"cell_energy"}  # which the export computes
+    told = [data.attrs["metadata"] for data in (binary, text)]
+    assert told[0]["technique"] == told[1]["technique"]
+    if "149" not in name:  # whose exports tell the start of the technique, too
+        assert told[0]["started"][10:] == told[1]["started"][10:]
 
 
 @pytest.mark.parametrize("write", [made.mpr, made.mpt])
@@ -142,7 +146,8 @@ def test_the_log_tells_when_the_acquisition_began(tmp_path: Path) -> None:
     path = made.mpr(tmp_path)[0]
     path.write_bytes(path.read_bytes() + made.mpr_log(45000.5, new=False))
     metadata = open_raw(path).attrs["metadata"]
-    assert metadata == {"technique_number": 4, "comment": "rod", "started": "2023-03-15 12:00:00.000"}
+    technique = "Galvanostatic Cycling with Potential Limitation"
+    assert metadata == {"technique": technique, "comment": "rod", "started": "2023-03-15 12:00:00.000"}
 
 
 def test_the_mean_current_is_the_charge_over_the_time_of_each_step() -> None:

@@ -13,8 +13,7 @@ None are stored in the files.
 
 Metadata
 --------
-Attributes ``format``, ``source``, ``remarks`` and ``metadata``: number of the technique, start of the acquisition,
-comment.
+Attributes ``format``, ``source``, ``remarks`` and ``metadata``: technique, start of the acquisition, comment.
 
 File structure
 --------------
@@ -55,6 +54,15 @@ _START_IN_LOG = 585
 _DAY_ZERO = datetime.datetime(1899, 12, 30)  # noqa: DTZ001  local time of the instrument, as it is stored
 _DAYS = (20_000.0, 80_000.0)
 _COMMENT_IN_SETTINGS = 7
+# First byte of the settings, and the technique that text exports of the same records name.
+_TECHNIQUES = {
+    4: "Galvanostatic Cycling with Potential Limitation",
+    29: "Potentio Electrochemical Impedance Spectroscopy",
+    30: "Galvano Electrochemical Impedance Spectroscopy",
+    50: "IR compensation (PEIS)",
+    118: "Constant Current",
+    127: "Modulo Bat",
+}
 _MOST_BYTES = 2**31
 
 
@@ -196,7 +204,7 @@ def _metadata(modules: dict[str, Module]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     settings = modules["VMP Set"].content if "VMP Set" in modules else memoryview(b"")
     if len(settings) > _COMMENT_IN_SETTINGS:
-        found["technique_number"] = settings[0]
+        found["technique"] = _TECHNIQUES.get(settings[0], f"number {settings[0]}")
         length = settings[_COMMENT_IN_SETTINGS]
         begin = _COMMENT_IN_SETTINGS + 1
         comment = bytes(settings[begin : begin + length]).decode("latin-1").strip("\0 ")

@@ -29,6 +29,7 @@ _COMPILED_FROM = 100_000  # bytes of a file for which loading the compiled loop 
 _SEPARATORS = "\t;,"
 _COMMA, _POINT = ord(","), ord(".")
 _MOST_HEAD_LINES = 400
+_LINES_ABOVE = 10
 _SAMPLED_ROWS = 200
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _NUMERIC = re.compile(r"\s*\"?[-+\d.,:]*\d[-+\d.,:]*(?:[eE][-+]?\d+)?\"?\s*")
@@ -273,7 +274,7 @@ class _Rows:
     separators: Integers
     first: Integers
     counts: Integers
-    ended: bool
+    complete: bool
 
     @property
     def usual(self) -> int:
@@ -282,14 +283,10 @@ class _Rows:
         return int(Counter(sample.tolist()).most_common(1)[0][0])
 
     def whole(self) -> NDArray[np.bool_]:
-        """Lines with as many separators as most.
-
-        A last line that does not end is taken for cut unless it is as long as any of the nine above it.
-        """
+        """Lines with as many separators as most, and of these the last only if it is complete."""
         good = self.counts == self.usual
-        if good.size > 1 and not self.ended:
-            lengths = self.ends - self.begins
-            good[-1] &= lengths[-1] >= lengths[max(0, lengths.size - 10) : -1].max()
+        if good.size > 1 and not self.complete:
+            good[-1] = False
         return np.asarray(good)
 
     def fields(self, n_names: int) -> tuple[Offsets, Offsets, Integers]:
@@ -322,9 +319,25 @@ def _rows(content: bytes, begin: int, separator: int) -> _Rows:
     # A line without a separator and with nothing but its end is blank.
     filled = (counts > 0) | (ends - begins > 1)
     numbers = np.flatnonzero(filled) + 1
+    complete = ended or _is_complete(content[begin:].rsplit(b"\n", _LINES_ABOVE)[-_LINES_ABOVE:], separator)
     return _Rows(
-        begins[filled] + begin, ends[filled] + begin, numbers, separators + begin, first[filled], counts[filled], ended
+        begins[filled] + begin,
+        ends[filled] + begin,
+        numbers,
+        separators + begin,
+        first[filled],
+        counts[filled],
+        complete,
     )
+
+
+def _is_complete(lines: Sequence[bytes], separator: int) -> bool:
+    """Whether a last line that does not end has a last field as long as those above it, signs apart.
+
+    A file may be cut inside its last number, which then is another one.
+    """
+    lengths = [len(line.rpartition(bytes((separator,)))[2].strip(b' \r"').lstrip(b"+-")) for line in lines]
+    return len(lengths) < 2 or lengths[-1] >= max(lengths[:-1])
 
 
 def _first_in(separators: Integers, begins: Integers, ends: Integers) -> Integers:
