@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import nnls
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, Graded, stacked, value_of
@@ -141,6 +142,28 @@ def test_a_bound_that_does_not_bind_is_left_again() -> None:
 
     assert found.outcome == "converged"
     assert found.u[0] == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_bounds_at_once_end_where_nonnegative_least_squares_does(seed: int) -> None:
+    """Overlapping bells of which half are not there; Lawson and Hanson's solution, in a few steps."""
+    rng = np.random.default_rng(seed)
+    x, places = np.linspace(0, 20, 200), np.arange(1, 20)
+    design = np.exp(-0.5 * ((x[:, None] - places) / 0.8) ** 2)
+    true = np.where(rng.uniform(size=places.size) < 0.5, 0.0, 5.0)
+    observed = design @ true + rng.standard_normal(x.size)
+    names = [f"n{k}" for k in range(places.size)]
+    search = search_of(Parameters({name: Parameter(1.0, low=0.0) for name in names}), names)
+
+    def compare(values: Values) -> list[Residual]:
+        return residual(observed, sum(design[:, k] * values[name] for k, name in enumerate(names)))
+
+    found = refined(search, compare)
+    expected, _ = nnls(design, observed)
+    assert found.outcome == "bound"
+    assert found.cycles < 12
+    np.testing.assert_array_equal(found.u == 0, expected == 0)
+    assert near(found, expected)
 
 
 def test_numbers_that_cannot_be_told_apart_are_singular() -> None:

@@ -30,6 +30,7 @@ _SINGULAR = 1e-12  # smallest over largest eigenvalue of the normalised normal m
 _LOST = 1e-6  # of what a number did to the pattern in the beginning, squared: it has left the pattern
 _START, _MOST, _LEAST = 1e-3, 1e10, 1e-12  # Marquardt's factor
 _GROWTH = 4.0  # of the factor after a step that failed; twice that after the next
+_BOUNDS = 8  # times that coordinates are found to want beyond a bound, in one step
 _CYCLES = 60
 
 
@@ -274,16 +275,24 @@ def _scaled(state: _State) -> tuple[Array, Array]:
 
 
 def _step(search: Search, state: _State, factor: float) -> Array:
-    """Marquardt's step; coordinates at a bound that want beyond it stay."""
+    """Marquardt's step; coordinates that want beyond a bound go to it, and the others know that they do."""
     matrix, size = _scaled(state)
     held = (state.u <= search.low) & (state.gradient < 0) | (state.u >= search.high) & (state.gradient > 0)
-    go = np.flatnonzero(~held & (np.diag(state.normal) > 0))
+    held |= np.diag(state.normal) <= 0
     step = np.zeros(state.u.size)
-    if go.size:
-        values, vectors = np.linalg.eigh(matrix[np.ix_(go, go)])
-        along = vectors.T @ (state.gradient[go] / size[go])
-        sound = values > _SINGULAR * values[-1]
-        step[go] = vectors[:, sound] @ (along[sound] / (values[sound] + factor)) / size[go]
+    for _ in range(_BOUNDS):
+        go = np.flatnonzero(~held)
+        step[go] = 0.0
+        if go.size:
+            values, vectors = np.linalg.eigh(matrix[np.ix_(go, go)])
+            along = vectors.T @ ((state.gradient - state.normal @ step)[go] / size[go])
+            sound = values > _SINGULAR * values[-1]
+            step[go] = vectors[:, sound] @ (along[sound] / (values[sound] + factor)) / size[go]
+        inside = np.clip(state.u + step, search.low, search.high) - state.u
+        beyond = ~held & (inside != step) & (np.abs(inside - step) > 1e-12 * np.abs(step))
+        if not beyond.any():
+            break
+        step[beyond], held = inside[beyond], held | beyond
     # half a unit of a logarithm is a factor of 1.6: more at once is a leap in the dark
     step[search.positive] = np.clip(step[search.positive], -1.0, 1.0)
     return step
