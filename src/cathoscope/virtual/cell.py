@@ -1,0 +1,208 @@
+"""Cells of one cathode particle, or of many: voltage and charge in galvanostatic cycles, and impedance.
+
+Grains are spheres that lithium diffuses through, wetted by electrolyte where cracks let it in; at their surface runs
+the reaction of Butler and Volmer. With the filling x of lithium sites, the current I and the wetted area A,
+
+    dx/dt = D / L^2 laplace x,      V = U(x at the surface) + 2 R T / F asinh(I / (2 i0 A)) + I R
+
+L, the radius of a grain as electrolyte reaches it, shrinks, and A grows, as cracks open; grains that lose contact take
+no part. So the capacity first rises and then fades, while the charge-transfer resistance R T / (F i0 A) falls.
+
+References
+----------
+.. [1] C.-H. Chen et al., J. Electrochem. Soc. 167 (2020) 080534 (equilibrium voltage of NMC811).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cathoscope.physics.kinetics import ZERO_CELSIUS
+from cathoscope.virtual.cell_kernels import stepped
+
+Array = NDArray[np.float64]
+
+FARADAY = 96485.33212  # C/mol
+GAS_CONSTANT = 8.314462618  # J/(mol K)
+_SHELLS = 24
+_LEAST_CURRENT = 1e-18  # A
+_LONGEST = 4.0  # a half cycle ends after so many times its nominal duration
+
+
+def equilibrium_voltage(filling: ArrayLike) -> Array:
+    """U(x) of NMC811 against lithium, V; [1], with its steep ends continued."""
+    x = np.asarray(filling, dtype=np.float64)
+    bulk = -0.8090 * x + 4.4875 - 0.0428 * np.tanh(18.5138 * (x - 0.5542))
+    bulk = bulk - 17.7326 * np.tanh(15.7890 * (x - 0.3117)) + 17.5842 * np.tanh(15.9308 * (x - 0.3120))
+    return np.asarray(bulk - 0.6 * np.exp((x - 0.985) / 0.012) + 0.5 * np.exp((0.02 - x) / 0.012))
+
+
+@dataclass(frozen=True)
+class Health:
+    """A cell in one cycle.
+
+    Attributes
+    ----------
+    contact
+        Share of the grains that take part.
+    area
+        Wetted surface of all grains that take part, m2.
+    length
+        Radius of a grain as electrolyte reaches it, um.
+    resistance
+        Of contacts and electrolyte, ohm.
+    """
+
+    contact: float
+    area: float
+    length: float
+    resistance: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What does not change with cycles.
+
+    Attributes
+    ----------
+    sites
+        Charge of all lithium sites, Ah.
+    diffusivity
+        um2/s at 25 degC.
+    exchange
+        Exchange current density at half filling, A/m2 at 25 degC.
+    activation
+        Of both, kJ/mol.
+    temperature
+        degC.
+    capacitance
+        Of the double layer, F/m2, with the exponent ``dispersion`` of its constant-phase element.
+    """
+
+    sites: float
+    diffusivity: float = 1.5e-3
+    exchange: float = 1.0
+    activation: float = 45.0
+    temperature: float = 25.0
+    capacitance: float = 0.2
+    dispersion: float = 0.9
+
+    def _warmer(self) -> float:
+        """Factor of diffusivity and exchange current over 25 degC."""
+        inverse = 1.0 / 298.15 - 1.0 / (self.temperature + ZERO_CELSIUS)
+        return float(np.exp(1e3 * self.activation / GAS_CONSTANT * inverse))
+
+    def charge_transfer(self, health: Health) -> float:
+        """R T / (F i0 A), ohm, at half filling."""
+        thermal = GAS_CONSTANT * (self.temperature + ZERO_CELSIUS) / FARADAY
+        return thermal / (self.exchange * self._warmer() * health.area)
+
+    def overvoltage(self, current: float, surface: float, health: Health) -> float:
+        """Of reaction and resistance, V; positive current charges."""
+        thermal = 2.0 * GAS_CONSTANT * (self.temperature + ZERO_CELSIUS) / FARADAY
+        x = min(max(surface, 1e-3), 1.0 - 1e-3)
+        exchange = self.exchange * self._warmer() * 2.0 * np.sqrt(x * (1.0 - x)) * health.area
+        return float(thermal * np.arcsinh(current / (2.0 * exchange)) + current * health.resistance)
+
+    def impedance(self, frequency: ArrayLike, filling: float, health: Health) -> Array:
+        """R + (R_ct + Z_D) parallel to the constant-phase element, ohm, at frequencies (Hz) and half a grain's filling.
+
+        Z_D = -(dU/dx) L^2 / (3 Q D) tanh(s) / (s - tanh(s)) with s = sqrt(i w L^2 / D): diffusion in a sphere.
+        """
+        omega = 2.0 * np.pi * np.asarray(frequency, dtype=np.float64)
+        diffusivity = self.diffusivity * self._warmer()
+        s = np.sqrt(1j * omega * health.length**2 / diffusivity)
+        # tanh of large arguments is 1; cosh would overflow
+        tanh = np.where(s.real > 20, 1.0, np.tanh(np.where(s.real > 20, 1.0, s)))
+        slope = float(np.diff(equilibrium_voltage([filling - 5e-4, filling + 5e-4]))[0]) / 1e-3
+        charge = 3600.0 * self.sites * health.contact
+        diffusion = -slope * health.length**2 / (3.0 * charge * diffusivity) * tanh / (s - tanh)
+        capacitance = self.capacitance * health.area
+        rate = self.charge_transfer(health)
+        # Brug's relation without the series resistance: C = (Q R)^(1/n) / R
+        element = (capacitance * rate) ** self.dispersion / rate * (1j * omega) ** self.dispersion
+        return np.asarray(health.resistance + 1.0 / (1.0 / (rate + diffusion) + element))
+
+
+class Points(NamedTuple):
+    """A piece of a record: s, V, A, Ah, (point,)."""
+
+    time: Array
+    voltage: Array
+    current: Array
+    charge: Array
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Galvanostatic cycling between two voltages: ``current`` in A, a point every ``interval`` s, rests of ``rest`` s."""
+
+    current: float
+    low: float
+    high: float
+    interval: float
+    rest: float = 0.0
+
+
+@dataclass
+class Cycler:
+    """A cell under a protocol: its lithium follows from half cycle to half cycle."""
+
+    cell: Cell
+    protocol: Protocol
+    filling: Array
+
+    @classmethod
+    def fresh(cls, cell: Cell, protocol: Protocol, filling: float = 0.95) -> Cycler:
+        """A discharged cell at rest."""
+        return cls(cell, protocol, np.full(_SHELLS, filling))
+
+    def cycle(self, health: Health) -> tuple[Points, Points]:
+        """Charge and discharge in one state of health."""
+        return self.half(health, charge=True), self.half(health, charge=False)
+
+    def half(self, health: Health, *, charge: bool) -> Points:
+        """To the upper or lower voltage; current is positive on charge. A rest follows at no current."""
+        current = self.protocol.current if charge else -self.protocol.current
+        rows = list(self._flow(health, current))
+        start = rows[-1][0] if rows else 0.0
+        for k in range(round(self.protocol.rest / self.protocol.interval)):
+            surface = self._advance(health, 0.0)
+            passed = rows[-1][3] if rows else 0.0
+            rows.append((start + (k + 1) * self.protocol.interval, float(equilibrium_voltage(surface)), 0.0, passed))
+        return Points(*np.array(rows).reshape(-1, 4).T)
+
+    def _flow(self, health: Health, current: float) -> Iterator[tuple[float, float, float, float]]:
+        """Points at a constant current until the voltage is reached; the last one lies on it."""
+        end = self.protocol.high if current > 0 else self.protocol.low
+        step = self.protocol.interval
+        nominal = self.cell.sites * health.contact * 3600.0 / max(abs(current), _LEAST_CURRENT)
+        before = self._voltage(health, current, float(self.filling[-1]))
+        for k in range(1, int(_LONGEST * nominal / step) + 2):
+            kept = self.filling.copy()
+            voltage = self._voltage(health, current, self._advance(health, current))
+            if (voltage - end) * np.sign(current) >= 0:
+                share = float(np.clip((end - before) / (voltage - before), 0.0, 1.0)) if voltage != before else 0.0
+                self.filling = kept + share * (self.filling - kept)
+                time = (k - 1 + share) * step
+                yield time, end, current, abs(current) * time / 3600.0
+                return
+            before = voltage
+            yield k * step, voltage, current, abs(current) * k * step / 3600.0
+
+    def _advance(self, health: Health, current: float) -> float:
+        """One interval; the filling at the surface."""
+        edges = np.linspace(0.0, 1.0, _SHELLS + 1)
+        volumes = np.diff(edges**3) / 3.0
+        step = self.protocol.interval
+        rate = self.cell.diffusivity * self.cell._warmer() * step / health.length**2
+        gain = -current * step / 3600.0 / (self.cell.sites * health.contact)
+        return float(stepped(self.filling, edges, volumes, rate, gain / 3.0))
+
+    def _voltage(self, health: Health, current: float, surface: float) -> float:
+        return float(equilibrium_voltage(surface)) + self.cell.overvoltage(current, surface, health)
