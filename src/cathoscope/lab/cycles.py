@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of
+from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of, ratio_of
 from cathoscope.lab.record import Array, Record
 
 Electrode = Literal["cathode", "anode"]
@@ -133,7 +133,7 @@ def cycles_of_halves(halves: HalfCycles, electrode: Electrode = "cathode", sourc
     whole = complete_of(halves)
     q, e = _of(halves.counted if source == "counter" else halves.charge, half), _of(halves.energy, half)
     if source == "counter":
-        e = e * q / _of(halves.charge, half)
+        e = ratio_of(e * q, _of(halves.charge, half))
     std, v, i = _of(halves.charge_std, half), _of(halves.mean_voltage, half), _of(halves.mean_current, half)
     out, taken = (1, 0) if electrode == "cathode" else (0, 1)
     remarks = (*halves.remarks, *_end_remarks(half, whole), *_counter_remarks(halves))
@@ -145,9 +145,9 @@ def cycles_of_halves(halves: HalfCycles, electrode: Electrode = "cathode", sourc
         discharge_std=std[:, 1],
         charge_energy=e[:, 0],
         discharge_energy=e[:, 1],
-        efficiency=q[:, out] / q[:, taken],
+        efficiency=ratio_of(q[:, out], q[:, taken]),
         efficiency_std=_efficiency_std(halves, half, q, out),
-        energy_efficiency=e[:, 1] / e[:, 0],
+        energy_efficiency=ratio_of(e[:, 1], e[:, 0]),
         charge_voltage=v[:, 0],
         discharge_voltage=v[:, 1],
         polarisation=v[:, 0] - v[:, 1],
@@ -178,6 +178,7 @@ def _of(values: Array, half: NDArray[np.int64]) -> Array:
 
 def _efficiency_std(halves: HalfCycles, half: NDArray[np.int64], charge: Array, out: int) -> Array:
     """A later switch from one half to the next makes the one larger and the other smaller: both errors add up."""
+    charge = np.where(charge > 0, charge, np.nan)
     relative = _of(halves.noise_std, half) / charge
     order = half[:, ::-1] if out == 0 else half  # in time
     q = charge[:, ::-1] if out == 0 else charge
@@ -203,7 +204,7 @@ def complete_of(halves: HalfCycles) -> NDArray[np.bool_]:
         kind = np.flatnonzero(halves.sign == sign)
         if kind.size < 2:
             continue
-        alike = np.abs(halves.charge[kind] / _neighbours(halves.charge[kind]) - 1) <= _ALIKE
+        alike = np.abs(ratio_of(halves.charge[kind], _neighbours(halves.charge[kind])) - 1) <= _ALIKE
         reached = np.where(sign > 0, halves.high[kind], halves.low[kind])
         whole[kind] = alike | (np.abs(reached - np.median(reached)) <= _NEAR * span)
         if kind[0] == 0 and halves.first[0] == 0:
@@ -236,8 +237,8 @@ def _end_remarks(half: NDArray[np.int64], whole: NDArray[np.bool_]) -> tuple[str
 def _counter_remarks(halves: HalfCycles) -> tuple[str, ...]:
     if not np.isfinite(halves.counted).all():
         return ()
-    ratio = halves.counted / halves.charge
-    off = np.abs(ratio - 1) > _COUNTER + 3 * halves.charge_std / halves.charge
+    ratio = ratio_of(halves.counted, halves.charge)
+    off = np.abs(ratio - 1) > _COUNTER + 3 * ratio_of(halves.charge_std, halves.charge)
     if off.mean() <= 0.1:
         return ()
     return (

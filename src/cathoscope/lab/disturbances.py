@@ -214,7 +214,8 @@ def _shorted_charge(
     halves = cycles.halves
     span, high, charge = usual
     rows = slice(int(halves.first[half]), int(halves.stop[half]))
-    flowing = np.flatnonzero(record.current[rows] * halves.sign[half] > halves.rest_level)
+    way = np.sign(record.current[rows.start])  # of the file, which may call it a discharge
+    flowing = np.flatnonzero(record.current[rows] * way > halves.rest_level)
     voltage = ndimage.median_filter(record.voltage[rows][flowing], 5, mode="nearest")
     top = np.maximum.accumulate(voltage)
     depth = top - voltage
@@ -248,7 +249,7 @@ def resistances_of(record: Record, halves: HalfCycles) -> Array:
     before = np.maximum(first - 1, 0)
     step = record.current[first] - record.current[before]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (record.voltage[first] - record.voltage[before]) / step
+        found = np.abs((record.voltage[first] - record.voltage[before]) / step)
     return np.asarray(np.where((first > 0) & (step != 0), found, np.nan))
 
 

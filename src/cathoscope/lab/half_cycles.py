@@ -82,12 +82,12 @@ class HalfCycles:
     @property
     def mean_voltage(self) -> Array:
         """Energy over charge, V."""
-        return self.energy / self.charge
+        return ratio_of(self.energy, self.charge)
 
     @property
     def mean_current(self) -> Array:
         """Charge over the time under current, A, above zero."""
-        return self.charge * SECONDS_PER_HOUR / self.duration
+        return ratio_of(self.charge * SECONDS_PER_HOUR, self.duration)
 
 
 class Runs(NamedTuple):
@@ -107,6 +107,12 @@ class _Sums(NamedTuple):
     squares: Array
 
 
+def ratio_of(over: Array, under: Array) -> Array:
+    """Quotient; NaN where both are nought."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(over / under)
+
+
 def half_cycles_of(record: Record, *, rest_level: float | None = None, turn: bool | None = None) -> HalfCycles:
     """Half cycles of a record.
 
@@ -124,15 +130,15 @@ def half_cycles_of(record: Record, *, rest_level: float | None = None, turn: boo
     """
     level = rest_level_of(record) if rest_level is None else float(rest_level)
     runs = runs_of(record.current, level)
-    if not runs.sign.any():
+    sums = _sums_of(record, runs)
+    charge = np.diff(sums.charge[np.append(runs.first, runs.stop[-1])])
+    if not charge.any():
         raise MeasurementError(
             "no current flows in this record",
             expected=f"currents above {level:g} A, below which all is taken for rest",
-            found=f"at most {np.abs(record.current).max():g} A",
+            found=f"at most {np.abs(record.current).max():g} A in {np.ptp(record.time):g} s",
             cure="state a lower rest_level, or check the unit of the current",
         )
-    sums = _sums_of(record, runs)
-    charge = np.diff(sums.charge[np.append(runs.first, runs.stop[-1])])
     begin = record.voltage[runs.first]
     first, last, dropped = _spans(runs, charge, begin, _extremes(record.voltage, runs))
     remarks = list(record.remarks)
@@ -313,7 +319,7 @@ def _gap_remarks(record: Record, runs: Runs) -> tuple[str, ...]:
     step = np.diff(record.time)
     flowing = np.repeat(runs.sign != 0, runs.stop - runs.first)
     both = flowing[1:] & flowing[:-1]
-    if not both.any():
+    if not step[both].sum() > 0:
         return ()
     gaps = both & (step > _GAP * np.median(step[both]))
     lost = float(step[gaps].sum() / step[both].sum())
