@@ -40,6 +40,18 @@ def test_a_drift_of_the_whole_spectrum_is_found() -> None:
     assert rising.drift.value == pytest.approx(0.08, abs=4 * rising.drift.std)
 
 
+def test_few_points_suffice() -> None:
+    few = slice(None, None, 3)  # 20 points over seven decades
+    z = 5.0 + arc(FREQUENCY, 30.0, 1e-3, 0.9)
+    drifts = [
+        kramers_kronig(frequency=FREQUENCY[few], impedance=noisy(z * (1 + 0.12 * ALONG), 0.003, seed)[few])
+        for seed in range(10)
+    ]
+    assert sum(not test.passes for test in drifts) >= 9
+    still = [kramers_kronig(frequency=FREQUENCY[few], impedance=noisy(z, 0.003, seed)[few]) for seed in range(20)]
+    assert sum(not test.passes for test in still) <= 3
+
+
 def test_a_deviation_within_the_tolerance_passes() -> None:
     drifted = Z * (1 + 0.03 * ALONG)
     assert not kramers_kronig(frequency=FREQUENCY, impedance=noisy(drifted, 0.0005, 1)).passes

@@ -6,7 +6,7 @@ A chain of resistor-capacitor pairs obeys them whatever its resistances, negativ
 
 with :math:`\tau_k` evenly spaced in the logarithm. It is linear, so that least squares of (Z - Z^)/|Z| need no search.
 M is where the corrected Akaike criterion stops to fall (the elbow of chi square), or where
-:math:`\mu = 1 - \sum_{R_k<0}|R_k| / \sum_{R_k \ge 0}|R_k|` falls to a limit [2], and never above half the points.
+:math:`\mu = 1 - \sum_{R_k<0}|R_k| / \sum_{R_k \ge 0}|R_k|` falls to a limit [2], half the points at most.
 
 The gate has two tests of what is left over, since the size of residuals alone misses a slow drift: the likeness of
 neighbours (`residual_tests`), and a drift of the whole impedance, :math:`Z (1 + d x)` with x from 0 to 1 along the
@@ -36,7 +36,7 @@ from cathoscope.numerics.estimate import Estimate
 Choice = Literal["elbow", "mu"]
 
 _FEWEST = 10  # points
-_SHARE = 0.5  # of the points, that the chain has at most
+_SHARE = {"elbow": 0.9, "mu": 0.5}  # of the points, that the chain has at most
 _MOST = 40  # pairs
 _EXACT = 1e-9  # residual that is none
 _SINGULAR = 1e-10  # smallest singular value, relative
@@ -177,9 +177,9 @@ class _Chain(NamedTuple):
 
 
 def _chosen(spectrum: Spectrum, choice: Choice | int, limit: float) -> _Chain:
-    most = min(_MOST, int(_SHARE * spectrum.frequency.size))
     if isinstance(choice, int):
         return _chain(spectrum, choice, 0.0)
+    most = min(_MOST, int(_SHARE[choice] * spectrum.frequency.size))
     if choice == "mu":
         for pairs in range(2, most + 1):
             chain = _chain(spectrum, pairs, 0.0)
