@@ -140,7 +140,7 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """Galvanostatic cycling between two voltages: ``current`` in A, a point every ``interval`` s, rests of ``rest`` s."""
+    """Galvanostatic cycling between two voltages: ``current`` in A, points every ``interval`` s, ``rest`` in s."""
 
     current: float
     low: float
