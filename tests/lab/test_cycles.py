@@ -188,6 +188,8 @@ def test_records_without_sign_or_without_current_are_refused() -> None:
         cycles_of(replace(record, current=np.abs(record.current)))
     with pytest.raises(MeasurementError, match="no current flows"):
         cycles_of(replace(record, current=np.zeros(record.time.size)))
+    with pytest.raises(MeasurementError, match="no current flows"):
+        cycles_of(replace(record, time=np.zeros(record.time.size)))
     with pytest.raises(MeasurementError, match="no counter"):
         cycles_of(record, source="counter")
 

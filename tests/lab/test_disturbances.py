@@ -69,6 +69,15 @@ def test_a_short_is_told_where_it_begins(kind: str) -> None:
     assert ("collapses to" if kind == "hard" else "while charge flows in") in short.reason
 
 
+def test_exchanged_charge_and_discharge_hide_nothing() -> None:
+    fate = Fate(np.ones(5), np.ones(5), jumps=((1, 0.5, 0.02, 1500.0),), shorts=((4, 0.6, "soft"),))
+    _, record, _, found = searched(Cell(), fate)
+    other = Record(record.time, record.voltage, -record.current)
+    again = disturbances_of(other, cycles_of(other))
+    assert [(one.kind, one.row, one.cycle) for one in again] == [(one.kind, one.row, one.cycle) for one in found]
+    assert len(found) == 2
+
+
 def test_a_creeping_short_is_told_by_the_charge_alone() -> None:
     """Voltage as usual, but every charge takes half as much again as all lithium."""
     trace = simulated(Cell(), steady(4), np.random.default_rng(2))
