@@ -301,18 +301,18 @@ def _check_hdf5_opens(path: Path) -> None:
 
 
 def _recognised(path: Path) -> Reader:
-    reasons, of_ending = [], []
+    of_ending, others = [], []
     for reader in READERS:
         reason = reader.recognise(path)
         if reason is None:
             return reader
-        reasons.append(f"{reader.name}: {reason}")
-        of_ending += [reasons[-1]] if path.suffix.lower() in reader.suffixes else []
+        (of_ending if path.suffix.lower() in reader.suffixes else others).append(f"{reader.name}: {reason}")
+    reasons = [*of_ending, *others]  # those of files with this ending tell most
     raise MeasurementError(
         f"no reader recognises the file; tried {len(reasons)}",
         where=path,
         expected=" or ".join(reader.title for reader in READERS),
-        found="\n            ".join(of_ending or reasons),
+        found="\n            ".join(reasons),
         cure="check the name, or convert the data to Data Exchange HDF5 or TIFF",
     )
 

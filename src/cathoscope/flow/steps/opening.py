@@ -194,8 +194,14 @@ def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:
     return cropped
 
 
+_MOST_REASONS = 3  # of readers that do not recognise a file
+
+
 def _one_line(error: CathoscopeError) -> str:
-    return error.problem + (f" ({' '.join(error.found.split())})" if error.found else "")
+    lines = [" ".join(line.split()) for line in (error.found or "").splitlines()]
+    more = len(lines) - _MOST_REASONS
+    found = " ".join([*lines[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])])
+    return error.problem + (f" ({found})" if found else "")
 
 
 def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
