@@ -16,6 +16,7 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.particle import ROD
 from cathoscope.volume.change import VolumeState, core_collapse, core_volume, relative_volume_change, volume_state
 from cathoscope.volume.porosity import solid_share
+from cathoscope.volume.solid_level import SolidLevel
 
 UNIT = (1.0, 1.0, 1.0)
 BEFORE = VolumeState(Estimate(100.0, 0.1, 0.2), (101.0, 100.0, 99.0), (99.5, 100.0, 101.0), 5.0)
@@ -86,6 +87,34 @@ def test_core_and_volume_of_hollow_balls():
         assert found.std < 0.02 * found.value
     ratio = core_collapse(cores[0], cores[1], magnification_std=0.001)
     assert ratio.value == pytest.approx((6 / 8) ** 3, abs=4 * ratio.total + 0.002)
+
+
+def core_in_porous_solid(pores):
+    """Volume found of a core of 8 voxels in a ball of 21, ``pores`` (z, r) of the oxide being pores below a voxel."""
+    z, y, x = np.indices((56,) * 3) - 27.6
+    r = np.sqrt(z**2 + y**2 + x**2)
+    share = (np.clip(21.5 - r, 0, 1) - np.clip(8.5 - r, 0, 1)) * (1 - pores(z, r))
+    noise = 0.02 * np.random.default_rng(3).standard_normal(share.shape, dtype=np.float32)
+    grey = gaussian_filter(share.astype(np.float32), 1.0) + noise
+    level = SolidLevel(np.array([0.5]), np.ones(1), np.full((1, 1), 1e-6), 0.0, 0.02, 0.5)
+    return core_volume(solid_share(grey, r < 21, voxel_size=UNIT, reference=level), r < 8)
+
+
+def test_cracks_that_grow_denser_towards_the_core_are_no_part_of_it():
+    truth = 4 / 3 * np.pi * (8.0**3 + 8.0 / 4)  # of the ball with a wall of one voxel
+    even, denser, lopsided = (
+        core_in_porous_solid(law)
+        for law in (
+            lambda _, r: np.where(r > 0, 0.06, 0),
+            lambda _, r: 0.1 * (8 / np.maximum(r, 8)) ** 2,
+            lambda z, _: np.where(z > 0, 0.12, 0.0),
+        )
+    )
+    for found, within in ((even, 0.01), (denser, 0.02), (lopsided, 0.01)):
+        assert found.value == pytest.approx(truth, rel=within)
+        assert abs(found.value - truth) < 2 * found.total
+    assert denser.systematic > 2 * even.systematic
+    assert lopsided.std > 3 * even.std
 
 
 @pytest.mark.parametrize("factor", [0.97, 0.9])
