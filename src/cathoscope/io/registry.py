@@ -301,7 +301,8 @@ def _check_hdf5_opens(path: Path) -> None:
 
 
 def _recognised(path: Path) -> Reader:
-    of_ending, others = [], []
+    of_ending: list[str] = []
+    others: list[str] = []
     for reader in READERS:
         reason = reader.recognise(path)
         if reason is None:

@@ -50,7 +50,9 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
                 opened.append((entry.temperature, scan))
                 raw.links += links
             except MeasurementError as error:
-                raw.set_aside.append(SetAside(group[0].name, _one_line(error)))
+                # the ending of a powder pattern tells its format
+                most = _MOST_REASONS if section.technique == "diffraction" else None
+                raw.set_aside.append(SetAside(group[0].name, _one_line(error, most)))
     if not opened and not section.start:
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
         raise MeasurementError("no file can be used", where=name, found=reasons)
@@ -83,6 +85,7 @@ _FILE_BY_FILE = (
     "diffraction",
     *_SECTIONS,
 )
+_MOST_REASONS = 3  # of readers that do not recognise a file
 _SLICES = ("fibsem-series", "fibsem-stack")  # pages of their files are slices
 
 
@@ -194,13 +197,11 @@ def _crop(scan: xr.Dataset, rows: tuple[int, int]) -> xr.Dataset:
     return cropped
 
 
-_MOST_REASONS = 3  # of readers that do not recognise a file
-
-
-def _one_line(error: CathoscopeError) -> str:
+def _one_line(error: CathoscopeError, most: int | None = None) -> str:
+    """Problem and what was found, of many lines the first ``most``."""
     lines = [" ".join(line.split()) for line in (error.found or "").splitlines()]
-    more = len(lines) - _MOST_REASONS
-    found = " ".join([*lines[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])])
+    more = len(lines[most:]) if most is not None else 0
+    found = " ".join([*lines[:most], *([f"and {more} more"] if more else [])])
     return error.problem + (f" ({found})" if found else "")
 
 
