@@ -132,6 +132,14 @@ def test_a_record_cut_before_its_rows_is_refused(tmp_path: Path) -> None:
         open_raw(path)
 
 
+def test_records_without_a_known_column_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mpr"
+    path.write_bytes(made.mpr_bytes([900], np.zeros(6, [("a", "V3")])))
+    with pytest.raises(MeasurementError, match=r"a\.mpr: the record is truncated or damaged") as caught:
+        open_raw(path)
+    assert caught.value.found == "no column that is known in records of 3 bytes"
+
+
 def test_a_new_version_of_the_module_is_read_by_the_widths_of_its_columns(tmp_path: Path) -> None:
     content = made.mpr_bytes(made.CYCLING_NUMBERS, made.cycling_rows())
     path = tmp_path / "a.mpr"

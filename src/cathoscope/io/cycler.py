@@ -101,7 +101,8 @@ def cycler_dataset(columns: Columns, path: Path, remarks: Sequence[str], **attrs
         If fewer than two rows are left, or too many rows are no good.
     """
     noticed = list(remarks)
-    columns = checked_columns(columns, path, noticed)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold any number
+        columns = checked_columns(columns, path, noticed)
     arrays = [label(name, _as_kind(name, values), ("point",)) for name, values in columns.named.items()]
     if columns.others:
         other = label("other", np.arange(len(columns.others)), ("other",))
@@ -138,10 +139,9 @@ def checked_columns(columns: Columns, path: Path, remarks: list[str]) -> Columns
             found=str(columns.places.size),
             cure=COPY_AGAIN,
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold any number
-        columns = _volts(columns, remarks)
-        if "frequency" not in columns.named:
-            remarks += sign_remarks(columns) + charge_remarks(columns) + cycle_remarks(columns)
+    columns = _volts(columns, remarks)
+    if "frequency" not in columns.named:
+        remarks += sign_remarks(columns) + charge_remarks(columns) + cycle_remarks(columns)
     return columns
 
 

@@ -41,6 +41,11 @@ def eclab_columns(raw: Mapping[str, Floats], places: Integers, place: str, remar
     remarks
         Is extended by how voltage, current and cycles were told where they are no columns.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold any number
+        return _columns(raw, places, place, remarks)
+
+
+def _columns(raw: Mapping[str, Floats], places: Integers, place: str, remarks: list[str]) -> Columns:
     named: dict[str, Floats] = {}
     used = set()
     for name, choices, factor in _DIRECT:

@@ -171,7 +171,10 @@ def _raw_columns(path: Path, modules: dict[str, Module], remarks: list[str]) -> 
     if there == 0:
         raise _damaged(path, f"0 of {n_rows} rows")
     records: NDArray[np.uint8] = np.frombuffer(module.content, np.uint8, there * width, first).reshape(there, width)
-    return {place.name: column_of(place, records) for place in places_of(numbers, records, remarks)}
+    columns = {place.name: column_of(place, records) for place in places_of(numbers, records, remarks)}
+    if not columns:
+        raise _damaged(path, f"no column that is known in records of {width} bytes")
+    return columns
 
 
 def _head(path: Path, module: Module) -> tuple[tuple[int, ...], int]:

@@ -138,7 +138,8 @@ def table_dataset(table: TextTable, meanings: Meanings, place: str, **attrs: Any
     _check_needed(table, meanings, place)
     remarks = list(table.remarks)
     table = _without_headings(table, meanings, place, remarks)
-    columns = _columns(table, meanings, place, remarks)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold any number
+        columns = _columns(table, meanings, place, remarks)
     metadata = {"instrument": instrument_of(table), "comments": [line for line in table.above if line.strip(" ,;\t")]}
     metadata = {key: value for key, value in metadata.items() if value}
     return cycler_dataset(columns, table.path, remarks, **attrs, metadata=metadata)
