@@ -44,7 +44,8 @@ _DOUBTFUL = 6.0  # the same, below which a phase has to be needed to stay
 _FOUND: tuple[Outcome, ...] = ("converged", "bound")
 _LEAST = 3.0  # the same, below which it is not there if it is the only one
 _WORSE = 1.05  # times the goodness of fit of a neighbour
-_FEW = 25  # steps where phases are held
+_CLEARLY = 10.0  # times the gain that is needed
+_FEW = 25  # steps where phases are held, or a neighbour is near
 _BLOCK = 24  # patterns
 
 
@@ -276,16 +277,13 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> _Found | None:
     """The refinement with the phases that are there. ``before``: what was refined of the neighbour."""
     optional = attempt.series.choices.optional
     names = [phase.phase.name for phase in attempt.series.phases]
-    chosen = [name for name in names if name not in optional]
-    found: _Found | None = None
-    if any(name in optional for name in before):
-        found = attempt.refined([name for name in names if name in before])
-        if any(found.strength(name) < _DOUBTFUL for name in before if name in optional):
-            found = None
     start = unit_peaks(attempt.model, attempt.numbers())
-    if found is None:
-        chosen = chosen or [min(names, key=lambda one: linear_chi2(attempt.model, start, [one]))]
-        found = attempt.refined(chosen)
+    needed = [name for name in names if name not in optional]
+    needed = needed or [min(names, key=lambda one: linear_chi2(attempt.model, start, [one]))]
+    likely = _likely(attempt, start, [name for name in names if name in before] or needed)
+    found = attempt.refined(likely)
+    if likely != needed and any(found.strength(name) < _DOUBTFUL for name in likely if name in optional):
+        found = attempt.refined(needed)
     for extra in (name for name in names if name not in found.present):
         if _is_worth_a_try(attempt, found.whole, start, extra):
             new = _with_extra(attempt, [name for name in names if name in (*found.present, extra)], extra)
@@ -294,6 +292,28 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> _Found | None:
     found = _without_needless(attempt, _calmed(attempt, found))
     alone = found.present[0] if len(found.present) == 1 else ""
     return None if alone in optional and found.strength(alone) < _LEAST else found
+
+
+def _likely(attempt: _Attempt, start: Peaks, chosen: list[str]) -> list[str]:
+    """With phases that are clearly missed at the start, and without those that are not missed there at all.
+
+    A refinement with too few phases, or too many, takes long to find no end.
+    """
+    names = [phase.phase.name for phase in attempt.series.phases]
+    points = sum(int(pattern.used.sum()) for pattern in attempt.model.patterns)
+
+    def is_missed(name: str, times: float) -> bool:
+        others = [one for one in chosen if one != name]
+        gain = gain_at_start(attempt.model, start, others, name)
+        return is_promising(gain / times, points, len(attempt.model.patterns))
+
+    for extra in [name for name in names if name not in chosen]:
+        if is_missed(extra, _CLEARLY):
+            chosen = [name for name in names if name in (*chosen, extra)]
+    for name in [one for one in chosen if one in attempt.series.choices.optional]:
+        if len(chosen) > 1 and not is_missed(name, 1.0):
+            chosen = [one for one in chosen if one != name]
+    return chosen
 
 
 def _is_worth_a_try(attempt: _Attempt, found: Refinement, start: Peaks, extra: str) -> bool:
@@ -362,7 +382,8 @@ def _refined(model: Model, plan: Plan, seed: Mapping[str, float], *, once: bool 
 
     ``once``: whatever fails, where phases are held that may not be there.
     """
-    at_once = replace(plan, stages=(tuple(name for stage in plan.stages for name in stage),))
+    everything = tuple(name for stage in plan.stages for name in stage)
+    at_once = replace(plan, stages=(everything,), cycles=min(plan.cycles, _FEW))
     tries = [(at_once, seed, True), (plan, seed, False), (plan, {}, False)] if seed else [(plan, {}, False)]
     best: Refinement | None = None
     for staged, start, near in tries:
