@@ -53,10 +53,10 @@ def test_an_anode_is_discharged_first() -> None:
 
 
 def test_pulls_of_the_charge_and_the_efficiency() -> None:
-    """Switches fall between rows, currents are noisy: 40 records of 8 half cycles."""
+    """Switches fall between rows, currents are noisy: 28 records of 8 half cycles."""
     rng = np.random.default_rng(7)
     charges, efficiencies = [], []
-    for _ in range(40):
+    for _ in range(28):
         trace = simulated(Cell(capacity=0.05e-9, current=0.2e-9), Fate(rng.uniform(0.8, 1.2, 4), np.ones(4)), rng)
         found = cycles_of(record_of(trace.time, trace.voltage, trace.current))
         charges.append((found.halves.charge - trace.charge) / found.halves.charge_std)
@@ -71,7 +71,7 @@ def test_a_shared_switch_counts_twice_in_the_efficiency() -> None:
     """Without a rest, a later switch makes the charge larger and the discharge smaller."""
     rng = np.random.default_rng(3)
     pulls = []
-    for _ in range(200):
+    for _ in range(150):
         switches = 7200.0 * np.arange(5) + rng.random(5) * 100.0
         time = np.arange(-500.0, switches[-1] + 500.0, 100.0)
         part = np.searchsorted(switches, time)

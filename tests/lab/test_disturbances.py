@@ -22,9 +22,9 @@ def searched(cell: Cell, fate: Fate, **choices) -> tuple[Trace, Record, Cycles, 
     return trace, record, cycles, disturbances_of(record, cycles, **choices)
 
 
-def test_precision_and_recall_of_twenty_cells() -> None:
+def test_precision_and_recall_of_fourteen_cells() -> None:
     """A small version of the benchmark, with other seeds."""
-    counts = scored(range(5000, 5020))
+    counts = scored(range(5000, 5014))
     for kind in KINDS:
         precision, recall = precision_and_recall(counts, kind)
         assert precision > 0.95, kind

@@ -107,16 +107,16 @@ def test_interval_of_the_effect_inverts_the_noncentral_distribution() -> None:
 
 
 def test_coverage_of_intervals_of_three_cells() -> None:
-    """A small version of the benchmark: 250 comparisons; 95 % within the 99.9 % range."""
+    """A small version of the benchmark: 150 comparisons; 95 % within the 99.9 % range."""
     rng = np.random.default_rng(5)
     held = np.zeros(2)
-    for _ in range(250):
+    for _ in range(150):
         x, y = rng.normal(85.0, 0.5, 3), rng.normal(82.4, 0.5, 3)
         low, high = replicates_of(x).interval
         effect = compared(x, y).effect_interval
         held += [low < 85.0 < high, effect[0] < 5.2 < effect[1]]
-    assert (held >= stats.binom.ppf(0.0005, 250, 0.95)).all()
-    assert (held <= stats.binom.ppf(0.9995, 250, 0.95)).all()
+    assert (held >= stats.binom.ppf(0.0005, 150, 0.95)).all()
+    assert (held <= stats.binom.ppf(0.9995, 150, 0.95)).all()
 
 
 def test_one_cell_or_cells_that_do_not_differ_say_nothing() -> None:
