@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     step = max(1, round(2 * PATTERNS / chosen.patterns))
     if chosen.starts:
-        return 0 if bad_starts(Series("rod", False, 45), phases_and_plan) else 1
+        return 0 if bad_starts(Series("rod", False, 59), phases_and_plan) else 1
     all_series = [Series(sample, chosen.specimen, step) for sample in ("rod", "gravel")]
     all_members, held = [], True
     for series in all_series:
