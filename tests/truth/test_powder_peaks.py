@@ -79,12 +79,14 @@ def test_intensities_are_those_that_were_put_in(found: Refinement) -> None:
 
 
 def test_a_single_peak(recorded: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    """104 stands alone; a stretched pulse is skewer than a pulse that the sample blurs, unless asymmetry is free."""
+    """104 stands alone."""
     pattern = pattern_of(POWGEN.stated, *recorded, CHOICES)
     a, c = LAYERED.cell[0], LAYERED.cell[2]
     true = 1 / np.sqrt(4 / 3 / a**2 + 16 / c**2)
+    lines = lines_of(POWGEN, PORTION, sums_for(POWGEN, LAYERED), apart=False)
+    area = lines.area[np.argmin(np.abs(lines.spacing - true))]
     for free in (False, True):
         cut = cut_of(pattern, Group((round(true, 2),), window=0.03, asymmetry=free))
         fit = fit_peaks(cut, start_shape(cut)[1])
-        off, std = fit.spacing[0] - (true, 0)
-        assert abs(off) < (4 * std if free else 2e-4 * true)
+        assert abs(fit.spacing[0, 0] - true) < 4 * fit.spacing[0, 1] < 5e-5 * true
+        assert fit.area[0, 0] == pytest.approx(area, rel=0.02)

@@ -46,6 +46,6 @@ def _fitted(cut: Cut, near: Shape | None) -> PeakFit | None:
 
 
 def listed(group: Group) -> Shape:
-    """Peaks where they are listed, as wide as the instrument."""
+    """Peaks where they are listed, hardly wider than the instrument."""
     count = len(group.spacings)
-    return Shape(group.spacings, (1.0,) * count, (0.0,) * count)
+    return Shape(group.spacings, (0.1,) * count, (0.0,) * count)

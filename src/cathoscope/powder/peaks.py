@@ -1,11 +1,12 @@
 """Single peaks: place, area, width and asymmetry in a window of a pattern, without a phase.
 
-A peak is that of the bank alone at its spacing, S(t) of area one around its place p, stretched:
+A peak is that of the bank at its spacing, S(t) of area one around its place p, with a Lorentzian of the full width b
+folded in, which is what small or strained crystallites do:
 
-    f(x) = S(t) / (w N),    t = (x - p) / (w (1 - a)) to the left and (x - p) / (w (1 + a)) to the right of p
+    f(x) = S_b(t) / N,    t = (x - p) / (1 - a) to the left and (x - p) / (1 + a) to the right of p
 
-with the stretch w, 1 for a peak as wide as the instrument, and the asymmetry a, 0 for the instrument's; N keeps the
-area one. Under the peaks of a window is a straight line. Peaks of one group are fitted together.
+b is 0 for a peak as wide as the instrument, and the asymmetry a is 0 for the instrument's; N keeps the area one. Under
+the peaks of a window is a straight line. Peaks of one group are fitted together.
 
 A peak that does not stand out has an area with its uncertainty, which may be below zero, and nothing else.
 """
@@ -31,17 +32,19 @@ from cathoscope.powder.width import cw_shape, tof_shape
 
 Array = NDArray[np.float64]
 
+_KINDS = ("d", "blur", "asymmetry")
+
 STANDS_OUT = 6.0
 """Area over its uncertainty from which on a peak has a place and a width."""
 
 _WINDOW, _WIDTHS = 0.008, 6.0  # half of a window: share of the spacing, and full widths of the bank, the larger of both
 _FEWEST = 8  # points of a window
-_STRETCH = (0.3, 40.0)
+_MOST_BLUR = 60.0  # full widths of the bank
 _ASYMMETRY = 0.7
 _REWEIGHTED = 2
 _FAINT = 0.02  # of the highest calculated intensity: what a weight is taken from at least
 _FINE = 400  # points of a shape on which its width is measured
-_STRETCHES = (1.0, 1.6, 2.5, 4.0, 6.5)
+_BLURS = (0.05, 0.5, 1.2, 2.5, 5.0)  # full widths of the bank
 _SHIFTS = np.linspace(-0.5, 0.5, 9)
 
 
@@ -79,10 +82,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Shape:
-    """Where the peaks of a group are and how they look, one value for each."""
+    """Where the peaks of a group are and how they look, one value for each: ``blur`` in full widths of the bank."""
 
     spacing: tuple[float, ...]
-    stretch: tuple[float, ...]
+    blur: tuple[float, ...]
     asymmetry: tuple[float, ...]
 
 
@@ -184,14 +187,15 @@ class _Bell:
     full: float
     lean: float
 
-    def at(self, t: Array) -> tuple[Array, Array]:
-        """S and its derivative to t at the distances t (us or deg) from the place."""
-        return _bank_shape(self.cut, self.spacing, t)
+    def at(self, t: Array, blur: float) -> tuple[Array, Array, Array]:
+        """S and its derivatives to t and to the blur at the distances t (us or deg) from the place."""
+        value, per_t, per_gamma = _bank_shape(self.cut, self.spacing, t, blur * self.full)
+        return value, per_t, per_gamma * self.full
 
-    def width(self, asymmetry: float) -> float:
-        """Full width at half maximum without stretch, us or deg."""
-        t = self.full * np.linspace(-4.0, 4.0, _FINE)
-        value, x = self.at(t)[0], t * (1 + asymmetry * np.sign(t))
+    def width(self, blur: float, asymmetry: float) -> float:
+        """Full width at half maximum, us or deg."""
+        t = self.full * (1 + blur) * np.linspace(-4.0, 4.0, _FINE)
+        value, x = self.at(t, blur)[0], t * (1 + asymmetry * np.sign(t))
         above = np.flatnonzero(value > 0.5 * value.max())
         first, last = above[[0, -1]]
         half = 0.5 * value.max()
@@ -204,32 +208,32 @@ def _bell(cut: Cut, spacing: float) -> _Bell:
     full = float(full_width(cut.bank, np.array([spacing]))[0])
     # the wings of a Lorentzian are far: even steps of asinh
     u = np.linspace(-9.0, 9.0, 4 * _FINE + 1)
-    value, weight = _bank_shape(cut, spacing, full * np.sinh(u))[0], np.cosh(u)
+    value, weight = _bank_shape(cut, spacing, full * np.sinh(u), 0.0)[0], np.cosh(u)
     share = value * weight / (value @ weight)
     return _Bell(cut, spacing, full, float(share[u > 0].sum() - share[u < 0].sum()))
 
 
-def _bank_shape(cut: Cut, spacing: float, t: Array) -> tuple[Array, Array]:
-    """The peak of the bank of a window at a spacing and its derivative to t."""
+def _bank_shape(cut: Cut, spacing: float, t: Array, blur: float) -> tuple[Array, Array, Array]:
+    """The peak of the bank of a window at a spacing, blurred (us or deg), and its derivatives to t and to the blur."""
     d, values = np.array([spacing]), cut.bank.values
     if cut.bank.kind == "tof":
         alpha, beta, sigma2, gamma = (float(value_of(one)[0]) for one in tof_shape(values=values, d=d))
         rows = tof_profile(
-            t=t, alpha=alpha, beta=beta, sigma2=max(sigma2, 1e-3), gamma=max(gamma, 0.0), lorentz=cut.profile
+            t=t, alpha=alpha, beta=beta, sigma2=max(sigma2, 1e-3), gamma=max(gamma, 0.0) + blur, lorentz=cut.profile
         )
-        return rows[0], -rows[1]
+        return rows[0], -rows[1], rows[5]
     angle = float(value_of(two_theta_from_spacing(d=d, wavelength=values["wavelength"]))[0])
     sigma2, gamma = (float(value_of(one)[0]) for one in cw_shape(values=values, two_theta=np.array([angle])))
     rows = cw_profile(
         two_theta=angle + t,
         position=angle,
         sigma2=max(sigma2, 1e-7),
-        gamma=max(gamma, 0.0),
+        gamma=max(gamma, 0.0) + blur,
         axial=max(values["axial"], 0.0),
         law=cut.profile,
     )
     # of the derivative to the position, less than a per cent is that axial divergence changes with the angle
-    return rows[0], -rows[1]
+    return rows[0], -rows[1], rows[3]
 
 
 def _lines(bank: Bank) -> list[tuple[str, float]]:
@@ -242,8 +246,8 @@ def _lines(bank: Bank) -> list[tuple[str, float]]:
 
 def _peak(cut: Cut, bell: _Bell, values: Values, prefix: str) -> Graded:
     """One peak of area one at the points of its window."""
-    d, stretch, lean = (values[f"{prefix}.{name}"] for name in ("d", "stretch", "asymmetry"))
-    w, a = float(value_of(stretch)), float(value_of(lean))
+    d, blur, lean = (values[f"{prefix}.{name}"] for name in _KINDS)
+    b, a = float(value_of(blur)), float(value_of(lean))
     total: Graded = np.zeros(cut.x.size)
     for wavelength, share in _lines(cut.bank):
         if wavelength:
@@ -252,14 +256,13 @@ def _peak(cut: Cut, bell: _Bell, values: Values, prefix: str) -> Graded:
             place = tof_from_spacing(d=d, values=cut.bank.values)
         t = cut.x - float(value_of(place))
         side = np.where(t < 0, -1.0, 1.0)
-        t = t / (w * (1 + a * side))
-        s, slope = bell.at(t)
-        area = w * (1 + a * bell.lean)
-        value = s / area
-        per_place = -slope / (w * (1 + a * side)) / area
-        per_stretch = -(s + slope * t) / w / area
-        per_lean = -slope * t * side / (1 + a * side) / area - value * bell.lean / (1 + a * bell.lean)
-        total = total + share * chained(value, (per_place, place), (per_stretch, stretch), (per_lean, lean))
+        t = t / (1 + a * side)
+        s, per_t, per_blur = bell.at(t, b)
+        area = 1 + a * bell.lean
+        per_place = -per_t / (1 + a * side) / area
+        per_lean = -per_t * t * side / (1 + a * side) / area - s * bell.lean / area**2
+        parts = ((per_place, place), (per_blur / area, blur), (per_lean, lean))
+        total = total + share * chained(s / area, *parts)
     return total
 
 
@@ -296,7 +299,7 @@ def _problem(cut: Cut) -> _Problem:
 
 
 def start_shape(cut: Cut) -> tuple[float, Shape]:
-    """Where peaks are looked for first: by linear fits with the group moved and stretched; and how much it stands out.
+    """Where peaks are looked for first: by linear fits with the group moved and blurred; and how much it stands out.
 
     That is the root of what the peaks take off the sum of squares of a straight line.
     """
@@ -304,10 +307,10 @@ def start_shape(cut: Cut) -> tuple[float, Shape]:
     d = spacings_of(cut.bank, cut.x[[0, -1]])
     room = min(spacings.min() - d.min(), d.max() - spacings.max())
     bare = _linear(problem, None, cut.std)[1]
-    best, found = np.inf, Shape(cut.group.spacings, (1.0,) * spacings.size, (0.0,) * spacings.size)
+    best, found = np.inf, Shape(cut.group.spacings, (_BLURS[0],) * spacings.size, (0.0,) * spacings.size)
     for shift in _SHIFTS * room:
-        for stretch in _STRETCHES:
-            tried = Shape(tuple(spacings + shift), (stretch,) * spacings.size, (0.0,) * spacings.size)
+        for blur in _BLURS:
+            tried = Shape(tuple(spacings + shift), (blur,) * spacings.size, (0.0,) * spacings.size)
             area, chi2 = _linear(problem, tried, cut.std)
             if chi2 < best and area[: spacings.size].sum() > 0:
                 best, found = chi2, tried
@@ -327,12 +330,8 @@ def _linear(problem: _Problem, shape: Shape | None, std: Array) -> tuple[Array, 
 
 
 def _numbers(shape: Shape) -> dict[str, float]:
-    three = zip(shape.spacing, shape.stretch, shape.asymmetry, strict=True)
-    return {
-        f"{k}.{name}": value
-        for k, values in enumerate(three)
-        for name, value in zip(("d", "stretch", "asymmetry"), values, strict=True)
-    }
+    three = zip(shape.spacing, shape.blur, shape.asymmetry, strict=True)
+    return {f"{k}.{name}": value for k, values in enumerate(three) for name, value in zip(_KINDS, values, strict=True)}
 
 
 def fit_peaks(cut: Cut, start: Shape) -> PeakFit:
@@ -341,7 +340,7 @@ def fit_peaks(cut: Cut, start: Shape) -> PeakFit:
     parameters = _parameters(problem, start)
     held = (*(f"{k}.area" for k in range(count)), "line.0", "line.1")
     fit, std = _searched(problem, parameters, held)
-    kinds = ("d", "stretch", *(("asymmetry",) if cut.group.asymmetry else ()))
+    kinds = _KINDS if cut.group.asymmetry else _KINDS[:2]
     # where peaks are off their start the misfit is no reason to leave them there
     out = [k for k in range(count) if _strength(fit, k, widened=False) > STANDS_OUT]
     free = tuple(f"{k}.{kind}" for k in out for kind in kinds)
@@ -365,8 +364,8 @@ def _parameters(problem: _Problem, start: Shape) -> Parameters:
         kind = name.split(".")[1]
         if kind == "d":
             numbers[name] = Parameter(value, low=low, high=high)
-        elif kind == "stretch":
-            numbers[name] = Parameter(value, True, *_STRETCH)
+        elif kind == "blur":
+            numbers[name] = Parameter(value, low=0.0, high=_MOST_BLUR)
         else:
             numbers[name] = Parameter(value, low=-_ASYMMETRY, high=_ASYMMETRY)
     return Parameters(numbers)
@@ -406,17 +405,24 @@ def _result(problem: _Problem, fit: Fit, std: Array, out: Sequence[int]) -> Peak
     spacing, width, asymmetry = nothing.copy(), nothing.copy(), nothing.copy()
     area = np.array([(numbers[f"{k}.area"], fit.std(f"{k}.area")) for k in range(count)])
     for k in out:
-        d, stretch, lean = (values[f"{k}.{name}"] for name in ("d", "stretch", "asymmetry"))
+        d, blur, lean = (values[f"{k}.{name}"] for name in _KINDS)
         spacing[k] = numbers[f"{k}.d"], fit.std_of(d)
-        full = problem.bells[k].width(float(value_of(lean))) * _spacing_per_place(problem.cut, numbers[f"{k}.d"])
-        width[k] = full * numbers[f"{k}.stretch"], full * fit.std_of(stretch)
+        width[k] = _width(problem, k, (numbers[f"{k}.blur"], fit.std_of(blur)), float(value_of(lean)))
+        width[k] *= _spacing_per_place(problem.cut, numbers[f"{k}.d"])
         asymmetry[k] = numbers[f"{k}.asymmetry"], fit.std_of(lean)
     shape = None
     if out:
-        three = ("d", "stretch", "asymmetry")
-        found = [tuple(numbers[f"{k}.{name}"] for k in range(count)) for name in three]
+        found = [tuple(numbers[f"{k}.{name}"] for k in range(count)) for name in _KINDS]
         shape = Shape(*found)
     return PeakFit(spacing, area, width, asymmetry, _centre(problem, fit, std) if out else nothing[0], shape, fit.gof)
+
+
+def _width(problem: _Problem, k: int, blur: tuple[float, float], asymmetry: float) -> Array:
+    """Full width at half maximum of a peak and its uncertainty by that of its blur, us or deg."""
+    bell, (value, std) = problem.bells[k], blur
+    step = 0.02 * (1 + value)
+    rise = (bell.width(value + step, asymmetry) - bell.width(value, asymmetry)) / step
+    return np.array([bell.width(value, asymmetry), rise * std])
 
 
 def _spacing_per_place(cut: Cut, d: float) -> float:
