@@ -9,6 +9,7 @@ from benchmarks import (
     fbp,
     iterative,
     lab_cycling,
+    lab_heating,
     lab_impedance,
     lab_reading,
     morphology_change,
@@ -47,6 +48,7 @@ _ALL = (
     powder_refine,
     powder_series,
     lab_cycling,
+    lab_heating,
     lab_impedance,
 )
 

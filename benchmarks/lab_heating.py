@@ -8,6 +8,7 @@ Truths are those of the curves without noise, found on a grid of 1 mK by the def
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import numpy as np
@@ -64,17 +65,20 @@ def pulls(seeds: range) -> dict[str, np.ndarray]:
     return dict(zip(names, np.array(rows).T, strict=True))
 
 
-def main() -> None:
-    """Print pulls and the time of one record."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str] | None = None) -> int:
+    """Print pulls and the time of one record; 1 if a pull misses 0 +- 0.1 or a width of 1 +- 0.1."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0:1600", help="FIRST:LAST")
-    first, last = map(int, parser.parse_args().seeds.split(":"))
+    first, last = map(int, parser.parse_args(arguments).seeds.split(":"))
     start = time.process_time()
+    good = True
     for name, values in pulls(range(first, last)).items():
-        error = values.std() / np.sqrt(values.size)
-        print(f"  {name}: pull {values.mean():+.3f} +- {error:.3f}, width {values.std():.3f}")
+        error, width = float(values.std() / np.sqrt(values.size)), float(values.std())
+        good &= abs(values.mean()) < 0.1 + 2 * error and abs(width - 1) < 0.1 + error
+        print(f"  {name}: pull {values.mean():+.3f} +- {error:.3f}, width {width:.3f}")
     print(f"  {(time.process_time() - start) / (last - first) * 1e3:.0f} ms CPU for a record of each")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

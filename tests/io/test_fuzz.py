@@ -21,7 +21,7 @@ from tests.io.specimens import SPECIMENS
 pytest.importorskip("resource", reason="memory is limited with the module resource of Unix")
 
 SEED = 1
-CASES = 2000
+CASES = 1000
 # Tables of a dozen columns, which take long to label.
 FEWER = dict.fromkeys(("mpr", "mpt", "neware", "cycler_table", "cycler_xlsx"), 150)
 # The share of the cases that must be refused; a binary record may hold any number, in columns of any number.
