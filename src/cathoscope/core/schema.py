@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from cathoscope.core.array_spec import ArraySpec as ArraySpec
+from cathoscope.core.cell_arrays import CELL_ARRAYS
 from cathoscope.core.errors import SchemaError
 from cathoscope.core.lab_arrays import LAB_ARRAYS
 from cathoscope.core.powder_arrays import POWDER_ARRAYS
@@ -327,6 +328,7 @@ _SPECS = (
     ArraySpec("energy_offset", ("temperature",), "eV", "f", "True minus recorded photon energy"),
     *POWDER_ARRAYS,
     *LAB_ARRAYS,
+    *CELL_ARRAYS,
     # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),

@@ -16,6 +16,10 @@ _FACTORS: dict[str, dict[str, float]] = {
     "voltage": {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6, "μV": 1e-6},
     "charge": {"Ah": 1.0, "mAh": 1e-3, "uAh": 1e-6, "µAh": 1e-6, "nAh": 1e-9, "C": 1 / 3600, "mC": 1e-3 / 3600},
     "mass": {"mg": 1.0, "g": 1e3, "ug": 1e-3, "µg": 1e-3, "ng": 1e-6, "kg": 1e6},
+    "volume": {"um3": 1.0, "µm3": 1.0, "μm3": 1.0, "nm3": 1e-9, "mm3": 1e9},
+    "area": {"um2": 1.0, "µm2": 1.0, "μm2": 1.0, "nm2": 1e-6, "mm2": 1e6, "cm2": 1e8, "m2": 1e12},
+    "density": {"g/cm3": 1.0, "kg/m3": 1e-3},
+    "specific charge": {"mAh/g": 1.0, "Ah/kg": 1.0, "Ah/g": 1e3},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
 _CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -273.15}
@@ -23,7 +27,9 @@ _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d
 
 
 def convert(value: float, unit: str, quantity: str) -> float:
-    """Value in the canonical unit of ``quantity`` (eV, um, deg, s, A, V, Ah, mg, B; temperature in C).
+    """Value in the canonical unit of ``quantity``.
+
+    These are eV, um, um2, um3, deg, s, A, V, Ah, mg, mAh/g, g/cm3 and B; C for a temperature.
 
     Raises
     ------
@@ -59,4 +65,5 @@ def parse(text: str | float, quantity: str) -> float:
 
 
 _EXAMPLES = {"energy": "8.333 keV", "length": "20 nm", "angle": "0.5 deg", "memory": "4GB", "temperature": "150 C"}
+_EXAMPLES |= {"volume": "300 um3", "area": "200 um2", "density": "4.7 g/cm3", "specific charge": "200 mAh/g"}
 _EXAMPLES |= {"time": "10 s", "current": "1 nA", "voltage": "3.8 V", "charge": "2.5 mAh", "mass": "12 mg"}
