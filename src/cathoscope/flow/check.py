@@ -63,11 +63,26 @@ def _scans(raw: RawMeasurement) -> str:
     return f"{len(raw.scans)} ({grid})" if grid else "1"
 
 
+# Arrays whose sizes tell what a file holds.
+_SHOWN = (
+    "counts",
+    "pages",
+    "image_counts",
+    "absorption",
+    "diffraction_counts",
+    "sample_mass",
+    "heat_flow",
+    "absorbance",
+    "element_content",
+)
+
+
 def _images(raw: RawMeasurement) -> str:
     if not raw.scans:
         return ""
-    names = ("counts", "pages", "image_counts", "absorption", "diffraction_counts")
-    name = next(name for name in names if name in raw.first.variables)
+    name = next((name for name in _SHOWN if name in raw.first.variables), None)
+    if name is None:
+        return ""
     return " x ".join(f"{size} {dim}" for dim, size in raw.first[name].sizes.items())
 
 

@@ -97,7 +97,7 @@ _SAME_SCAN = 0.5  # eV, degC or cycles
 
 def _at_scans_of(result: xr.Dataset, truth: xr.Dataset, measurement: str) -> xr.Dataset:
     """The truth at the temperatures and energies that were used; scans may have been set aside."""
-    for dim in ("temperature", "energy", "cycle"):
+    for dim in ("temperature", "energy", "cycle", "record"):
         if dim in result.indexes and dim in truth.indexes:
             try:
                 truth = truth.sel({dim: result[dim].values}, method="nearest", tolerance=_SAME_SCAN)

@@ -7,13 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from cathoscope.flow.section import Files, Section, Temperature, as_list
+from cathoscope.flow.section import Files, Section, Temperature, as_list, named
 
 _PLACE = re.compile(r"^\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*(\S+)\s*$")
 _PLACE_UNITS = {"A": ("A", 1.0), "Å": ("A", 1.0), "us": ("us", 1.0), "µs": ("us", 1.0), "ms": ("us", 1e3)}
 _PLACE_UNITS |= {"deg": ("deg", 1.0), "°": ("deg", 1.0)}
-_NAME = re.compile(r"[^\s.*?\[\]]+")
-_RESERVED = "background"
 
 
 def _place(value: Any) -> Any:
@@ -38,13 +36,6 @@ Intensities = Literal["structure", "le-bail", "pawley"]
 Place = Annotated[tuple[float, str], BeforeValidator(_place)]
 Range = Annotated[tuple[Place, Place], AfterValidator(_range)]
 Axis = tuple[int, int, int]
-
-
-def named(name: str) -> str:
-    """A name of a phase or bank, which becomes the first part of the names of its numbers."""
-    if not _NAME.fullmatch(name) or name == _RESERVED:
-        raise ValueError(f"a name without blanks, dots, * and ?, and not {_RESERVED!r} is needed, not {name!r}")
-    return name
 
 
 def _as_table(value: Any) -> Any:

@@ -228,6 +228,9 @@ def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
     files |= {("instrument", str(i)): file for i, file in enumerate(section.instrument)}
     files |= {("banks", str(i), "instrument"): bank.instrument for i, bank in enumerate(section.banks)}
     files |= {("phases", name, "file"): phase.file for name, phase in section.phases.items() if phase.file}
+    for table in ("mass_loss", "calorimetry", "uv_vis"):
+        stated = getattr(section, table)
+        files |= {(table, key): getattr(stated, key) for key in ("blank", "gas") if getattr(stated, key, None)}
     for place, file in files.items():
         key = ("measurement", raw.name, *(int(part) if part.isdigit() else part for part in place))
         raw.references += [link_file(path, recipe.data_folder) for path in find_files(recipe, file, key)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
@@ -16,21 +16,22 @@ from cathoscope.flow.diffraction_sections import (
     PowderPhases,
     require_powder,
 )
-from cathoscope.flow.section import Files, Section, Temperature, quantity
+from cathoscope.flow.lab_sections import (
+    CalorimetrySection,
+    ElementsSection,
+    MassLossSection,
+    UvVisSection,
+    require_own_tables,
+)
+from cathoscope.flow.section import Files, Section, Temperature, ascending, quantity
 
 Energy = Annotated[float, quantity("energy")]
 Length = Annotated[float, quantity("length"), Field(gt=0)]
 _Position = Annotated[float, quantity("length")]
 
 
-def _ascending(value: tuple[Any, Any]) -> tuple[Any, Any]:
-    if not value[0] < value[1]:
-        raise ValueError(f"the first must be below the second, and {value[0]:g} is not below {value[1]:g}")
-    return value
-
-
-EnergyWindow = Annotated[tuple[Energy, Energy], AfterValidator(_ascending)]
-Rows = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ascending)]
+EnergyWindow = Annotated[tuple[Energy, Energy], AfterValidator(ascending)]
+Rows = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(ascending)]
 
 
 class StudySection(Section):
@@ -331,6 +332,10 @@ class MeasurementSection(Section):
         "sem-section",
         "mosaic",
         "diffraction",
+        "mass-loss",
+        "calorimetry",
+        "uv-vis",
+        "elements",
     ]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()
@@ -362,6 +367,10 @@ class MeasurementSection(Section):
     diffraction: DiffractionSection = DiffractionSection()
     peaks: Peaks = None
     calibration: Calibration = None
+    mass_loss: MassLossSection = MassLossSection()
+    calorimetry: CalorimetrySection = CalorimetrySection()
+    uv_vis: UvVisSection = UvVisSection()
+    elements: ElementsSection = ElementsSection()
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:
@@ -381,6 +390,11 @@ class MeasurementSection(Section):
             require_powder(self.instrument, self.phases, self.banks)
         elif stated := self.model_fields_set & set(POWDER_KEYS):
             raise ValueError(f'{" and ".join(sorted(stated))} belong to technique = "diffraction"')
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_lab(self) -> MeasurementSection:
+        require_own_tables(self.technique, self.model_fields_set)
         return self
 
     @model_validator(mode="after")

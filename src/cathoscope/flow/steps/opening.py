@@ -18,6 +18,8 @@ from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
 from cathoscope.flow.steps.diffraction_files import PlacedError, arrange_patterns, require_pattern
 from cathoscope.flow.steps.diffraction_plan import check_powder
 from cathoscope.flow.steps.frames import arrange_frames
+from cathoscope.flow.steps.lab_records import NEEDS as _LAB
+from cathoscope.flow.steps.lab_records import arrange_records, require_record
 from cathoscope.flow.steps.pixels import slice_thickness_of
 from cathoscope.flow.steps.section_files import TECHNIQUES as _SECTIONS
 from cathoscope.flow.steps.section_files import arrange_sections
@@ -46,6 +48,7 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
             try:
                 scan = _open_scan(section, group)
                 links = [link_file(Path(path), recipe.data_folder) for path in scan.attrs.pop("files", group)]
+                scan.attrs["place"] = len(opened) + len(raw.set_aside)
                 scan.attrs["digest"] = "-".join(link.sampled_hash for link in links)
                 opened.append((entry.temperature, scan))
                 raw.links += links
@@ -65,6 +68,8 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
         arrange_frames(raw, [scan for _, scan in opened])
     elif section.technique == "fibsem-series":
         arrange_slices(raw, [scan for _, scan in opened])
+    elif section.technique in _LAB:
+        arrange_records(recipe, raw, [scan for _, scan in opened])
     elif section.technique in _SECTIONS:
         arrange_sections(raw, [scan for _, scan in opened])
     else:
@@ -83,8 +88,10 @@ _FILE_BY_FILE = (
     "xas",
     "fibsem-series",
     "diffraction",
+    *_LAB,
     *_SECTIONS,
 )
+_WITHOUT_PIXELS = ("spectromicroscopy", "xas", "diffraction")
 _MOST_REASONS = 3  # of readers that do not recognise a file
 _SLICES = ("fibsem-series", "fibsem-stack")  # pages of their files are slices
 
@@ -115,6 +122,8 @@ def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset
     scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
     if section.technique == "diffraction":
         return require_pattern(scan)
+    if section.technique in _LAB:
+        return require_record(scan, section.technique)
     if section.technique in (*_SLICES, *_SECTIONS):
         return _slices_of_pages(scan)
     if "pages" in scan.variables:
@@ -206,7 +215,7 @@ def _one_line(error: CathoscopeError, most: int | None = None) -> str:
 
 
 def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
-    if not raw.scans or raw.section.technique in ("spectromicroscopy", "xas", "diffraction"):
+    if not raw.scans or raw.section.technique in (*_WITHOUT_PIXELS, *_LAB):
         return
     if raw.section.pixel_size is None and "pixel_size" not in raw.first.attrs:
         raise recipe.mistake(
