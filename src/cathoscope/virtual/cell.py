@@ -15,7 +15,6 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.physics.kinetics import ZERO_CELSIUS
-from cathoscope.virtual.cell_kernels import stepped
+from cathoscope.virtual.cell_kernels import galvanostatic, open_circuit
 
 Array = NDArray[np.float64]
 
@@ -36,10 +35,7 @@ _LONGEST = 4.0  # a half cycle ends after so many times its nominal duration
 
 def equilibrium_voltage(filling: ArrayLike) -> Array:
     """U(x) of NMC811 against lithium, V; [1], with its steep ends continued."""
-    x = np.asarray(filling, dtype=np.float64)
-    bulk = -0.8090 * x + 4.4875 - 0.0428 * np.tanh(18.5138 * (x - 0.5542))
-    bulk = bulk - 17.7326 * np.tanh(15.7890 * (x - 0.3117)) + 17.5842 * np.tanh(15.9308 * (x - 0.3120))
-    return np.asarray(bulk - 0.6 * np.exp((x - 0.985) / 0.012) + 0.5 * np.exp((0.02 - x) / 0.012))
+    return np.asarray(open_circuit(np.asarray(filling, dtype=np.float64)))
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,8 @@ class Cell:
     capacitance: float = 0.2
     dispersion: float = 0.9
 
-    def _warmer(self) -> float:
+    @property
+    def warmer(self) -> float:
         """Factor of diffusivity and exchange current over 25 degC."""
         inverse = 1.0 / 298.15 - 1.0 / (self.temperature + ZERO_CELSIUS)
         return float(np.exp(1e3 * self.activation / GAS_CONSTANT * inverse))
@@ -100,13 +97,13 @@ class Cell:
     def charge_transfer(self, health: Health) -> float:
         """R T / (F i0 A), ohm, at half filling."""
         thermal = GAS_CONSTANT * (self.temperature + ZERO_CELSIUS) / FARADAY
-        return thermal / (self.exchange * self._warmer() * health.area)
+        return thermal / (self.exchange * self.warmer * health.area)
 
     def overvoltage(self, current: float, surface: float, health: Health) -> float:
         """Of reaction and resistance, V; positive current charges."""
         thermal = 2.0 * GAS_CONSTANT * (self.temperature + ZERO_CELSIUS) / FARADAY
         x = min(max(surface, 1e-3), 1.0 - 1e-3)
-        exchange = self.exchange * self._warmer() * 2.0 * np.sqrt(x * (1.0 - x)) * health.area
+        exchange = self.exchange * self.warmer * 2.0 * np.sqrt(x * (1.0 - x)) * health.area
         return float(thermal * np.arcsinh(current / (2.0 * exchange)) + current * health.resistance)
 
     def impedance(self, frequency: ArrayLike, filling: float, health: Health) -> Array:
@@ -115,7 +112,7 @@ class Cell:
         Z_D = -(dU/dx) L^2 / (3 Q D) tanh(s) / (s - tanh(s)) with s = sqrt(i w L^2 / D): diffusion in a sphere.
         """
         omega = 2.0 * np.pi * np.asarray(frequency, dtype=np.float64)
-        diffusivity = self.diffusivity * self._warmer()
+        diffusivity = self.diffusivity * self.warmer
         s = np.sqrt(1j * omega * health.length**2 / diffusivity)
         # tanh of large arguments is 1; cosh would overflow
         tanh = np.where(s.real > 20, 1.0, np.tanh(np.where(s.real > 20, 1.0, s)))
@@ -149,6 +146,23 @@ class Protocol:
     rest: float = 0.0
 
 
+@dataclass(frozen=True)
+class Side:
+    """What flows beside the reaction of lithium: a leakage, S, and the oxidation of electrolyte.
+
+    ``oxidation`` is a current in A at ``at`` V, which grows e-fold in ``steepness`` V. Both take charge that is counted
+    but moves no lithium.
+    """
+
+    leak: float = 0.0
+    oxidation: float = 0.0
+    at: float = 4.5
+    steepness: float = 0.08
+
+
+NOTHING_BESIDE = Side()
+
+
 @dataclass
 class Cycler:
     """A cell under a protocol: its lithium follows from half cycle to half cycle."""
@@ -162,47 +176,46 @@ class Cycler:
         """A discharged cell at rest."""
         return cls(cell, protocol, np.full(_SHELLS, filling))
 
-    def cycle(self, health: Health) -> tuple[Points, Points]:
-        """Charge and discharge in one state of health."""
-        return self.half(health, charge=True), self.half(health, charge=False)
+    @property
+    def mean_filling(self) -> float:
+        """Mean over the volume of the grains."""
+        edges = np.linspace(0.0, 1.0, self.filling.size + 1)
+        return float(np.diff(edges**3) @ self.filling)
 
-    def half(self, health: Health, *, charge: bool) -> Points:
+    def cycle(self, health: Health, side: Side = NOTHING_BESIDE) -> tuple[Points, Points]:
+        """Charge and discharge in one state of health."""
+        return self.half(health, charge=True, side=side), self.half(health, charge=False, side=side)
+
+    def half(self, health: Health, *, charge: bool, side: Side = NOTHING_BESIDE) -> Points:
         """To the upper or lower voltage; current is positive on charge. A rest follows at no current."""
         current = self.protocol.current if charge else -self.protocol.current
-        rows = list(self._flow(health, current))
-        start = rows[-1][0] if rows else 0.0
-        for k in range(round(self.protocol.rest / self.protocol.interval)):
-            surface = self._advance(health, 0.0)
-            passed = rows[-1][3] if rows else 0.0
-            rows.append((start + (k + 1) * self.protocol.interval, float(equilibrium_voltage(surface)), 0.0, passed))
-        return Points(*np.array(rows).reshape(-1, 4).T)
+        points = self.flow(health, current, self.protocol.high if charge else self.protocol.low, side=side)
+        if self.protocol.rest <= 0:
+            return points
+        rest = self.flow(health, 0.0, np.inf, longest=self.protocol.rest, side=side)
+        time, passed = points.time[-1], points.charge[-1]
+        parts = zip(points, (rest.time + time, rest.voltage, rest.current, rest.charge + passed), strict=True)
+        return Points(*(np.concatenate([one, other[1:]]) for one, other in parts))
 
-    def _flow(self, health: Health, current: float) -> Iterator[tuple[float, float, float, float]]:
-        """Points at a constant current until the voltage is reached; the last one lies on it."""
-        end = self.protocol.high if current > 0 else self.protocol.low
-        step = self.protocol.interval
-        nominal = self.cell.sites * health.contact * 3600.0 / max(abs(current), _LEAST_CURRENT)
-        before = self._voltage(health, current, float(self.filling[-1]))
-        for k in range(1, int(_LONGEST * nominal / step) + 2):
-            kept = self.filling.copy()
-            voltage = self._voltage(health, current, self._advance(health, current))
-            if (voltage - end) * np.sign(current) >= 0:
-                share = float(np.clip((end - before) / (voltage - before), 0.0, 1.0)) if voltage != before else 0.0
-                self.filling = kept + share * (self.filling - kept)
-                time = (k - 1 + share) * step
-                yield time, end, current, abs(current) * time / 3600.0
-                return
-            before = voltage
-            yield k * step, voltage, current, abs(current) * k * step / 3600.0
+    def flow(
+        self, health: Health, current: float, end: float, *, longest: float | None = None, side: Side = NOTHING_BESIDE
+    ) -> Points:
+        """A constant current (A) until the voltage ``end`` is reached, or ``longest`` s have passed.
 
-    def _advance(self, health: Health, current: float) -> float:
-        """One interval; the filling at the surface."""
-        edges = np.linspace(0.0, 1.0, _SHELLS + 1)
-        volumes = np.diff(edges**3) / 3.0
-        step = self.protocol.interval
-        rate = self.cell.diffusivity * self.cell._warmer() * step / health.length**2
-        gain = -current * step / 3600.0 / (self.cell.sites * health.contact)
-        return float(stepped(self.filling, edges, volumes, rate, gain / 3.0))
-
-    def _voltage(self, health: Health, current: float, surface: float) -> float:
-        return float(equilibrium_voltage(surface)) + self.cell.overvoltage(current, surface, health)
+        Charge is what the current has passed, Ah, above zero; the part that moved lithium is less by what flows beside.
+        """
+        cell, sites = self.cell, 3600.0 * self.cell.sites * health.contact
+        warmer = cell.warmer
+        electrode = (
+            sites,
+            cell.diffusivity * warmer / health.length**2,
+            2.0 * GAS_CONSTANT * (cell.temperature + ZERO_CELSIUS) / FARADAY,
+            cell.exchange * warmer * health.area,
+            health.resistance,
+        )
+        if longest is None:
+            longest = _LONGEST * sites / max(abs(current), _LEAST_CURRENT)
+        drive = (float(current), float(end), self.protocol.interval, float(longest))
+        beside = (side.leak, side.oxidation, side.at, side.steepness)
+        time, voltage, _ = galvanostatic(self.filling, electrode, beside, drive).T
+        return Points(time, voltage, np.full(time.size, current), abs(current) * time / 3600.0)
