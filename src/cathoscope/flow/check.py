@@ -74,6 +74,8 @@ _SHOWN = (
     "heat_flow",
     "absorbance",
     "element_content",
+    "cell_voltage",
+    "frequency",
 )
 
 

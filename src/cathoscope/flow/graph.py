@@ -31,7 +31,10 @@ REFERENCES = "reference spectra"
 
 @dataclass(frozen=True)
 class Context:
-    """What a step is given: its inputs, the recipe's choices, what of its arrays is wanted, and the means to work."""
+    """What a step is given: its inputs, the recipe's choices, what of its arrays is wanted, and the means to work.
+
+    ``beside`` are arrays of another measurement, for steps that need them.
+    """
 
     name: str
     raw: RawMeasurement
@@ -42,6 +45,7 @@ class Context:
     work: Work
     resources: Resources
     progress: Progress
+    beside: xr.Dataset = field(default_factory=xr.Dataset)
 
 
 @dataclass(frozen=True)

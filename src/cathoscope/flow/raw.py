@@ -101,7 +101,7 @@ def files_of(recipe: Recipe, name: str) -> list[tuple[SeriesEntry, list[Path]]]:
         If a file or pattern matches nothing.
     """
     section = recipe.model.measurement[name]
-    if section.start:
+    if section.start or not (section.files or section.series):
         return []
     entries = section.series or (SeriesEntry(files=section.files or []),)
     found = []
@@ -205,7 +205,7 @@ def missing_scans(raw: RawMeasurement) -> Iterator[str]:
 
 def _place_in_words(raw: RawMeasurement, index: tuple[int, ...]) -> str:
     return ", ".join(
-        f"{dim} {raw.coords[dim].values[i]:g} {raw.coords[dim].attrs['units']}"
+        f"{dim} {raw.coords[dim].values[i]:g} {raw.coords[dim].attrs['units'].removeprefix('1')}".rstrip()
         for dim, i in zip(raw.dims, index, strict=False)
     )
 

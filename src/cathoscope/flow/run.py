@@ -22,6 +22,7 @@ from cathoscope.core.links import link_file
 from cathoscope.core.parallel import Errand, Progress, Resources, slabs_run_by
 from cathoscope.core.schema import dataset, label, spec_of
 from cathoscope.core.study import Study, Work
+from cathoscope.flow.beside import BESIDE, checked, in_order, named_by, read_beside
 from cathoscope.flow.code import digest_of_code
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Graph, Node, build_graph
 from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
@@ -91,9 +92,11 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
         try:
             study.set_title(recipe.model.study.title)
             # All files are opened before anything is computed: a mistake in the last measurement is found at once.
-            plans = {name: _plan_or_reason(recipe, name) for name in recipe.model.measurement}
-            for name, plan in plans.items():
-                outcome.measurements.append(_run_measurement(recipe, study, name, plan, resources, progress))
+            plans: dict[str, Plan | MeasurementError] = {}
+            for name in in_order(recipe):
+                plans[name] = _plan_or_reason(recipe, name, plans)
+            done = {name: _run_measurement(recipe, study, name, plans[name], resources, progress) for name in plans}
+            outcome.measurements += [done[name] for name in recipe.model.measurement]
             _remove_measurements_left_over(study, recipe)
             study.clear_work()
         except KeyboardInterrupt:
@@ -105,8 +108,14 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
     return outcome
 
 
-def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = None) -> Plan:
-    """Open one measurement and order its steps.
+def plan_measurement(
+    recipe: Recipe,
+    name: str,
+    *,
+    raw: RawMeasurement | None = None,
+    others: Mapping[str, Plan | MeasurementError] | None = None,
+) -> Plan:
+    """Open one measurement and order its steps; ``others`` are the plans of measurements that run before it.
 
     Raises
     ------
@@ -129,6 +138,8 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
         given[RAW] = f"{raw.fingerprint}-{digest_of_code(open_measurement)[:20]}"
     if raw.references:
         given[REFERENCES] = _digest([link.sampled_hash for link in raw.references])
+    if named_by(section) is not None:
+        given[BESIDE] = _address_beside(recipe, name, others or {})
     try:
         graph = build_graph(
             technique.steps_for(section),
@@ -152,9 +163,19 @@ def plan_measurement(recipe: Recipe, name: str, *, raw: RawMeasurement | None = 
     return Plan(raw, technique, graph, started, fixed, recipe.data_folder)
 
 
-def _plan_or_reason(recipe: Recipe, name: str) -> Plan | MeasurementError:
+def _address_beside(recipe: Recipe, name: str, others: Mapping[str, Plan | MeasurementError]) -> str:
+    """What the arrays of another measurement depend on."""
+    plan = others.get(checked(recipe, name))
+    addresses = plan.graph.addresses if isinstance(plan, Plan) else {}
+    found = named_by(recipe.model.measurement[name])
+    return _digest([addresses.get(array) for array in found[0].arrays] if found else [])
+
+
+def _plan_or_reason(
+    recipe: Recipe, name: str, others: Mapping[str, Plan | MeasurementError]
+) -> Plan | MeasurementError:
     try:
-        return plan_measurement(recipe, name)
+        return plan_measurement(recipe, name, others=others)
     except MeasurementError as error:
         return error
 
@@ -235,7 +256,7 @@ def context_of(
 ) -> Context:
     """What the step of a node is given; its large inputs are read from the study as the step asks for them."""
     name = plan.raw.name
-    stored = [use for use in node.uses if use not in (RAW, REFERENCES) and use not in plan.given]
+    stored = [use for use in node.uses if use not in (RAW, REFERENCES, BESIDE) and use not in plan.given]
     inputs = plan.given[[use for use in node.uses if use in plan.given]]
     if stored:
         inputs = xr.merge([inputs, small_arrays_loaded(study.read("result", name, stored))], compat="override")
@@ -249,6 +270,7 @@ def context_of(
         work=work,
         resources=resources,
         progress=progress,
+        beside=read_beside(study, plan.raw.section) if BESIDE in node.uses else xr.Dataset(),
     )
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
+from cathoscope.flow.cell_sections import (
+    CyclingSection,
+    ImpedanceSection,
+    ParticleCellSection,
+    require_own_cell_tables,
+    with_compositions,
+)
 from cathoscope.flow.diffraction_sections import (
     POWDER_KEYS,
     BankSection,
@@ -336,6 +343,9 @@ class MeasurementSection(Section):
         "calorimetry",
         "uv-vis",
         "elements",
+        "cycling",
+        "particle-cell",
+        "impedance",
     ]
     files: Files | None = None
     series: tuple[SeriesEntry, ...] = ()
@@ -371,11 +381,14 @@ class MeasurementSection(Section):
     calorimetry: CalorimetrySection = CalorimetrySection()
     uv_vis: UvVisSection = UvVisSection()
     elements: ElementsSection = ElementsSection()
+    cycling: CyclingSection = CyclingSection()
+    particle_cell: ParticleCellSection | None = None
+    impedance: ImpedanceSection = ImpedanceSection()
 
     @model_validator(mode="after")
     def _one_source(self) -> MeasurementSection:
         sources = sum((self.files is not None, bool(self.series), bool(self.start)))
-        if sources != 1:
+        if sources != 1 and (sources or self.technique != "particle-cell"):  # which may be planned only
             raise ValueError("give exactly one of files, series or start")
         temperatures = [entry.temperature for entry in self.series]
         if None in temperatures and len(temperatures) > 1:
@@ -395,6 +408,7 @@ class MeasurementSection(Section):
     @model_validator(mode="after")
     def _of_the_lab(self) -> MeasurementSection:
         require_own_tables(self.technique, self.model_fields_set)
+        require_own_cell_tables(self.technique, self.model_fields_set)
         return self
 
     @model_validator(mode="after")
@@ -414,3 +428,8 @@ class RecipeModel(Section):
     study: StudySection = StudySection()
     sample: dict[str, SampleSection] = Field(default_factory=dict)
     measurement: dict[str, MeasurementSection] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compositions(cls, values: Any) -> Any:
+        return with_compositions(values)

@@ -113,6 +113,31 @@ def course_of(values: ArrayLike, *, level: float = 0.95) -> Course:
     return Course(mean, spread, count, mean - half, mean + half, level)
 
 
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """Two samples of cells along cycles, ``[cycle]``: difference of their means and the ends of its interval.
+
+    NaN where one of them has fewer than two cells.
+    """
+
+    difference: Array
+    low: Array
+    high: Array
+    level: float
+
+
+def apart_of(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Apart:
+    """Mean of ``first [cell, cycle]`` minus that of ``second [cell, cycle]`` at every cycle, by Welch."""
+    a, b = course_of(first, level=level), course_of(second, level=level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = a.spread**2 / a.count, b.spread**2 / b.count
+        total = errors[0] + errors[1]
+        freedom = total**2 / (errors[0] ** 2 / (a.count - 1) + errors[1] ** 2 / (b.count - 1))
+    half = special.stdtrit(np.where(np.isfinite(freedom), freedom, np.nan), 0.5 + level / 2) * np.sqrt(total)
+    difference = np.where(np.isfinite(half), a.mean - b.mean, np.nan)
+    return Apart(difference, difference - half, difference + half, level)
+
+
 def compared(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Comparison:
     """Two samples of cells compared, one value per cell.
 

@@ -8,12 +8,15 @@ from types import MappingProxyType
 from cathoscope.flow.steps import (
     bulk,
     bulk_state,
+    cycling,
     diffraction,
     geometry,
     imaging,
+    impedance,
     mixture,
     morphology,
     morphology_change,
+    particle_cell,
     projections,
     regions,
     sections,
@@ -78,6 +81,11 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
         "diffraction": Technique(
             "Powder diffraction", diffraction.steps, targets=diffraction.TARGETS, asked_for=diffraction.asked_for
         ),
+        "cycling": Technique("Cycling", cycling.steps, targets=cycling.TARGETS, asked_for=cycling.asked_for),
+        "particle-cell": Technique(
+            "Single particle", particle_cell.steps, targets=particle_cell.TARGETS, asked_for=particle_cell.asked_for
+        ),
+        "impedance": Technique("Impedance", impedance.steps, targets=impedance.TARGETS, asked_for=impedance.asked_for),
         "mosaic": Technique("Mosaic of sections", sections.MOSAIC_STEPS, targets=sections.MOSAIC_TARGETS),
     }
 )

@@ -11,10 +11,12 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.links import link_file
 from cathoscope.core.schema import label
+from cathoscope.flow.cell_sections import CELL_TECHNIQUES as _CELLS
 from cathoscope.flow.raw import RawMeasurement, SetAside, arrange, files_of, link_references
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.bulk_opening import joined_spectra, open_spectra
+from cathoscope.flow.steps.cell_records import arrange_cells, open_cell
 from cathoscope.flow.steps.diffraction_files import PlacedError, arrange_patterns, require_pattern
 from cathoscope.flow.steps.diffraction_plan import check_powder
 from cathoscope.flow.steps.frames import arrange_frames
@@ -54,9 +56,10 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
                 raw.links += links
             except MeasurementError as error:
                 # the ending of a powder pattern tells its format
-                most = _MOST_REASONS if section.technique == "diffraction" else None
-                raw.set_aside.append(SetAside(group[0].name, _one_line(error, most)))
-    if not opened and not section.start:
+                most = _MOST_REASONS if section.technique in ("diffraction", *_CELLS) else None
+                cure = f"; {error.cure}" if section.technique in _CELLS and error.cure else ""
+                raw.set_aside.append(SetAside(group[0].name, _one_line(error, most) + cure))
+    if not opened and not section.start and (section.files or section.series):
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
         raise MeasurementError("no file can be used", where=name, found=reasons)
     link_references(raw, recipe)
@@ -68,6 +71,8 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
         arrange_frames(raw, [scan for _, scan in opened])
     elif section.technique == "fibsem-series":
         arrange_slices(raw, [scan for _, scan in opened])
+    elif section.technique in _CELLS:
+        arrange_cells(recipe, raw, opened)
     elif section.technique in _LAB:
         arrange_records(recipe, raw, [scan for _, scan in opened])
     elif section.technique in _SECTIONS:
@@ -89,6 +94,7 @@ _FILE_BY_FILE = (
     "fibsem-series",
     "diffraction",
     *_LAB,
+    *_CELLS,
     *_SECTIONS,
 )
 _WITHOUT_PIXELS = ("spectromicroscopy", "xas", "diffraction")
@@ -119,6 +125,8 @@ def _arrange_powder(recipe: Recipe, raw: RawMeasurement, opened: Sequence[tuple[
 def _open_scan(section: MeasurementSection, paths: Sequence[Path]) -> xr.Dataset:
     if section.technique == "xas":
         return open_spectra(section, paths[0])
+    if section.technique in _CELLS:
+        return open_cell(section, paths[0])
     scan = open_raw(list(paths), reader=section.reader, angle_range=section.angle_range)
     if section.technique == "diffraction":
         return require_pattern(scan)
@@ -215,7 +223,7 @@ def _one_line(error: CathoscopeError, most: int | None = None) -> str:
 
 
 def _require_pixel_size(recipe: Recipe, raw: RawMeasurement) -> None:
-    if not raw.scans or raw.section.technique in (*_WITHOUT_PIXELS, *_LAB):
+    if not raw.scans or raw.section.technique in (*_WITHOUT_PIXELS, *_LAB, *_CELLS):
         return
     if raw.section.pixel_size is None and "pixel_size" not in raw.first.attrs:
         raise recipe.mistake(
