@@ -27,6 +27,8 @@ HEATING_ARRAYS = (
     ArraySpec("rock_salt_oxygen", (), "1", "f", "Oxygen per formula unit once all is rock salt"),
     ArraySpec("total_loss", _RECORD, "wt%", "f", "Mass that is lost at the end of a record"),
     ArraySpec("total_oxygen", _RECORD, "1", "f", "Oxygen per formula unit that is lost at the end of a record"),
+    ArraySpec("step_begin", _STEP, "degC", "f", "Where a step sets in, as far as the rate of loss tells"),
+    ArraySpec("step_end", _STEP, "degC", "f", "Where a step ends, as far as the rate of loss tells"),
     ArraySpec("step_loss", _STEP, "wt%", "f", "Mass that a step loses beyond what the stretch before it loses"),
     ArraySpec("step_oxygen", _STEP, "1", "f", "Oxygen per formula unit that a step loses"),
     ArraySpec("step_onset", _STEP, "degC", "f", "Extrapolated onset of a step: tangents of ISO 11358-1"),

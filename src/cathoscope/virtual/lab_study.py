@@ -24,6 +24,7 @@ from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import OXYGEN_FLOW, HeatingLaw, Track, heat
 from cathoscope.virtual.lab_files import contents_text, spectrum_text, thermal_text
+from cathoscope.virtual.lab_truth import content_truth, formula_mass, heat_truth, light_truth, mass_truth
 from cathoscope.virtual.outline import require_counts
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
@@ -36,6 +37,10 @@ _FINE = 0.05  # K, of the truth
 BASELINE = (150.0, 190.0)  # degC; stages overlap, so the stretch is stated
 _RAPID = 200.0  # degC, above which the rapid loss is
 _ELEMENTS = ("Li", "Ni", "Co", "Mn")
+_BAND = (400.0, 600.0)  # nm
+_WAVELENGTH = np.arange(300.0, 800.5, 1.0)
+EFFECTS: Mapping[str, tuple[float, float]] = MappingProxyType({"first": (120.0, 183.0), "whole": (120.0, 290.0)})
+"""Limits of heat effects, degC: the first transition, as far as the next leaves it alone, and all that happens."""
 _BYTES = 12_000_000
 
 
@@ -136,12 +141,16 @@ def simulate_lab(
     contents, formulas = {}, {}
     progress.start("lab records", len(plan.preset.samples), "sample")
     for name, sample in plan.preset.samples.items():
-        _heated(folder, plan, name, sample)
-        _solution(folder, plan, name, sample)
+        _heated(study, plan, name, sample)
+        _solution(study, plan, name, sample)
         rng = plan.rng(name, "icp")
-        contents[f"{name} solution"] = plan.preset.analyser.found(_of_solution(sample), rng)
+        true = {f"{name} solution": _of_solution(sample)}
+        contents[f"{name} solution"] = plan.preset.analyser.found(true[f"{name} solution"], rng)
         for state, lithium in (("pristine", sample.pristine), ("charged", sample.charged)):
-            formulas[f"{name} {state}"] = plan.preset.analyser.found(_of_powder(sample, lithium), rng)
+            true[f"{name} {state}"] = _of_powder(sample, lithium)
+            formulas[f"{name} {state}"] = plan.preset.analyser.found(true[f"{name} {state}"], rng)
+        removed = sample.pristine - sample.charged
+        study.write("truth", f"{name}-icp", content_truth(true, _ELEMENTS, removed))
         progress.advance(1)
     progress.finish()
     write_text(folder / "raw" / "icp.csv", contents_text({**contents, **formulas}, _ELEMENTS))
@@ -170,9 +179,9 @@ def oxide_track(plan: LabPlan, name: str, rate: float, oxygen: float) -> Track:
     )
 
 
-def _heated(folder: Path, plan: LabPlan, name: str, sample: LabSample) -> None:
-    """Balance with its blank, calorimeter, and the truth of both."""
-    preset = plan.preset
+def _heated(study: Study, plan: LabPlan, name: str, sample: LabSample) -> None:
+    """Balance with its blank, calorimeter with its own, and the truth of both."""
+    preset, folder = plan.preset, study.path.parent
     track = oxide_track(plan, name, TGA_RATE, OXYGEN_FLOW)
     time = np.arange(0.0, track.time[-1], 60.0 / plan.size.points)
     temperature = np.interp(time, track.time, track.temperature)
@@ -184,20 +193,38 @@ def _heated(folder: Path, plan: LabPlan, name: str, sample: LabSample) -> None:
             sample=what, method=method, mass=mass, signal="Weight (mg)", columns=(time / 60, temperature, shown)
         )
         write_text(folder / "raw" / f"{name}-tga" / f"{what}.txt", text, "utf-16")
+    heat = {}
     for rate in plan.size.rates:
         own = track if rate == TGA_RATE else oxide_track(plan, name, rate, OXYGEN_FLOW)
-        seconds = np.arange(0.0, own.time[-1], 60.0 / plan.size.points)
-        flow = preset.calorimeter.heat_flow(own, seconds, preset.mass / 3, plan.rng(name, "calorimeter", f"{rate:g}"))
-        columns = (seconds / 60, np.interp(seconds, own.time, own.temperature), -flow)
-        method = f"Ramp {rate:.2f} °C/min to {TGA_END:.2f} °C, oxygen"
-        text = thermal_text(
-            sample=name, method=method, mass=preset.mass / 3, signal="Heat Flow (mW)", columns=columns, exotherm=True
-        )
-        write_text(folder / "raw" / f"{name}-dsc" / f"{rate:g}_K_per_min.txt", text, "cp1252")
-    _write_truth(folder, plan, name, track)
+        file = _calorimetry(folder, plan, name, (rate, preset.mass / 3), own)
+        heat[file] = preset.calorimeter.spinel * own.spinel[-1] + preset.calorimeter.later * own.later[-1]
+    _calorimetry(folder, plan, name, (TGA_RATE, 0.0), track)
+    in_order = [float(heat[file]) for file in sorted(heat)]
+    study.write("truth", f"{name}-dsc", heat_truth(in_order, EFFECTS, "whole"))
+    _write_truth(study, plan, name, track)
 
 
-def _write_truth(folder: Path, plan: LabPlan, name: str, track: Track) -> None:
+def _calorimetry(folder: Path, plan: LabPlan, name: str, what: tuple[float, float], track: Track) -> str:
+    """A record at a rate (degC/min) of a mass (mg), or of empty crucibles; the name of its file."""
+    rate, mass = what
+    label = f"{rate:g}_K_per_min" if mass else "blank"
+    seconds = np.arange(0.0, track.time[-1], 60.0 / plan.size.points)
+    key = f"{rate:g}" if mass else "blank"
+    flow = plan.preset.calorimeter.heat_flow(track, seconds, mass, plan.rng(name, "calorimeter", key))
+    columns = (seconds / 60, np.interp(seconds, track.time, track.temperature), -flow)
+    text = thermal_text(
+        sample=name if mass else "blank",
+        method=f"Ramp {rate:.2f} °C/min to {TGA_END:.2f} °C, oxygen",
+        mass=mass,
+        signal="Heat Flow (mW)",
+        columns=columns,
+        exotherm=True,
+    )
+    write_text(folder / "raw" / f"{name}-dsc" / f"{label}.txt", text, "cp1252")
+    return f"{label}.txt"
+
+
+def _write_truth(study: Study, plan: LabPlan, name: str, track: Track) -> None:
     temperature = np.arange(ROOM, TGA_END - 1.0, _FINE)
     left = smoothed_mass(track, (temperature - ROOM) / TGA_RATE * MINUTE)
     onset = rapid_loss_onset(temperature, left, after=_RAPID, baseline=BASELINE)
@@ -209,16 +236,22 @@ def _write_truth(folder: Path, plan: LabPlan, name: str, track: Track) -> None:
         "enthalpy_spinel": Truth(calorimeter.spinel * float(track.spinel[-1]), "J/g", "Heat of the first transition"),
         "enthalpy_later": Truth(calorimeter.later * float(track.later[-1]), "J/g", "Heat of the later loss"),
     }
-    write_truth_file(folder / "truth" / f"{name}-lab.h5", arrays, sample=name)
+    write_truth_file(study.path.parent / "truth" / f"{name}-lab.h5", arrays, sample=name)
+    whole = np.arange(np.ceil(ROOM), TGA_END + 0.5)
+    shown = smoothed_mass(track, np.minimum((whole - ROOM) / TGA_RATE * MINUTE, track.time[-1]))
+    sample = plan.preset.samples[name]
+    mass = formula_mass(sample.design.core_composition, sample.charged)
+    study.write("truth", f"{name}-tga", mass_truth(whole, shown, onset, mass))
 
 
-def _solution(folder: Path, plan: LabPlan, name: str, sample: LabSample) -> None:
-    """Spectrum of the solution, and of the solvent as its blank."""
-    wavelength = np.arange(300.0, 800.5, 1.0)
+def _solution(study: Study, plan: LabPlan, name: str, sample: LabSample) -> None:
+    """Spectrum of the solution, of the solvent as its blank, and the truth of its band."""
     nothing = Dissolved(MappingProxyType({}), 0.0)
     for what, solution in ((name, sample.dissolved), ("acetonitrile", nothing)):
-        shown = plan.preset.spectrophotometer.shown(solution.absorbance(wavelength), plan.rng(name, "uv", what))
-        write_text(folder / "raw" / f"{name}-uv" / f"{what}.txt", spectrum_text(what, wavelength, shown))
+        shown = plan.preset.spectrophotometer.shown(solution.absorbance(_WAVELENGTH), plan.rng(name, "uv", what))
+        text = spectrum_text(what, _WAVELENGTH, shown)
+        write_text(study.path.parent / "raw" / f"{name}-uv" / f"{what}.txt", text)
+    study.write("truth", f"{name}-uv", light_truth(sample.dissolved, _WAVELENGTH, _BAND))
 
 
 def _of_solution(sample: LabSample) -> dict[str, float]:
@@ -236,10 +269,52 @@ def _of_powder(sample: LabSample, lithium: float) -> dict[str, float]:
 
 
 def lab_recipe(preset: str, seed: int, plan: LabPlan) -> str:
-    """The recipe of the study: its samples; no technique analyses these files yet."""
+    """The recipe of the study."""
     parts = [f"# Written by: cathoscope simulate {preset}; seed {seed}.\n"]
     parts.append(f'[study]\ntitle = "Virtual experiment: {preset}, seed {seed}"\n')
     for name, sample in plan.preset.samples.items():
         metals = "".join(f"{metal}{share:.2g}" for metal, share in sample.design.core_composition.items())
         parts.append(f'[sample.{name}]\ncomposition = "Li{sample.charged:g}{metals}O2"\nparticle = "virtual"\n')
-    return "\n".join(parts)
+    return "\n".join([*parts, *(_MEASUREMENTS.replace("SAMPLE", name) for name in plan.preset.samples)])
+
+
+_MEASUREMENTS = f"""\
+[measurement.SAMPLE-tga]
+sample = "SAMPLE"
+technique = "mass-loss"
+files = "raw/SAMPLE-tga/SAMPLE.txt"
+note = "{TGA_RATE:g} C/min in oxygen"
+
+[measurement.SAMPLE-tga.mass_loss]
+blank = "raw/SAMPLE-tga/blank.txt"
+baseline = ["{BASELINE[0]:g} C", "{BASELINE[1]:g} C"]
+rapid_above = "{_RAPID:g} C"
+
+[measurement.SAMPLE-dsc]
+sample = "SAMPLE"
+technique = "calorimetry"
+files = "raw/SAMPLE-dsc/*_K_per_min.txt"
+
+[measurement.SAMPLE-dsc.calorimetry]
+blank = "raw/SAMPLE-dsc/blank.txt"
+
+[measurement.SAMPLE-dsc.calorimetry.effects]
+{"".join(f'{name} = ["{low:g} C", "{high:g} C"]{chr(10)}' for name, (low, high) in EFFECTS.items())}
+[measurement.SAMPLE-uv]
+sample = "SAMPLE"
+technique = "uv-vis"
+files = "raw/SAMPLE-uv/SAMPLE.txt"
+note = "solution after chemical delithiation, oxide removed"
+uv_vis = {{ blank = "raw/SAMPLE-uv/acetonitrile.txt" }}
+
+[measurement.SAMPLE-icp]
+sample = "SAMPLE"
+technique = "elements"
+files = "raw/icp.csv"
+
+[measurement.SAMPLE-icp.elements]
+specimens = ["SAMPLE solution", "SAMPLE pristine", "SAMPLE charged"]
+dissolved = "SAMPLE solution"
+before = "SAMPLE pristine"
+after = "SAMPLE charged"
+"""

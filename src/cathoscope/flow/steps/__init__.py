@@ -8,11 +8,14 @@ from types import MappingProxyType
 from cathoscope.flow.steps import (
     bulk,
     bulk_state,
+    calorimetry,
     cycling,
     diffraction,
+    elements,
     geometry,
     imaging,
     impedance,
+    mass_loss,
     mixture,
     morphology,
     morphology_change,
@@ -22,6 +25,7 @@ from cathoscope.flow.steps import (
     sections,
     slice_morphology,
     slice_stack,
+    uv_vis,
     volumes,
     xanes,
 )
@@ -86,6 +90,14 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             "Single particle", particle_cell.steps, targets=particle_cell.TARGETS, asked_for=particle_cell.asked_for
         ),
         "impedance": Technique("Impedance", impedance.steps, targets=impedance.TARGETS, asked_for=impedance.asked_for),
+        "mass-loss": Technique(
+            "Thermogravimetry", mass_loss.steps, targets=mass_loss.TARGETS, asked_for=mass_loss.asked_for
+        ),
+        "calorimetry": Technique(
+            "Calorimetry", calorimetry.steps, targets=calorimetry.TARGETS, asked_for=calorimetry.asked_for
+        ),
+        "uv-vis": Technique("UV-Vis spectra", uv_vis.STEPS, targets=uv_vis.TARGETS),
+        "elements": Technique("Elemental analysis", elements.STEPS, targets=elements.TARGETS),
         "mosaic": Technique("Mosaic of sections", sections.MOSAIC_STEPS, targets=sections.MOSAIC_TARGETS),
     }
 )

@@ -1,0 +1,205 @@
+"""Records of a calorimeter: heat effects between stated temperatures, and energies from several heating rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cathoscope.core.errors import MeasurementError
+from cathoscope.core.schema import dataset, label
+from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
+from cathoscope.flow.sections import MeasurementSection
+from cathoscope.flow.steps.activation import (
+    ENERGIES,
+    FEWEST,
+    Course,
+    course_of,
+    distinct,
+    energies_of,
+    labelled_energies,
+    names_with_std,
+    several_files,
+)
+from cathoscope.flow.steps.lab_records import known, labelled_records, names_of_records, open_beside, rate_of
+from cathoscope.lab.calorimetry import HeatEffect, heat_effect
+from cathoscope.lab.mass_loss import heating_ramp
+
+Floats = NDArray[np.float64]
+
+RECORDS = ("elapsed_time", "sample_temperature", "heat_flow")
+_NUMBERS = {"effect_enthalpy": "enthalpy", "effect_onset": "onset", "effect_peak": "peak", "effect_height": "height"}
+_LIMITS_SYSTEMATIC = "uncertainties are those of noise; where the limits of an effect are laid is not in them"
+
+
+def calorimeter(context: Context) -> xr.Dataset:
+    """All records of the calorimeter, less the blank if there is one, endothermic up."""
+    data, section = labelled_records(context.raw, RECORDS), context.section.calorimetry
+    flow = np.array(data["heat_flow"].values)
+    flow = -flow if section.inverted else flow
+    if section.blank is not None:
+        empty = open_beside(context, section.blank, "calorimetry.blank", ("sample_temperature", "heat_flow"))
+        kelvin, below = known(*(np.asarray(empty[name].values, np.float64) for name in RECORDS[1:]))
+        ramp = heating_ramp(kelvin)
+        order = np.argsort(kelvin[ramp], kind="stable")
+        temperature = data["sample_temperature"].values
+        sign = -1.0 if section.inverted else 1.0
+        flow -= sign * np.interp(temperature, kelvin[ramp][order], below[ramp][order], left=np.nan, right=np.nan)
+    data = data.assign(heat_flow=data["heat_flow"].copy(data=flow))
+    data["elapsed_time"].attrs["remarks"] = (
+        [] if section.effects else ["no heat effect is stated (calorimetry.effects)"]
+    )
+    return data
+
+
+def _ramp(data: xr.Dataset, row: int) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
+    """Times, temperatures, heat flows along the ramp of a record, by rising temperature, and their places."""
+    time, kelvin, flow = (np.asarray(data[name].values[row], np.float64) for name in RECORDS)
+    good = np.flatnonzero(np.isfinite(time) & np.isfinite(kelvin) & np.isfinite(flow))
+    if not good.size:
+        raise MeasurementError("heat needs times", expected="elapsed times in the file", found="none")
+    places = good[heating_ramp(kelvin[good])]
+    # the temperature jitters where a sensor does; time rises
+    places = places[np.argsort(kelvin[places], kind="stable")]
+    return np.sort(time[places]), kelvin[places], flow[places], places
+
+
+def effects(context: Context) -> xr.Dataset:
+    """Enthalpy, onset and peak of every effect of every record; what cannot be measured is told."""
+    data, section = context.data, context.section.calorimetry
+    names = list(section.effects)
+    effect = label("effect", np.arange(1, len(names) + 1), ("effect",))
+    effect.attrs |= {"names": names, "limits": [list(limits) for limits in section.effects.values()]}
+    table = {(name, part): np.full((data.sizes["record"], len(names)), np.nan) for name in _NUMBERS for part in _PARTS}
+    base = np.full(data["heat_flow"].shape, np.nan)
+    rates = np.full(data.sizes["record"], np.nan)
+    aside, remarks = [], [_LIMITS_SYSTEMATIC]
+    for (row,) in sorted(context.raw.scans):
+        file = names_of_records(data)[row]
+        try:
+            mass, ramp = _mass(context, row), _ramp(data, row)
+        except MeasurementError as error:
+            aside.append(context.raw.put_aside((row,), f"{error.problem} ({error.found})"))
+            continue
+        rates[row] = _rate(context, row, ramp)
+        for column, (name, limits) in enumerate(section.effects.items()):
+            try:
+                found = heat_effect(*ramp[:3], mass=mass, limits=limits, baseline=section.baseline, seed=row)
+            except MeasurementError as error:
+                remarks.append(f"{file}: calorimetry.effects.{name}: {error.problem} ({error.found})")
+                continue
+            _store(table, found, (row, column))
+            inside = np.flatnonzero((ramp[1] >= limits[0]) & (ramp[1] <= limits[1]))
+            base[row, ramp[3][inside[0] : inside[-1] + 1]] = found.baseline
+    if not context.raw.scans:
+        raise MeasurementError("no record can be used", where=context.name, found=f"{aside[0][0]}: {aside[0][1]}")
+    coords = {"record": data["record"], "effect": effect}
+    arrays = _labelled(table, coords)
+    arrays.append(label("heating_rate", rates, ("record",), coords=coords))
+    arrays.append(label("heat_baseline", base, ("record", "point"), coords=coords))
+    arrays[0].attrs |= {"remarks": remarks, "set_aside": aside}
+    return dataset(arrays)
+
+
+_PARTS = ("value", "total", "systematic")
+
+
+def _store(table: dict[tuple[str, str], Floats], found: HeatEffect, place: tuple[int, int]) -> None:
+    for name, attribute in _NUMBERS.items():
+        for part in _PARTS:
+            table[name, part][place] = getattr(getattr(found, attribute), part)
+
+
+def _labelled(table: dict[tuple[str, str], Floats], coords: dict[str, xr.DataArray]) -> list[xr.DataArray]:
+    dims, arrays = ("record", "effect"), []
+    for name in _NUMBERS:
+        arrays.append(label(name, table[name, "value"], dims, coords=coords))
+        arrays.append(label(f"{name}_std", table[name, "total"], dims, coords=coords, std_source="scatter"))
+        arrays.append(label(f"{name}_systematic", table[name, "systematic"], dims, coords=coords))
+    return arrays
+
+
+def _mass(context: Context, row: int) -> float:
+    """Of the sample, mg.
+
+    Raises
+    ------
+    MeasurementError
+        If neither the recipe nor the file says it.
+    """
+    stated = context.section.calorimetry.mass or context.raw.scans[(row,)].attrs.get("sample_mass_stated")
+    if stated is None:
+        raise MeasurementError(
+            "the mass of the sample is neither in the file nor in the recipe",
+            found='add  calorimetry.mass = "4 mg"',
+        )
+    return float(stated)
+
+
+def _rate(context: Context, row: int, ramp: tuple[Floats, Floats, Floats, NDArray[np.int64]]) -> float:
+    stated, number = context.section.calorimetry.rates, int(context.data["record"].values[row]) - 1
+    return stated[number] if number < len(stated) else rate_of(ramp[0], ramp[1])
+
+
+def activation(context: Context) -> xr.Dataset:
+    """Activation energies of every effect from records of three heating rates or more."""
+    data = context.data
+    rates = np.asarray(data["heating_rate"].values, np.float64)
+    found, remarks = [], []
+    for column, name in enumerate(data["effect"].attrs["names"]):
+        peaks, std = (np.asarray(data[f"effect_peak{end}"].values[:, column], np.float64) for end in ("", "_std"))
+        courses = [_course(data, row, column) for row in range(rates.size)]
+        found.append(energies_of(rates, peaks, std, courses))
+        count = distinct(rates[np.isfinite(peaks)])
+        if count < FEWEST:
+            remarks.append(f"{name}: activation energies need three heating rates or more: there are {count}")
+    arrays = labelled_energies(found, data["effect"])
+    arrays[0].attrs["remarks"] = remarks
+    return dataset(arrays)
+
+
+def _course(data: xr.Dataset, row: int, column: int) -> Course:
+    """Conversion of an effect: heat above the baseline that has flowed, over all of it."""
+    limits = data["effect"].attrs["limits"][column]
+    time, kelvin, flow, base = (np.asarray(data[name].values[row], np.float64) for name in (*RECORDS, "heat_baseline"))
+    inside = np.isfinite(base) & (kelvin >= limits[0]) & (kelvin <= limits[1])
+    if not np.isfinite(data["effect_peak"].values[row, column]) or np.count_nonzero(inside) < FEWEST:
+        return Course(*np.full((2, 9), np.nan))
+    time, kelvin, above = time[inside], kelvin[inside], (flow - base)[inside]
+    heat = np.concatenate([[0.0], np.cumsum(0.5 * (above[1:] + above[:-1]) * np.diff(time))])
+    return course_of(time, kelvin, heat / heat[-1])
+
+
+_MAKES = (*names_with_std(_NUMBERS), *(f"{name}_systematic" for name in _NUMBERS), "heating_rate", "heat_baseline")
+
+
+def steps(section: MeasurementSection) -> tuple[Step, ...]:
+    """The steps of a measurement with a calorimeter."""
+    return (
+        Step(
+            "calorimeter",
+            calorimeter,
+            needs=(RAW,),
+            optional=(REFERENCES,),
+            makes=RECORDS,
+            choices=("calorimetry",),
+        ),
+        Step("heat effects", effects, needs=(RAW, *RECORDS), makes=_MAKES, choices=("calorimetry",)),
+        Step(
+            "activation",
+            activation,
+            needs=(*RECORDS, "effect_peak", "effect_peak_std", "heating_rate", "heat_baseline"),
+            makes=names_with_std(ENERGIES),
+            choices=("calorimetry",),
+        ),
+    )
+
+
+TARGETS = ("heat_flow",)
+
+
+def asked_for(section: MeasurementSection) -> tuple[str, ...]:
+    """Effects where the recipe states them, energies where there may be several rates."""
+    if not section.calorimetry.effects:
+        return ()
+    return ("effect_enthalpy", *(("kissinger_energy",) if several_files(section) else ()))
