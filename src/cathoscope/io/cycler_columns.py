@@ -131,6 +131,7 @@ def _table(path: Path, columns: CyclerColumns, is_workbook: bool) -> TextTable:
     named = [key.casefold() for key in keys if not key.isdecimal()]
 
     def is_heading(names: Sequence[str]) -> bool:
+        """Whether all columns that are stated by name are among ``names``."""
         return set(named) <= {name.casefold() for name in names}
 
     if named or is_workbook:

@@ -157,6 +157,7 @@ def _phase(data: xr.Dataset, place: int, number: int) -> tuple[Phase, list[float
     attrs = data["phase"].attrs
 
     def of(name: str) -> Floats:
+        """The values of the array ``name`` for this phase at this place."""
         return np.asarray(data[name].values[place, number], np.float64)
 
     cell = [float(of(name)) for name in _EDGES] + of("lattice_angle").tolist()

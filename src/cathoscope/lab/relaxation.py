@@ -259,6 +259,7 @@ def _smoothest(rows: Array, measured: Array, smoothness: float, logs: Array, cur
     bend = smoothness * curvature.T @ curvature
 
     def total(at: Array) -> tuple[float, Array]:
+        """Misfit and curvature at the logarithms ``at``, squared and added, and the differences of the points."""
         apart = rows @ np.exp(at) - measured
         return float(apart @ apart + at @ bend @ at), apart
 

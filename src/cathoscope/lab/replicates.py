@@ -206,6 +206,7 @@ def _noncentral(freedom: int, t: float, probability: float) -> float:
     weight, place = weight / weight.sum(), t * np.exp(x)
 
     def beyond(shift: float) -> float:
+        """By how much the chance of T < ``t`` at the noncentrality ``shift`` is above ``probability``."""
         return float(weight @ special.ndtr(place - shift)) - probability
 
     reach = 10.0 + abs(t) * float(np.exp(x[-1]))

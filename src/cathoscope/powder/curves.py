@@ -51,6 +51,7 @@ def curves_of(model: Model, number: int, values: Values) -> Curves:
     pattern = model.patterns[number]
 
     def everywhere(part: Array) -> Array:
+        """Values of the points in use at all points of the pattern, NaN at the others."""
         out = np.full(pattern.x.size, np.nan)
         out[pattern.used] = part
         return out

@@ -303,6 +303,7 @@ def _likely(attempt: _Attempt, start: Peaks, chosen: list[str]) -> list[str]:
     points = sum(int(pattern.used.sum()) for pattern in attempt.model.patterns)
 
     def is_missed(name: str, times: float) -> bool:
+        """Whether the pattern asks for phase ``name`` beside the others, with a gain ``times`` as large as would do."""
         others = [one for one in chosen if one != name]
         gain = gain_at_start(attempt.model, start, others, name)
         return is_promising(gain / times, points, len(attempt.model.patterns))

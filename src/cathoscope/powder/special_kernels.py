@@ -81,6 +81,7 @@ def _expansion_of_erfcx() -> np.ndarray:
     """
 
     def stretched(x: np.ndarray) -> np.ndarray:
+        """What is expanded, (1 + y/K) erfcx(y), at x = (K - y)/(K + y)."""
         y = _MIDDLE * (1 - x) / (1 + x)
         return np.asarray(2 / (1 + x) * erfcx(y))
 

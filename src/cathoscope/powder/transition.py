@@ -63,6 +63,7 @@ class Step:
 
 def _family(name: str, rise: Callable[[Array], Array]) -> Family:
     def basis(t: Array, shapes: Array) -> Array:
+        """A constant and the rise at the temperatures ``t``, for rows (middle, width) of ``shapes``: [shape, n, 2]."""
         part = rise((t - shapes[:, :1]) / shapes[:, 1:2])
         return np.stack([np.ones_like(part), part], axis=2)
 

@@ -118,6 +118,7 @@ def _maker(
         weighed = LabPlan(lab, chosen_size(lab.sizes, size), seed, particles)
 
         def in_the_lab(study: Study, resources: Resources, progress: Progress) -> str:
+            """The recipe, after the files were made."""
             simulate_lab(study, weighed, resources=resources, progress=progress)
             return lab_recipe(preset, seed, weighed)
 

@@ -204,6 +204,7 @@ def _counted(load: Callable[[int], T], count: int, progress: Progress, words: st
     progress.start(f"slices: {words}", count, "slices")
 
     def told(n: int) -> T:
+        """Slice ``n``."""
         if n in left:
             left.remove(n)
             progress.advance()
