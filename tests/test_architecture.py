@@ -93,5 +93,17 @@ def test_functions_are_short_and_take_few_parameters() -> None:
     assert wide == []
 
 
+def test_everything_public_is_described() -> None:
+    """Functions inside of functions too, which the linter passes over."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    bare = [
+        f"{file.name}:{node.name}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert bare == []
+
+
 def test_files_are_short() -> None:
     assert [file.name for file in FILES if file.read_text(encoding="utf-8").count("\n") > 500] == []

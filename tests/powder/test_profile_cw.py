@@ -140,9 +140,11 @@ def test_derivatives_of_gsas2(gamma: float) -> None:
 
 def test_kernel_as_python() -> None:
     t, shape = np.array([-0.4, 0.0, 0.03, 9.0]), (1e-3, 0.05, 0.03)
-    compiled, plain = np.empty((2, 6, 4))
-    for gsas2 in (False, True):
-        fill_cw(t, 3, 25.0, shape, gsas2, compiled)
-        fill_cw.py_func(t, 3, 25.0, shape, gsas2, plain)
-        np.testing.assert_allclose(plain, compiled, rtol=1e-12)
+    compiled, plain = np.full((2, 2, 6, 4), np.nan)
+    for law, gsas2 in enumerate((False, True)):
+        fill_cw(t, 3, 25.0, shape, gsas2, compiled[law])
+        fill_cw.py_func(t, 3, 25.0, shape, gsas2, plain[law])
+    assert np.all(np.isfinite(compiled))
+    np.testing.assert_allclose(plain, compiled, rtol=1e-12)
+    assert np.all(compiled[0, :5] != compiled[1, :5])
     assert reach_cw.py_func(25.0, shape) == pytest.approx(reach_cw(25.0, shape))
