@@ -67,7 +67,7 @@ def freed_numbers(bank: Bank, asked: Sequence[str] = ()) -> tuple[tuple[str, ...
             )
 
     def is_free(name: str) -> bool:
-        """Whether a number is refined: one that was asked for; where none was, one that is always or that the bank uses."""
+        """Whether a number is refined: one of those asked for; where none is, one that the bank uses."""
         if asked:
             return any(fnmatchcase(name, one) for one in asked)
         return name in _ALWAYS or (bank.values[name] != 0 and name not in _ON_REQUEST)
