@@ -10,6 +10,7 @@ from pathlib import Path
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
+from cathoscope.virtual.coin_study import COIN_PRESETS, CoinPlan, coin_recipe, simulate_coins
 from cathoscope.virtual.cycling_study import (
     CYCLING_PRESETS,
     CyclingPlan,
@@ -57,7 +58,7 @@ def simulate_study(
     """
     recipe = folder / "study.toml"
     own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *LAB_PRESETS, *PRESETS]
+    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *LAB_PRESETS, *COIN_PRESETS, *PRESETS]
     if own is None and preset not in names:
         known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
@@ -123,6 +124,12 @@ def _maker(
             return lab_recipe(preset, seed, weighed)
 
         return in_the_lab
+    if own is None and preset in COIN_PRESETS:
+        coins = COIN_PRESETS[preset]
+        built = CoinPlan(coins, chosen_size(coins.sizes, size), seed, particles)
+        return lambda study, resources, progress: coin_recipe(
+            preset, seed, built, simulate_coins(study, built, progress=progress)
+        )
     chosen = own or PARTICLE_PRESETS[preset]
     plan = Plan(chosen, size_of(chosen, size), seed, particles)
     simulated = simulate_heating if chosen.temperatures else simulate_nano_ct
