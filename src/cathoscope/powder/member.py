@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.powder.parameters import Search
-from cathoscope.powder.refine import Fit
+from cathoscope.powder.refine import Fit, Misfit
 
 Array = NDArray[np.float64]
 
@@ -92,6 +92,7 @@ def _record_of(fit: Fit) -> dict[str, Any]:
         "bounds": [search.low.tolist(), search.high.tolist(), search.start.tolist()],
         "u": fit.u.tolist(),
         "covariance": fit.covariance.tolist(),
+        "misfit": None if fit.misfit is None else [fit.misfit.covariance.tolist(), fit.misfit.blocks.tolist()],
         "end": [fit.chi2, fit.points, fit.outcome, fit.remarks, fit.cycles],
     }
 
@@ -111,4 +112,8 @@ def _fit_of(record: dict[str, Any]) -> Fit:
     count = len(search.free)
     covariance: Array = np.array(record["covariance"], dtype=np.float64).reshape(count, count)
     chi2, points, outcome, remarks, cycles = record["end"]
-    return Fit(search, np.array(record["u"]), covariance, chi2, points, outcome, tuple(remarks), cycles)
+    fit = Fit(search, np.array(record["u"]), covariance, chi2, points, outcome, tuple(remarks), cycles)
+    if record["misfit"] is None:
+        return fit
+    local, blocks = (np.array(one, dtype=np.float64) for one in record["misfit"])
+    return replace(fit, misfit=Misfit(local.reshape(count, count), blocks))

@@ -50,6 +50,31 @@ class Residual:
     jacobian: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """A covariance that allows for local misfit of the patterns, see `cathoscope.powder.misfit`.
+
+    Attributes
+    ----------
+    covariance
+        Of u, [P, P].
+    blocks
+        On how many independent parts of the patterns the variance of each number rests, [P].
+    """
+
+    covariance: Array
+    blocks: Array
+
+    def widening(self, slope: Array, counting: Array, gof: float) -> float:
+        """Variance over that of ``counting`` along a ``slope``, [P]: what is beyond the scatter of its estimate."""
+        own = slope**2 * np.diag(counting)
+        total = float(slope @ counting @ slope)
+        if not total > 0:
+            return 1.0
+        scatter = gof**2 * np.sqrt(2.0 * float(own @ (1 / self.blocks)) / float(own.sum()))
+        return float(slope @ self.covariance @ slope) / total - scatter
+
+
 @dataclass(frozen=True)
 class Fit:
     """Where a search ended.
@@ -72,6 +97,8 @@ class Fit:
         Steps that were tried since the last weighing.
     residuals
         The patterns against their calculation at u, as long as they are needed.
+    misfit
+        A covariance that allows for local misfit; None where it was not looked for.
     """
 
     search: Search
@@ -83,6 +110,7 @@ class Fit:
     remarks: tuple[str, ...]
     cycles: int
     residuals: tuple[Residual, ...] = field(default=(), repr=False)
+    misfit: Misfit | None = None
 
     @property
     def gof(self) -> float:
@@ -100,15 +128,27 @@ class Fit:
     def std_of(self, quantity: float | Dual, *, widened: bool = True) -> float:
         """Standard uncertainty of a quantity computed from `values`, by its derivatives.
 
-        ``widened``: by the goodness of fit where that is above 1, because what the model misses is no noise.
+        ``widened``: by the goodness of fit or by local misfit, whichever is more and above 1, because what the model
+        misses is no noise; else that of counting.
         """
         if not isinstance(quantity, Dual):
             return 0.0
         # what a quantity does not depend on may be undetermined without harm
         used = np.abs(quantity.slope) > 0
-        slope = quantity.slope[used]
-        variance = float(slope @ self.covariance[np.ix_(used, used)] @ slope) if slope.size else 0.0
-        return float(np.sqrt(max(variance, 0.0))) * (max(self.gof, 1.0) if widened else 1.0)
+        slope, counting = quantity.slope[used], self.covariance[np.ix_(used, used)]
+        variance = max(float(slope @ counting @ slope), 0.0) if slope.size else 0.0
+        return float(np.sqrt(variance * (self.widening(quantity) if widened else 1.0)))
+
+    def widening(self, quantity: float | Dual) -> float:
+        """Variance of a quantity over that of counting, 1 or more: by the goodness of fit, or by local misfit."""
+        gof = max(self.gof, 1.0)
+        if self.misfit is None or not isinstance(quantity, Dual):
+            return gof**2
+        used = np.abs(quantity.slope) > 0
+        if not used.any() or not np.all(np.isfinite(np.diag(self.covariance)[used])):
+            return gof**2
+        part = Misfit(self.misfit.covariance[np.ix_(used, used)], self.misfit.blocks[used])
+        return max(gof**2, part.widening(quantity.slope[used], self.covariance[np.ix_(used, used)], gof))
 
     def std(self, name: str, *, widened: bool = True) -> float:
         """Standard uncertainty of one number."""

@@ -28,6 +28,7 @@ from cathoscope.core.parallel import Progress, Silent, run_on_threads
 from cathoscope.numerics.dual import value_of
 from cathoscope.powder.crystallite import Crystallite
 from cathoscope.powder.member import Member, Memory, member_of_text, text_of_member
+from cathoscope.powder.misfit import with_misfit
 from cathoscope.powder.model import Model, Pattern, model_of, part_of
 from cathoscope.powder.parameters import Parameter, search_of
 from cathoscope.powder.presence import Peaks, gain_at_end, gain_at_start, is_promising, linear_chi2, unit_peaks
@@ -213,7 +214,7 @@ def _member(series: _Series, number: int, chain: _Chain) -> Member:
         return Member(None, (), remarks=("none of the phases is in it",))
     whole, weak = found.whole, found.weak
     remarks = [f"of {name} there is little: all but its amount is held near its neighbour" for name in weak]
-    fit = replace(whole.fit, residuals=())
+    fit = replace(with_misfit(whole.fit, whole.model), residuals=())
     return Member(fit, found.present, whole.rwp, whole.bic, (*fit.remarks, *remarks), weak)
 
 

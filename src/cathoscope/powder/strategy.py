@@ -21,6 +21,7 @@ from cathoscope.numerics.dual import Dual, Graded, value_of
 from cathoscope.powder.crystallite import Crystallite
 from cathoscope.powder.intensity import mass_shares
 from cathoscope.powder.le_bail import has_le_bail, settled
+from cathoscope.powder.misfit import with_misfit
 from cathoscope.powder.model import (
     Model,
     Pattern,
@@ -138,7 +139,8 @@ def refine(patterns: Sequence[Pattern], phases: Sequence[Crystallite], plan: Pla
     """
     plan = plan or Plan()
     model = model_of(patterns, phases)
-    return refined_from(model, prepared(model, plan), plan)
+    found = refined_from(model, prepared(model, plan), plan)
+    return replace(found, fit=with_misfit(found.fit, model))
 
 
 def prepared(model: Model, plan: Plan) -> Parameters:
