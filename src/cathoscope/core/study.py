@@ -33,11 +33,14 @@ AT_INSTRUMENT = "truth/at_instrument"
 """Group of what a perfect analysis would find in noise-free images; ``truth`` itself holds the material."""
 # One temperature, a block of energies, and voxels such that a slice and a spectrum both read fast.
 _CHUNKS = {"temperature": 1, "cycle": 1, "energy": 20, "row": 64, "z": 8, "y": 64, "x": 64}
+_WHOLE = {"record", "condition"}  # numbers of records are few: one chunk each
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=4)
 
 
 def chunk_shape(dims: Sequence[str], shape: Sequence[int]) -> tuple[int, ...]:
     """Chunk of the study's layout for an array of these dims."""
+    if _WHOLE & set(dims):
+        return tuple(max(1, length) for length in shape)
     return tuple(max(1, min(length, _CHUNKS.get(dim, length))) for dim, length in zip(dims, shape, strict=True))
 
 
