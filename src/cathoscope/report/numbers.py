@@ -19,8 +19,9 @@ from cathoscope.core.study import Study
 from cathoscope.report.names import names_along
 from cathoscope.report.style import unit_text
 
-_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point", "reflection"})
+_PIXEL_DIMS = frozenset({"z", "y", "x", "row", "column", "point", "reflection", "voltage_bin", "relaxation_bin"})
 _NAMED_DIMS = frozenset({"spectrum", "component", "group", "phase", "bank", "number", "size_model"})
+_NAMED_DIMS |= {"record", "condition", "circuit"}
 _ORDER = {name: position for position, name in enumerate(SCHEMA)}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Outside these decades numbers are written with a power of ten.

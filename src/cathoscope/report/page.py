@@ -18,9 +18,11 @@ import xarray as xr
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
-from cathoscope.report.figures import comparison_panels, diffraction_samples, panels_of
+from cathoscope.report.cells_tables import cell_tables
+from cathoscope.report.figures import comparison_panels, cycling_samples, diffraction_samples, panels_of
 from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
+from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.powder_tables import powder_tables
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
@@ -40,6 +42,7 @@ ACROSS = "samples"  # first part of the names of figures that show several measu
 _SIDE_BY_SIDE = {
     "white_line_mean": (samples_panel,),
     "porosity_trend": (series_panel,),
+    "retention_mean": (cycling_samples.retention_samples_panel,),
     "diffraction_fit": (diffraction_samples.first_patterns_panel, diffraction_samples.series_panel),
 }
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
@@ -126,7 +129,7 @@ def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
     truth = study.truth(name) if _read(study, "truth", name) is not None else None
     numbers = tuple(numbers_of(study, name))
-    tables = () if data is None else (*white_line_tables(data), *tables_of(data), *powder_tables(data))
+    tables = () if data is None else _tables(data)
     in_tables = arrays_in(tables)
     return Section(
         summary=summary_of(study, name, data),
@@ -137,6 +140,12 @@ def _section(study: Study, name: str, index: int) -> Section:
         rows=tuple(number_rows([number for number in numbers if number.array not in in_tables])),
         numbers=numbers,
     )
+
+
+def _tables(data: xr.Dataset) -> tuple[Table, ...]:
+    """Every table that the arrays of a measurement allow."""
+    made = (*white_line_tables(data), *tables_of(data), *powder_tables(data))
+    return (*made, *cell_tables(data), *impedance_tables(data))
 
 
 def across_measurements(study: Study) -> list[Panel]:

@@ -89,6 +89,7 @@ class Table:
     words_from: str = ""  # the array that the words tell
     rows: tuple[int, ...] = ()  # those on the page; all if none are chosen
     covers: tuple[str, ...] = ()  # further arrays of which it shows what is to be known
+    words_head: str = "remark"
 
     @property
     def arrays(self) -> frozenset[str]:
@@ -103,7 +104,7 @@ class Table:
     @property
     def heads(self) -> tuple[str, ...]:
         """Heads of all columns."""
-        return (self.first, *(column.head for column in self.shown), *(("remark",) if any(self.words) else ()))
+        return (self.first, *(column.head for column in self.shown), *((self.words_head,) if any(self.words) else ()))
 
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
@@ -126,7 +127,7 @@ class Table:
             unit = "" if column.unit == "1" else f" ({column.unit})"
             name = column.csv_name or column.array
             heads += [f"{name}{unit}"] + ([] if column.sigma is None else [f"{name}_std{unit}"])
-        writer.writerow([*heads, *(["remark"] if any(self.words) else [])])
+        writer.writerow([*heads, *([self.words_head] if any(self.words) else [])])
         for row, name in enumerate(self.names):
             fields = [name]
             for column in self.columns:
