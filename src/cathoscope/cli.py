@@ -264,7 +264,8 @@ def _strict(value: Any) -> Any:
 def _print_comparison(measurement: str, rows: list[Comparison]) -> None:
     table = Table("array", "n", "bias", "rmse", "unit", "pull", box=None, title=measurement, title_justify="left")
     for row in rows:
-        pull = "" if row.pull_width is None else f"{row.pull_mean:+.2f} ± {row.pull_width:.2f}"
+        pull = "" if row.pull_mean is None else f"{row.pull_mean:+.2f}"
+        pull += "" if row.pull_width is None else f" ± {row.pull_width:.2f}"
         bias = "0" if abs(row.bias) < 1e-12 else f"{row.bias:+.2g}"
         table.add_row(row.array, str(row.n), bias, f"{row.rmse:.2g}", row.unit, pull)
     for column in table.columns:

@@ -35,6 +35,8 @@ HEATING_ARRAYS = (
     ArraySpec(
         "step_deflection", _STEP, "degC", "f", "First deflection of a step out of the line before it: ASTM E2550"
     ),
+    ArraySpec("step_meeting", _STEP, "wt%", "f", "Mass left where the tangent of a step meets the line before it"),
+    ArraySpec("step_line", _STEP, "wt%/K", "f", "Slope of the line before a step"),
     ArraySpec("step_steepest", _STEP, "degC", "f", "Temperature of the fastest loss of a step"),
     ArraySpec("step_rate", _STEP, "wt%/K", "f", "Fastest loss of a step"),
     ArraySpec("rapid_loss_onset", _RECORD, "degC", "f", "Extrapolated onset of the step of rapid loss: ISO 11358-1"),

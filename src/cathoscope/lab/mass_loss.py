@@ -85,7 +85,10 @@ class MassCurve:
 
 @dataclass(frozen=True)
 class MassLossStep:
-    """One step of mass loss: temperatures in degC, losses in per cent of the starting mass."""
+    """One step of mass loss: temperatures in degC, losses in per cent of the starting mass.
+
+    ``line`` is the baseline before it: slope (per cent per K) and height at 0 degC.
+    """
 
     begin: float
     end: float
@@ -94,6 +97,7 @@ class MassLossStep:
     first_deflection: Estimate
     steepest: Estimate
     rate: Estimate
+    line: tuple[float, float]
 
 
 def heating_ramp(temperature: ArrayLike, *, least: float = 30.0) -> slice:
@@ -277,7 +281,9 @@ def _measured(
     )
     if loss.value < max(choices.smallest_step, _SEEN * loss.std):
         return None
-    return MassLossStep(float(curve.places[begin]), float(curve.places[end]), loss, onset, deflection, steepest, rate)
+    slope, level = map(float, _quiet_line(blocks, curve.mass)[0])
+    ends = float(curve.places[begin]), float(curve.places[end])
+    return MassLossStep(*ends, loss, onset, deflection, steepest, rate, (slope, level))
 
 
 def _around_steepest(curve: MassCurve, span: tuple[int, int, int]) -> LocalPolynomial:

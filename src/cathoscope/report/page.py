@@ -19,10 +19,13 @@ import xarray as xr
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
 from cathoscope.report.cells_tables import cell_tables
-from cathoscope.report.figures import comparison_panels, cycling_samples, diffraction_samples, panels_of
+from cathoscope.report.dissolution import solution_tables
+from cathoscope.report.figures import comparison_panels, cycling_samples, diffraction_samples, lab_samples, panels_of
 from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
+from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.impedance_tables import impedance_tables
+from cathoscope.report.lab_samples import lab_differences
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.powder_tables import powder_tables
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
@@ -44,6 +47,10 @@ _SIDE_BY_SIDE = {
     "porosity_trend": (series_panel,),
     "retention_mean": (cycling_samples.retention_samples_panel,),
     "diffraction_fit": (diffraction_samples.first_patterns_panel, diffraction_samples.series_panel),
+    "mass_left": (lab_samples.mass_samples_panel,),
+    "heat_flow": (lab_samples.heat_samples_panel,),
+    "net_absorbance": (lab_samples.light_samples_panel,),
+    "metal_share": (lab_samples.dissolved_samples_panel,),
 }
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
 _QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
@@ -57,6 +64,14 @@ class ReportFiles:
     folder: Path
     figures: tuple[Path, ...]
     numbers: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Across:
+    """What shows several measurements side by side."""
+
+    panels: tuple[Panel, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
     """
     sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
     across = across_measurements(study)
-    panels = [*across, *(panel for section in sections for panel in section.all_panels)]
+    panels = [*across.panels, *(panel for section in sections for panel in section.all_panels)]
     vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
     page = _page_within_limit(study, (across, sections), vectors, output, comparison_rows(comparison))
     folder = output.with_name(f"{output.stem}_files")
@@ -144,12 +159,12 @@ def _section(study: Study, name: str, index: int) -> Section:
 
 def _tables(data: xr.Dataset) -> tuple[Table, ...]:
     """Every table that the arrays of a measurement allow."""
-    made = (*white_line_tables(data), *tables_of(data), *powder_tables(data))
-    return (*made, *cell_tables(data), *impedance_tables(data))
+    made = (*white_line_tables(data), *tables_of(data), *powder_tables(data), *heating_tables(data))
+    return (*made, *solution_tables(data), *cell_tables(data), *impedance_tables(data))
 
 
-def across_measurements(study: Study) -> list[Panel]:
-    """Figures that show several measurements side by side: the particles of every sample."""
+def across_measurements(study: Study) -> Across:
+    """Figures that show several measurements side by side, and tables of what the samples differ by."""
     results = []
     for name in measurement_names(study):
         data = _read(study, "result", name)
@@ -164,7 +179,7 @@ def across_measurements(study: Study) -> list[Panel]:
             panels += [panel for panel in made if panel is not None]
     for panel in panels:
         freeze_layout(panel.figure)
-    return panels
+    return Across(tuple(panels), tuple(lab_differences(results)))
 
 
 def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
@@ -172,7 +187,7 @@ def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
 
 
 def _write_folder(
-    across: Sequence[Panel], sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
+    across: Across, sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
 ) -> tuple[list[str], list[str]]:
     """Write every figure, number and table; the names of the figures and of the tables."""
     folder.mkdir()
@@ -180,11 +195,12 @@ def _write_folder(
     (folder / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
     (folder / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
     names, tables = [], []
-    for section in sections:
-        for table in section.tables:
-            tables.append(f"{file_stem(section.summary.name)}-{table.key}.csv")
-            (folder / tables[-1]).write_text(table.csv(), encoding="utf-8")
-    named = [(ACROSS, panel) for panel in across]
+    stems = [(ACROSS, table) for table in across.tables]
+    stems += [(file_stem(section.summary.name), table) for section in sections for table in section.tables]
+    for stem, table in stems:
+        tables.append(f"{stem}-{table.key}.csv")
+        (folder / tables[-1]).write_text(table.csv(), encoding="utf-8")
+    named = [(ACROSS, panel) for panel in across.panels]
     named += [(file_stem(section.summary.name), panel) for section in sections for panel in section.all_panels]
     for stem, panel in named:
         for file_format in FILE_FORMATS:
@@ -202,14 +218,14 @@ def file_stem(name: str) -> str:
 
 def _page_within_limit(
     study: Study,
-    parts: tuple[Sequence[Panel], Sequence[Section]],
+    parts: tuple[Across, Sequence[Section]],
     vectors: Mapping[int, bytes],
     output: Path,
     comparison: Sequence[Mapping[str, str]],
 ) -> str:
     """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
     across, sections = parts
-    panels = [*across, *(panel for section in sections for panel in section.all_panels)]
+    panels = [*across.panels, *(panel for section in sections for panel in section.all_panels)]
     page = ""
     for dpi, most_vector_bytes in _QUALITIES:
         images = {
@@ -232,7 +248,7 @@ def _inline_image(panel: Panel, vector: bytes, *, dpi: int, most_vector_bytes: i
 
 def _render(
     study: Study,
-    parts: tuple[Sequence[Panel], Sequence[Section]],
+    parts: tuple[Across, Sequence[Section]],
     images: Mapping[int, str],
     output: Path,
     comparison: Sequence[Mapping[str, str]],

@@ -13,10 +13,12 @@ import xarray as xr
 from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
 from cathoscope.report.cells_tables import cell_numbers
+from cathoscope.report.dissolution import solution_numbers
 from cathoscope.report.figures.sections import section_numbers
 from cathoscope.report.figures.slice_series import slice_numbers
 from cathoscope.report.figures.spectromicroscopy import components_above_noise
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
+from cathoscope.report.heating_tables import heating_numbers
 from cathoscope.report.impedance_tables import impedance_numbers
 from cathoscope.report.numbers import Number, Row, count_text, format_value, plain_number, size_text
 from cathoscope.report.powder_tables import powder_numbers
@@ -128,6 +130,7 @@ def main_numbers(data: xr.Dataset) -> list[Row]:
     rows = [*_white_line_numbers(data), *_mixture_numbers(data), *bulk_numbers(data), *particle_numbers(data)]
     rows += [*_morphology_numbers(data), *slice_numbers(data), *section_numbers(data), *powder_numbers(data)]
     rows += [*cell_numbers(data), *impedance_numbers(data)]
+    rows += [*heating_numbers(data), *solution_numbers(data)]
     return rows or [*_axis_numbers(data), *_volume_numbers(data)]
 
 
@@ -316,7 +319,7 @@ def comparison_rows(comparison: Sequence[Mapping[str, object]]) -> list[dict[str
                 "n": str(record.get("n", "")),
                 "bias": _signed(record.get("bias"), unit),
                 "rmse": _signed(record.get("rmse"), unit, sign=""),
-                "pull": "" if width is None or mean is None else f"{mean:+.2f} ± {width:.2f}",
+                "pull": "" if mean is None else f"{mean:+.2f}" + ("" if width is None else f" ± {width:.2f}"),
                 "note": str(record.get("note") or ""),
             }
         )

@@ -26,8 +26,10 @@ from cathoscope.lab.calorimetry import HeatEffect, heat_effect
 from cathoscope.lab.mass_loss import heating_ramp
 
 Floats = NDArray[np.float64]
+_Ramp = tuple[Floats, Floats, Floats, NDArray[np.int64]]
 
 RECORDS = ("elapsed_time", "sample_temperature", "heat_flow")
+_END, _LEVEL = 0.025, 0.04  # share of the width at a limit, and of the height by which heat flow may change there
 _NUMBERS = {"effect_enthalpy": "enthalpy", "effect_onset": "onset", "effect_peak": "peak", "effect_height": "height"}
 _LIMITS_SYSTEMATIC = "uncertainties are those of noise; where the limits of an effect are laid is not in them"
 
@@ -52,7 +54,7 @@ def calorimeter(context: Context) -> xr.Dataset:
     return data
 
 
-def _ramp(data: xr.Dataset, row: int) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
+def _ramp(data: xr.Dataset, row: int) -> _Ramp:
     """Times, temperatures, heat flows along the ramp of a record, by rising temperature, and their places."""
     time, kelvin, flow = (np.asarray(data[name].values[row], np.float64) for name in RECORDS)
     good = np.flatnonzero(np.isfinite(time) & np.isfinite(kelvin) & np.isfinite(flow))
@@ -89,6 +91,7 @@ def effects(context: Context) -> xr.Dataset:
                 remarks.append(f"{file}: calorimetry.effects.{name}: {error.problem} ({error.found})")
                 continue
             _store(table, found, (row, column))
+            remarks += [f"{file}: calorimetry.effects.{name}: {told}" for told in _unlevel(ramp, limits, found)]
             inside = np.flatnonzero((ramp[1] >= limits[0]) & (ramp[1] <= limits[1]))
             base[row, ramp[3][inside[0] : inside[-1] + 1]] = found.baseline
     if not context.raw.scans:
@@ -99,6 +102,24 @@ def effects(context: Context) -> xr.Dataset:
     arrays.append(label("heat_baseline", base, ("record", "point"), coords=coords))
     arrays[0].attrs |= {"remarks": remarks, "set_aside": aside}
     return dataset(arrays)
+
+
+def _unlevel(ramp: _Ramp, limits: tuple[float, float], found: HeatEffect) -> list[str]:
+    """Limits at which the heat flow still changes: heat goes on there."""
+    _, kelvin, flow, _ = ramp
+    told, width = [], _END * (limits[1] - limits[0])
+    for limit, inward in ((limits[0], 1.0), (limits[1], -1.0)):
+        near, next_to_it = (
+            flow[(inward * (kelvin - limit) >= place * width) & (inward * (kelvin - limit) < (place + 1) * width)]
+            for place in (0, 1)
+        )
+        change = float(near.mean() - next_to_it.mean()) if near.size and next_to_it.size else 0.0
+        if abs(change) > _LEVEL * abs(found.height.value):
+            told.append(
+                f"the heat flow is not level at {limit:g} C ({change:+.2g} mW within {width:.2g} K): the effect goes "
+                "on or another begins, and its enthalpy depends on the limit"
+            )
+    return told
 
 
 _PARTS = ("value", "total", "systematic")
@@ -136,7 +157,7 @@ def _mass(context: Context, row: int) -> float:
     return float(stated)
 
 
-def _rate(context: Context, row: int, ramp: tuple[Floats, Floats, Floats, NDArray[np.int64]]) -> float:
+def _rate(context: Context, row: int, ramp: _Ramp) -> float:
     stated, number = context.section.calorimetry.rates, int(context.data["record"].values[row]) - 1
     return stated[number] if number < len(stated) else rate_of(ramp[0], ramp[1])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,19 @@ _OF_STEPS = {
     "step_steepest": "steepest",
     "step_rate": "rate",
 }
+_LINES: Mapping[str, Callable[[MassLossStep], float]] = {
+    "step_begin": lambda step: step.begin,
+    "step_end": lambda step: step.end,
+    "step_line": lambda step: step.line[0],
+    "step_meeting": lambda step: step.line[1] + step.line[0] * step.onset.value,
+}
 _OF_RECORDS = ("total_loss", "total_oxygen", "rapid_loss_onset", "rapid_loss_deflection")
 _SYSTEMATIC = ("step_onset", "rapid_loss_onset")
 _DRY = 2.5  # K about the temperature at which the oxide is dry
 _MAKES = (
     *names_with_std((*_CURVES, *_OF_STEPS, "step_oxygen", *_OF_RECORDS)),
     *(f"{name}_systematic" for name in _SYSTEMATIC),
-    *("step_begin", "step_end", "heating_rate", "spinel_oxygen", "rock_salt_oxygen"),
+    *("step_begin", "step_end", "step_line", "step_meeting", "heating_rate", "spinel_oxygen", "rock_salt_oxygen"),
 )
 
 
@@ -280,8 +286,8 @@ class _Arrays:
             )
         oxygen = {k: self._atoms(step.loss) for k, step in places.items()}
         arrays += self._pair("step_oxygen", self._table(oxygen, *dims), dims, "scatter")
-        for name, part in (("step_begin", "begin"), ("step_end", "end")):
-            table = self._table({k: Estimate(getattr(v, part)) for k, v in places.items()}, *dims)
+        for name, of in _LINES.items():
+            table = self._table({k: Estimate(of(step)) for k, step in places.items()}, *dims)
             arrays.append(label(name, table["value"], dims, coords=self.coords))
         return arrays
 

@@ -8,6 +8,7 @@ import xarray as xr
 
 from cathoscope.report.figures import (
     bulk,
+    calorimetry,
     combination,
     cycling,
     diffraction_curves,
@@ -17,12 +18,14 @@ from cathoscope.report.figures import (
     groups,
     imaging,
     impedance,
+    mass_loss,
     morphology,
     morphology_change,
     motion,
     network,
     sections,
     slice_series,
+    solutions,
     spectra,
     spectromicroscopy,
     state_curves,
@@ -76,6 +79,13 @@ PANELS: tuple[MakePanel, ...] = (
     diffraction_curves.models_panel,
     diffraction_curves.expansion_panel,
     diffraction_curves.quality_panel,
+    mass_loss.mass_panel,
+    mass_loss.gas_panel,
+    mass_loss.hold_panel,
+    calorimetry.heat_panel,
+    calorimetry.energies_panel,
+    solutions.light_panel,
+    solutions.contents_panel,
     cycling.retention_panel,
     cycling.cells_panel,
     cycling.curves_panel,
@@ -115,6 +125,7 @@ _OF_SPECTRA = frozenset(
         valence.valence_panel,
         combination.combination_fit_panel,
         combination.combination_weights_panel,
+        solutions.light_panel,
     }
 )
 
