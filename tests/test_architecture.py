@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,10 +41,45 @@ def room_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(file: Path) -> set[str]:
+@dataclass(frozen=True)
+class Function:
+    """A function, a method or an inner one; its length is in lines without the docstring."""
+
+    name: str
+    length: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the tests ask of a file; ``bare`` are the public functions and classes in it without a docstring."""
+
+    imports: set[str]
+    functions: list[Function]
+    bare: list[str]
+
+
+@cache
+def facts_of(file: Path) -> Facts:
+    """A file is read once; its tree, which takes a lot of memory, is not kept."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    functions = [function_of(node) for node in nodes if isinstance(node, kinds)]
+    public = [node for node in nodes if isinstance(node, (*kinds, ast.ClassDef)) and not node.name.startswith("_")]
+    return Facts(imports_of(file, nodes), functions, [node.name for node in public if not ast.get_docstring(node)])
+
+
+def function_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Function:
+    docstring = ast.get_docstring(node, clean=False) or ""
+    assert node.end_lineno is not None
+    arguments = [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]
+    return Function(node.name, node.end_lineno - node.lineno + 1 - docstring.count("\n"), len(arguments))
+
+
+def imports_of(file: Path, nodes: list[ast.AST]) -> set[str]:
     """Full names of the modules a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -57,52 +94,28 @@ def test_a_room_imports_only_what_the_table_allows(file: Path) -> None:
     allowed = ALLOWED[room] | {room}
     if file.is_relative_to(PACKAGE / "flow" / "steps"):
         allowed |= STEPS_ALSO
-    rooms = {name.split(".")[1] for name in imports_of(file) if name.startswith("cathoscope.") and "." in name}
+    rooms = {name.split(".")[1] for name in facts_of(file).imports if name.startswith("cathoscope.") and "." in name}
     assert rooms - {"__version__"} <= allowed
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
-    libraries = {name.split(".")[0] for name in imports_of(file)}
+    libraries = {name.split(".")[0] for name in facts_of(file).imports}
     for library, rooms in FOREIGN.items():
         assert library not in libraries or room_of(file) in rooms
 
 
-def functions_of(file: Path) -> list[ast.FunctionDef]:
-    """All functions of a file, methods and inner ones included."""
-    return [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
-
-
-def length_of(function: ast.FunctionDef) -> int:
-    """Lines of a function without its docstring."""
-    docstring = ast.get_docstring(function, clean=False) or ""
-    assert function.end_lineno is not None
-    return function.end_lineno - function.lineno + 1 - docstring.count("\n")
-
-
 def test_functions_are_short_and_take_few_parameters() -> None:
-    functions = [(file, function) for file in FILES for function in functions_of(file)]
-    lengths = sorted(length_of(function) for _, function in functions)
+    functions = [(f"{file.name}:{function.name}", function) for file in FILES for function in facts_of(file).functions]
+    lengths = sorted(function.length for _, function in functions)
     assert lengths[int(0.9 * len(lengths))] <= 30
-    assert [f"{file.name}:{function.name}" for file, function in functions if length_of(function) > 80] == []
-    wide = [
-        f"{file.name}:{function.name}"
-        for file, function in functions
-        if len(function.args.args) + len(function.args.kwonlyargs) + len(function.args.posonlyargs) > 7
-    ]
-    assert wide == []
+    assert [name for name, function in functions if function.length > 80] == []
+    assert [name for name, function in functions if function.parameters > 7] == []
 
 
 def test_everything_public_is_described() -> None:
     """Functions inside of functions too, which the linter passes over."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    bare = [
-        f"{file.name}:{node.name}"
-        for file in FILES
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node)
-    ]
-    assert bare == []
+    assert [f"{file.name}:{name}" for file in FILES for name in facts_of(file).bare] == []
 
 
 def test_files_are_short() -> None:

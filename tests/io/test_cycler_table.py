@@ -300,6 +300,14 @@ def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:
         open_raw(path)
 
 
+def test_a_place_beyond_the_list_of_texts_is_an_empty_cell(tmp_path: Path) -> None:
+    path = tmp_path / "odd.xlsx"
+    with zipfile.ZipFile(made.workbook(tmp_path)[0]) as archive, zipfile.ZipFile(path, "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name).replace(b't="s"><v>0<', b't="s"><v>00000000001<'))
+    np.testing.assert_array_equal(open_raw(path)["cell_voltage"].values, made.VOLTAGE)
+
+
 # -- stated columns ---------------------------------------------------------------------------------
 
 

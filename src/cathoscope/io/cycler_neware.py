@@ -31,7 +31,6 @@ import importlib.util
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,12 +41,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io.archive import ZIP, BrokenArchive, member, open_archive
 from cathoscope.io.cycler import Columns, Floats, cycler_dataset
 from cathoscope.io.cycler_ndc import AUXILIARY, DATA, RUN, STEPS, Rows, UnknownLayout, records, rows_of
 from cathoscope.io.lazy import COPY_AGAIN
 
 _NDA = b"NEWARE"
-_ZIP = b"PK\x03\x04"
 _MOST_BYTES = 2**31
 _NDA_VERSION, _NDA_WIDTH = 130, 56
 _VERSION_AT, _TABLE_AT = 14, 18 + 8 * 8
@@ -62,10 +61,6 @@ _NDA_RECORD = np.dtype(
 _MARK = 0x55
 _PROBE_OF_TEMPERATURE = "103"
 _PROBE_NAME = re.compile(r"data_AUX_(\d+)_\d+_\d+\.ndc")
-_BROKEN_ZIP = (
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, struct.error),
-    *(NotImplementedError, RuntimeError, ValueError, KeyError, MemoryError),
-)
 
 
 def recognise_neware(path: Path) -> str | None:
@@ -75,11 +70,11 @@ def recognise_neware(path: Path) -> str | None:
             begin = file.read(len(_NDA))
         if begin == _NDA:
             return None
-        if not begin.startswith(_ZIP):
+        if not begin.startswith(ZIP):
             return "the file begins neither with NEWARE nor as a ZIP archive"
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             inside = set(archive.namelist())
-    except _BROKEN_ZIP as error:
+    except (BrokenArchive, OSError) as error:
         return f"the archive cannot be read: {error}"
     return None if "data.ndc" in inside else "the archive has no data.ndc"
 
@@ -107,7 +102,7 @@ def open_neware(paths: Sequence[Path], angle_range: tuple[float, float] | None =
         columns, metadata = _nda(path) if is_nda else _ndax(path, remarks)
     except UnknownLayout as error:
         columns, metadata = _by_fastnda(path, error, remarks), {}
-    except _BROKEN_ZIP as error:
+    except (BrokenArchive, OSError) as error:
         raise _damaged(path, str(error)) from error
     return cycler_dataset(columns, path, remarks, format="neware", metadata=metadata)
 
@@ -122,7 +117,7 @@ def _damaged(path: Path, found: str) -> MeasurementError:
 
 
 def _ndax(path: Path, remarks: list[str]) -> tuple[Columns, dict[str, Any]]:
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = set(archive.namelist())
         settings = _text(archive, "NdaxConfig.xml")
         test = _text(archive, "TestInfo.xml")
@@ -146,9 +141,7 @@ def _ndax(path: Path, remarks: list[str]) -> tuple[Columns, dict[str, Any]]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _MOST_BYTES:
-        raise ValueError(f"{name} of {archive.getinfo(name).file_size} bytes")
-    return archive.read(name)
+    return member(archive, name, _MOST_BYTES)
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:

@@ -1,19 +1,6 @@
 """Workbooks of battery cyclers (``.xlsx``): LAND, Arbin, Neware, and any sheet with such names.
 
-Schema
-------
-``elapsed_time``, ``cell_voltage``, ``cell_current`` (point), and where the sheet has them ``cell_charge``,
-``cell_energy``, ``cell_temperature``, ``file_cycle``, ``file_step`` (point). Further columns of numbers are
-``other_column`` (other, point); columns of text are left out.
-
-Uncertainties
--------------
-None are stored in the files.
-
-Metadata
---------
-Attributes ``format``, ``source``, ``remarks`` and ``metadata``: the instrument where names tell it, and the rows above
-the table.
+Schema, uncertainties and metadata are those of `cycler_table`.
 
 File structure
 --------------
@@ -28,7 +15,6 @@ from __future__ import annotations
 import html
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,12 +23,12 @@ from pathlib import Path
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io.archive import ZIP, BrokenArchive, member, open_archive
 from cathoscope.io.cycler_names import is_cycler_heading, meanings_of
 from cathoscope.io.cycler_table import table_dataset, with_units
 from cathoscope.io.cycler_text import TextTable, find_heading, not_a_table, table_below
 from cathoscope.io.lazy import COPY_AGAIN
 
-_ZIP = b"PK\x03\x04"
 _WORKBOOK = "xl/workbook.xml"
 _TEXTS = "xl/sharedStrings.xml"
 _MOST_BYTES = 2**30
@@ -61,11 +47,6 @@ _ITEM = re.compile(r"<si\b[^>]*?(?:/>|>(.*?)</si>)", re.DOTALL)
 _PLACE = re.compile(r"\br=\"([A-Z]{1,3})(\d{1,7})\"")
 _ROW_NUMBER = re.compile(r"\br=\"(\d{1,7})\"")
 _KIND = re.compile(r"\bt=\"(\w+)\"")
-# MemoryError: a damaged archive may state any size.
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, KeyError, MemoryError),
-)
 
 
 @dataclass(frozen=True)
@@ -88,15 +69,15 @@ def recognise_xlsx(path: Path) -> str | None:
     """None if the file is a workbook with a sheet that names a time and a voltage, else the reason why not."""
     try:
         with path.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
+            if file.read(len(ZIP)) != ZIP:
                 return "the file does not begin as a ZIP archive"
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             if _WORKBOOK not in archive.namelist():
                 return f"the archive has no {_WORKBOOK}"
             for sheet in _sheets(archive, _MOST_HEAD_ROWS):
                 if find_heading(sheet.content, is_cycler_heading):
                     return None
-    except _BROKEN as error:
+    except (BrokenArchive, OSError) as error:
         return f"the workbook cannot be read: {error}"
     return "no row of any sheet names a time and a voltage"
 
@@ -129,9 +110,9 @@ def read_workbook(path: Path, is_heading: Callable[[Sequence[str]], bool]) -> Te
         If the workbook is damaged or has no such sheet.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             sheets = list(_sheets(archive))
-    except _BROKEN as error:
+    except BrokenArchive as error:
         raise MeasurementError(
             "the workbook is truncated or damaged", where=path, expected="a workbook", found=str(error), cure=COPY_AGAIN
         ) from error
@@ -151,9 +132,7 @@ def read_workbook(path: Path, is_heading: Callable[[Sequence[str]], bool]) -> Te
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> str:
-    if archive.getinfo(name).file_size > _MOST_BYTES:
-        raise ValueError(f"{name} of {archive.getinfo(name).file_size} bytes")
-    return archive.read(name).decode("utf-8", errors="replace")
+    return member(archive, name, _MOST_BYTES).decode("utf-8", errors="replace")
 
 
 def _sheets(archive: zipfile.ZipFile, most_rows: int | None = None) -> Iterator[Sheet]:
@@ -194,13 +173,13 @@ def _as_text(sheet: str, texts: Sequence[str], most_rows: int | None) -> bytes:
         stated = _ROW_NUMBER.search(attributes)
         number = int(stated.group(1)) if stated else (rows[-1][0] + 1 if rows else 1)
         if rows and number <= rows[-1][0]:
-            raise ValueError(f"row {number} behind row {rows[-1][0]}")
+            raise BrokenArchive(f"row {number} behind row {rows[-1][0]}")
         rows.append((number, _cells(cells, texts)))
     width = max((max(cells, default=0) for _, cells in rows), default=0) + 1
     lines: list[str] = []
     for number, cells in rows:
         if number - len(lines) > 2**20:
-            raise ValueError(f"row {number} of {len(rows)} rows")
+            raise BrokenArchive(f"row {number} of {len(rows)} rows")
         lines += [""] * (number - 1 - len(lines))
         lines.append("\t".join(cells.get(k, "") for k in range(width)))
     return ("\n".join(lines) + "\n").encode() if lines else b""
@@ -254,5 +233,5 @@ def _as_said(kind: str, value: str, texts: Sequence[str]) -> str:
             else " ".join(html.unescape(value).split())
         )
     number = value.strip()
-    known = number.isascii() and number.isdigit() and int(number[:9]) < len(texts)
+    known = number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(texts)
     return " ".join(texts[int(number)].split()) if known else ""
