@@ -26,7 +26,7 @@ from pydantic_core import PydanticUndefined
 import cathoscope
 from cathoscope.core import errors
 from cathoscope.core.schema import SCHEMA, STD_SOURCES
-from cathoscope.flow import diffraction_sections, recipe, sections
+from cathoscope.flow import cell_sections, diffraction_sections, lab_sections, recipe, sections
 from cathoscope.io import READERS
 
 matplotlib.use("Agg")
@@ -263,6 +263,7 @@ def test_decisions_have_one_form(page: Path) -> None:
 
 # -- the recipe page -----------------------------------------------------------------------------
 
+HOMES = (sections, diffraction_sections, cell_sections, lab_sections)
 SECTIONS: dict[str, type[BaseModel]] = {
     "[study]": sections.StudySection,
     "[sample.NAME]": sections.SampleSection,
@@ -288,6 +289,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.diffraction]": diffraction_sections.DiffractionSection,
     "[measurement.NAME.peaks]": diffraction_sections.PeaksSection,
     "[measurement.NAME.calibration]": diffraction_sections.CalibrationSection,
+    "[measurement.NAME.cycling]": cell_sections.CyclingSection,
+    "[measurement.NAME.cycling.columns]": cell_sections.CellColumnsSection,
+    "[measurement.NAME.particle_cell]": cell_sections.ParticleCellSection,
+    "[measurement.NAME.impedance]": cell_sections.ImpedanceSection,
+    "[measurement.NAME.impedance.arc]": cell_sections.ArcSection,
 }
 
 
@@ -320,7 +326,7 @@ def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     yield model
     for info in model.model_fields.values():
         for match in re.findall(r"sections\.(\w+Section|SeriesEntry)", repr(info.annotation)):
-            yield from models_below(getattr(sections, match, None) or getattr(diffraction_sections, match))
+            yield from models_below(next(getattr(home, match) for home in HOMES if hasattr(home, match)))
 
 
 def test_recipe_page_covers_every_table() -> None:
@@ -333,7 +339,7 @@ def test_recipe_page_states_every_key_and_default(heading: str) -> None:
     model = SECTIONS[heading]
     said = rows_of_recipe_page()[heading]
     # a quantity carries its unit on the page: "2.0 eV"
-    stated = {key: re.sub(r'^"([\d.]+) (eV|um)"$', r"\1", default) for key, default in said.items()}
+    stated = {key: re.sub(r'^"([\d.]+) \S+"$', r"\1", default) for key, default in said.items()}
     assert stated == {key: default_in_toml(model, key) for key in model.model_fields}
 
 

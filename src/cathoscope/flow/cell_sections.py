@@ -82,7 +82,7 @@ class ParticleCellSection(Section):
     specific: _Specific = Field(default=200.0, gt=0, description="charge expected in the window; it is that of 1C")
     specific_std: _Specific = 0.0
     rate: _Positive = 1.0
-    window: _Window = (2.8, 4.4)
+    window: _Window | None = Field(default=None, description="of the voltage; 2.8 to 4.4 V")
     beam: tuple[tuple[_Time, _Time], ...] = Field(default=(), description="times between which a beam was on")
     offset: Literal["rests"] | _Current | None = Field(
         default=None, description="of the instrument; what rests show, or stated; it is subtracted"

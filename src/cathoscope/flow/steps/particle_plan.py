@@ -8,6 +8,8 @@ from cathoscope.flow.sections import MeasurementSection
 from cathoscope.lab.particle_cell import Plan, mass_from_volume, oxide_of, plan_of, volume_from_diameter
 from cathoscope.numerics.estimate import Estimate
 
+_WINDOW = (2.8, 4.4)  # V
+
 
 def particle_of(section: MeasurementSection) -> ParticleCellSection:
     """What the recipe says about the particle.
@@ -52,4 +54,4 @@ def plan_of_section(section: ParticleCellSection) -> tuple[Plan, Estimate]:
         porosity=Estimate(section.porosity, 0.0, section.porosity_std),
     )
     expected = Estimate(section.specific, 0.0, section.specific_std)
-    return plan_of(mass=mass, oxide=oxide, specific=expected, rate=section.rate, window=section.window), volume
+    return plan_of(mass=mass, oxide=oxide, specific=expected, rate=section.rate, window=section.window or _WINDOW), volume
