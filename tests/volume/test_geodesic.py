@@ -183,7 +183,7 @@ def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the kernels as Python."""
     for name in ("_beside", "_cell", "_longer", "_seen", "_wider"):
         monkeypatch.setattr(geodesic_kernels, name, getattr(geodesic_kernels, name).py_func)
-    for name in ("lengths_of", "march", "seed_front"):
+    for name in ("lengths_of", "march", "path_sums", "seed_front"):
         monkeypatch.setattr(geodesic, name, getattr(geodesic_kernels, name).py_func)
 
 
@@ -199,8 +199,13 @@ def test_kernels_do_the_same_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
     solid, source = rng.random((6, 7, 8)) < 0.75, rng.random((6, 7, 8)) < 0.03
     compiled = path_length(solid, source, voxel_size=FIBSEM)
+    numbers = path_statistics(compiled, solid, source, voxel_size=FIBSEM)
+    reached = compiled[solid & ~source & np.isfinite(compiled)]
+    assert numbers.mean.value == pytest.approx(reached.mean(dtype=float))
+    assert numbers.cut_off == pytest.approx(1 - reached.size / np.count_nonzero(solid & ~source))
     as_python(monkeypatch)
     assert path_length(solid, source, voxel_size=FIBSEM) == pytest.approx(compiled, rel=1e-5)
+    assert path_statistics(compiled, solid, source, voxel_size=FIBSEM).tortuosity == pytest.approx(numbers.tortuosity)
 
 
 def test_what_has_no_surface_is_answered() -> None:

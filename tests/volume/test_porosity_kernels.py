@@ -23,6 +23,7 @@ def plain(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param:
             patch.setattr(porosity_kernels, "_place", porosity_kernels._place.py_func)
+            patch.setattr(porosity_kernels, "_level", porosity_kernels._level.py_func)
         yield request.param
 
 
@@ -125,3 +126,21 @@ def test_steps_between_neighbours_by_their_grey_value(plain, every):
         expected += np.histogram(middle, 7, (0.2, 0.9), weights=step.astype(float) ** 2)[0]
     np.testing.assert_array_equal(number, count)
     np.testing.assert_allclose(square, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("knots", [[0.4], [0.1, 0.5, 0.8]])
+def test_shares_of_solid_are_those_of_interpolated_levels(plain, knots):
+    knots = np.array(knots)
+    levels, void = 2 + knots, 0.3
+    values, radius = RNG.uniform(0, 3, SHAPE).astype(np.float32), RNG.uniform(0, 1, SHAPE).astype(np.float32)
+    within = RNG.random(SHAPE) < 0.7
+    level = np.interp(radius, knots, levels).astype(np.float32)
+    expected = (values - np.float32(void)) / (level - np.float32(void))
+    share, first, second = np.empty_like(values), values.copy(), 2 * values
+    both(porosity_kernels.shares_of_solid)[plain](values, radius, within, (knots, levels, void), share)
+    np.testing.assert_allclose(share, np.where(within, expected, 0), rtol=1e-6)
+    both(porosity_kernels.scale_both)[plain](first, second, radius, (knots, levels, void))
+    np.testing.assert_allclose(first, expected, rtol=1e-6)
+    np.testing.assert_allclose(second - first, values / (level - np.float32(void)), rtol=1e-5)
+    mean = both(porosity_kernels.mean_level)[plain](radius, within, (knots, levels))
+    assert mean == pytest.approx(level[within].mean(dtype=float))

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
-from cathoscope.volume.connection_kernels import first_connection, sizes_over_levels
+from cathoscope.volume.connection_kernels import first_connection, mark_joined, sizes_over_levels
 from cathoscope.volume.minkowski import functionals
 
 BoolArray = NDArray[np.bool_]
@@ -98,10 +98,8 @@ def open_to_outside(pore: BoolArray, particle: BoolArray, *, connectivity: Conne
     """
     empty, inside = _pore_and_particle(pore, particle, connectivity)
     labels = cc3d.connected_components(empty | ~inside, connectivity=connectivity)
-    touched = np.zeros(int(labels.max()) + 1, dtype=bool)
-    touched[labels[~inside]] = True
-    touched[0] = False
-    joined: BoolArray = touched[labels] & empty
+    joined = np.empty(empty.shape, dtype=bool)
+    mark_joined(labels, inside, empty, joined)
     return joined
 
 
@@ -201,6 +199,7 @@ def wetted_surface(
     voxel_size: VoxelSize,
     probe_diameter: float = 0.0,
     surface: Surface = crofton,
+    reached: BoolArray | None = None,
 ) -> WettedSurface:
     """Surface between the solid and a liquid that comes from outside.
 
@@ -214,6 +213,8 @@ def wetted_surface(
         Only pore that a ball of this diameter (um) reaches from outside counts; 0 for all open pore.
     surface
         Surface (um2) of a mask, from mask and voxel size.
+    reached
+        What `open_to_outside` found of both, if that is known.
 
     Raises
     ------
@@ -224,7 +225,7 @@ def wetted_surface(
     edges = checked_voxel(voxel_size)
     if not probe_diameter >= 0:
         raise MeasurementError("no such probe", expected="a diameter of 0 or more, um", found=str(probe_diameter))
-    reached = open_to_outside(empty, inside)
+    reached = open_to_outside(empty, inside) if reached is None else reached
     if probe_diameter > 0:
         reached = _within_reach(reached, inside, probe_diameter, edges)
     envelope, total = surface(inside, edges), surface(inside & ~reached, edges)

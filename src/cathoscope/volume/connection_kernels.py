@@ -86,3 +86,19 @@ def first_connection(order, shape, start, end, full):  # type: ignore[no-untyped
         if root_of(parent, n) == root_of(parent, n + 1):
             return i
     return -1
+
+
+@njit(cache=True, nogil=True)
+def mark_joined(labels, inside, empty, joined):  # type: ignore[no-untyped-def]
+    """Set ``joined`` where a voxel of ``empty`` has the label of one that is not ``inside``; 0 is no label."""
+    label, within, pore, out = labels.ravel(), inside.ravel(), empty.ravel(), joined.ravel()
+    largest = 0
+    for i in range(label.size):
+        largest = max(largest, label[i])
+    touched = np.zeros(largest + 1, dtype=np.bool_)
+    for i in range(label.size):
+        if not within[i]:
+            touched[label[i]] = True
+    touched[0] = False
+    for i in range(label.size):
+        out[i] = pore[i] and touched[label[i]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
-from cathoscope.volume.geodesic_kernels import lengths_of, march, seed_front
+from cathoscope.volume.geodesic_kernels import lengths_of, march, path_sums, seed_front
 
 Float32Array = NDArray[np.float32]
 
@@ -117,24 +117,27 @@ def path_statistics(
     MeasurementError
         If shapes differ or no voxel is joined to a surface.
     """
-    inside = checked_mask("solid", solid, length) & ~checked_mask("source", source, length)
+    inside, start = checked_mask("solid", solid, length), checked_mask("source", source, length)
     edges = checked_voxel(voxel_size)
-    depth = np.asarray(length)[inside]
-    joined = np.isfinite(depth)
-    if not joined.any():
-        raise MeasurementError(
-            "no voxel of the solid is joined to a surface", expected="finite lengths", found=f"{depth.size} infinite"
-        )
-    straight = edt.edt(~np.asarray(source, dtype=bool), anisotropy=edges, black_border=False, parallel=1)[inside]
     edge = float(np.mean(edges))
-    reached, systematic = depth[joined], SURFACE_OFFSET_STD * edge
-    ratio = (reached + SURFACE_OFFSET * edge) / straight[joined]
-    median, quantile_90, longest = (Estimate(float(q), 0.0, systematic) for q in np.quantile(reached, (0.5, 0.9, 1.0)))
+    systematic = SURFACE_OFFSET_STD * edge
+    straight = edt.edt(~start, anisotropy=edges, black_border=False, parallel=1)
+    way = np.ascontiguousarray(length, dtype=np.float32)
+    reached = np.empty(np.count_nonzero(inside), dtype=np.float32)
+    joined, total, sum_of_lengths, sum_of_ratios = path_sums(
+        way, inside, start, straight, np.float32(SURFACE_OFFSET * edge), reached
+    )
+    if not joined:
+        raise MeasurementError(
+            "no voxel of the solid is joined to a surface", expected="finite lengths", found=f"{total} infinite"
+        )
+    quantiles = np.quantile(reached[:joined], (0.5, 0.9, 1.0), overwrite_input=True)
+    median, quantile_90, longest = (Estimate(float(q), 0.0, systematic) for q in quantiles)
     return PathStatistics(
-        mean=Estimate(float(reached.mean(dtype=np.float64)), 0.0, systematic),
+        mean=Estimate(sum_of_lengths / joined, 0.0, systematic),
         median=median,
         quantile_90=quantile_90,
         longest=longest,
-        tortuosity=float(ratio.mean(dtype=np.float64)),
-        cut_off=float(1.0 - joined.mean()),
+        tortuosity=sum_of_ratios / joined,
+        cut_off=1.0 - joined / total,
     )

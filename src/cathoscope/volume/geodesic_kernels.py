@@ -207,3 +207,24 @@ def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyp
             filled[at] += 1
             queued += 1
     return popped
+
+
+@njit(cache=True, nogil=True)
+def path_sums(length, solid, source, straight, offset, reached):  # type: ignore[no-untyped-def]
+    """Collect the finite lengths of the solid that is no source in ``reached``; their number, all, and two sums.
+
+    The sums are those of the lengths, and of (length + ``offset``) over the ``straight`` distance.
+    """
+    way, inside, start, direct = length.ravel(), solid.ravel(), source.ravel(), straight.ravel()
+    count, total, lengths, ratios = 0, 0, 0.0, 0.0
+    for i in range(way.size):
+        if not inside[i] or start[i]:
+            continue
+        total += 1
+        here = way[i]
+        if here < np.inf:
+            reached[count] = here
+            count += 1
+            lengths += here
+            ratios += (here + offset) / direct[i]
+    return count, total, lengths, ratios

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
-from cathoscope.volume.reach import beyond_reach, within_reach
+from cathoscope.volume.reach import opened_with_ball, within_reach
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -170,9 +170,7 @@ def _core_mask(pores: BoolArray, void: BoolArray, frame: tuple[FloatArray, Float
 
 def _opened(pores: BoolArray, ball: float, edges: FloatArray) -> BoolArray:
     """All that balls of radius ``ball`` cover whose centres are deeper than that in the pores."""
-    # depth counts from the middle of the first solid voxel, half a voxel behind the face
-    reach, voxel_size = ball + 0.5 * float(edges.prod()) ** (1 / 3), (edges[0], edges[1], edges[2])
-    return within_reach(beyond_reach(pores, reach, voxel_size), reach, voxel_size)
+    return opened_with_ball(pores, ball, (edges[0], edges[1], edges[2]))
 
 
 def _grown(mask: BoolArray, within: BoolArray, way: float, edges: FloatArray) -> BoolArray:

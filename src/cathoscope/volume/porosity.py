@@ -23,7 +23,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.envelope import Envelope, fit_envelope
 from cathoscope.volume.particle import signed_depth
-from cathoscope.volume.porosity_kernels import region_sums
+from cathoscope.volume.porosity_kernels import mean_level, region_sums, scale_both, shares_of_solid
 from cathoscope.volume.segment import GreyLevels, grey_levels, require_volume
 from cathoscope.volume.solid_level import (
     SolidLevel,
@@ -149,14 +149,14 @@ def solid_share(
     split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed)
     white = float(np.sqrt(covariance[3, 3, 3]))
     level = solid_level(split, inner, radius, levels.solid, white) if reference is None else reference
-    _scale(split, level, void.value, radius)
+    law = (level.radius, level.level, void.value)
+    scale_both(split.select, split.average, radius, law)
     surface = _envelope(split, depth, particle, voxel_size)
     del split, depth
     within = surface.depth > -_REACH
-    solid, contrast = _solid(volume, within, level, void.value, radius), 0.0
-    for plane, deep in zip(radius, inner, strict=True):
-        contrast += float(level.at(plane[deep]).sum(dtype=np.float64))
-    contrast = contrast / np.count_nonzero(inner) - void.value
+    solid = np.empty(volume.shape, dtype=np.float32)
+    shares_of_solid(volume, radius, within, law, solid)
+    contrast = mean_level(radius, inner, law[:2]) - void.value
     noise = float(np.sqrt(max(covariance.sum(), 0.0)) / contrast)
     return SolidShare(
         solid,
@@ -172,24 +172,6 @@ def solid_share(
         (volume > levels.threshold, volume > levels.low, volume > levels.high),
         voxel_size,
     )
-
-
-def _scale(split: SplitGrey, level: SolidLevel, void: float, radius: Float32Array) -> None:
-    """Scale both volumes, in place: void becomes 0 and solid 1."""
-    for z, plane in enumerate(radius):
-        contrast = level.at(plane) - np.float32(void)
-        for part in (split.select, split.average):
-            part[z] = (part[z] - np.float32(void)) / contrast
-
-
-def _solid(
-    volume: Float32Array, within: BoolArray, level: SolidLevel, void: float, radius: Float32Array
-) -> Float32Array:
-    """Share of solid of the voxels within, 0 elsewhere."""
-    solid = np.zeros(volume.shape, dtype=np.float32)
-    for z, inside in enumerate(within):
-        solid[z, inside] = (volume[z, inside] - np.float32(void)) / (level.at(radius[z, inside]) - np.float32(void))
-    return solid
 
 
 def _require_particle(volume: Float32Array, particle: BoolArray) -> None:

@@ -54,3 +54,55 @@ def region_sums(fields, above, inside, edges, law, sums):  # type: ignore[no-unt
         row[9 + k] += (1.0 - part) * f / contrast
         if part > 0.0:
             row[10 + k] += part * f / contrast
+
+
+@njit(cache=True, nogil=True)
+def _level(radius, knots, levels):  # type: ignore[no-untyped-def]
+    """Linear between the knots, as `numpy.interp`."""
+    last = knots.size - 1
+    if last == 0 or radius <= knots[0]:
+        return levels[0]
+    if radius >= knots[last]:
+        return levels[last]
+    k = 0
+    while radius >= knots[k + 1]:
+        k += 1
+    return (levels[k + 1] - levels[k]) / (knots[k + 1] - knots[k]) * (radius - knots[k]) + levels[k]
+
+
+@njit(cache=True, nogil=True)
+def shares_of_solid(values, radius, within, law, share):  # type: ignore[no-untyped-def]
+    """``share`` becomes (value - void) / (level - void) of the voxels ``within``, 0 elsewhere; all [z, y, x].
+
+    ``law`` are knots of the radius, levels there, and void. ``share`` may be ``values``.
+    """
+    knots, levels, void = law[0], law[1], np.float32(law[2])
+    grey, r_all, used, out = values.ravel(), radius.ravel(), within.ravel(), share.ravel()
+    for i in range(grey.size):
+        if used[i]:
+            out[i] = (grey[i] - void) / (np.float32(_level(r_all[i], knots, levels)) - void)
+        else:
+            out[i] = np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def scale_both(first, second, radius, law):  # type: ignore[no-untyped-def]
+    """As `shares_of_solid` of two volumes of the same place, in place and everywhere."""
+    knots, levels, void = law[0], law[1], np.float32(law[2])
+    one, other, r_all = first.ravel(), second.ravel(), radius.ravel()
+    for i in range(one.size):
+        contrast = np.float32(_level(r_all[i], knots, levels)) - void
+        one[i] = (one[i] - void) / contrast
+        other[i] = (other[i] - void) / contrast
+
+
+@njit(cache=True, nogil=True)
+def mean_level(radius, inside, law):  # type: ignore[no-untyped-def]
+    """Mean of the levels of the voxels ``inside``; ``law`` are knots and levels."""
+    total, count = 0.0, 0
+    r_all, used = radius.ravel(), inside.ravel()
+    for i in range(used.size):
+        if used[i]:
+            total += np.float32(_level(r_all[i], law[0], law[1]))
+            count += 1
+    return total / max(count, 1)

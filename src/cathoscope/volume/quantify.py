@@ -158,7 +158,8 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     remarks: list[str] = []
     split = _split(pore, outer.particle, voxel_size, choices, remarks)
     cracks = _cracks(volume, share, outer.particle, split, remarks)
-    reached = ~outer.particle | (open_to_outside(pore, outer.particle) if pore.any() else pore)
+    joined = open_to_outside(pore, outer.particle) if pore.any() else None
+    reached = ~outer.particle if joined is None else ~outer.particle | joined
     path = path_length(solid, reached, voxel_size=voxel_size)
     sheets = None if cracks is None else cracks.sheets.mask
     return Morphology(
@@ -171,7 +172,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         cracks=cracks,
         totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
         curve=curve,
-        wetted=wetted_surface(pore, outer.particle, voxel_size=voxel_size) if pore.any() else None,
+        wetted=None if joined is None else _wetted(pore, outer.particle, joined, voxel_size),
         solid=functionals(solid, voxel_size=voxel_size, connectivity=6),
         pore_thickness=_thickness(pore, split, voxel_size),
         path=path,
@@ -179,6 +180,10 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
         remarks=tuple(remarks),
     )
+
+
+def _wetted(pore: BoolArray, particle: BoolArray, joined: BoolArray, voxel_size: VoxelSize) -> WettedSurface:
+    return wetted_surface(pore, particle, voxel_size=voxel_size, reached=joined)
 
 
 def _split(

@@ -31,7 +31,7 @@ def within_reach(mask: BoolArray, reach: float, voxel_size: VoxelSize) -> BoolAr
     if reach > _FARTHEST * float(edges.prod()) ** (1 / 3):
         distance: Any = edt.edt(~mask, anisotropy=tuple(edges), black_border=False, parallel=1)
         return np.asarray(distance <= reach)
-    found = np.zeros_like(mask)
+    found = np.zeros(mask.shape, dtype=bool)
     mark_reach(mask.view(np.uint8), _ball(reach, edges), found.view(np.uint8))
     return found
 
@@ -39,6 +39,13 @@ def within_reach(mask: BoolArray, reach: float, voxel_size: VoxelSize) -> BoolAr
 def beyond_reach(mask: BoolArray, reach: float, voxel_size: VoxelSize) -> BoolArray:
     """Voxels of ``mask`` that are farther than ``reach`` from all voxels outside it; faces of the field are no end."""
     return ~within_reach(~mask, reach, voxel_size)
+
+
+def opened_with_ball(mask: BoolArray, radius: float, voxel_size: VoxelSize) -> BoolArray:
+    """All that balls of ``radius`` (the unit of ``voxel_size``) cover whose centres are deeper than that in a mask."""
+    # depth counts from the middle of the first voxel outside, half a voxel behind the face
+    reach = radius + 0.5 * float(np.prod(voxel_size)) ** (1 / 3)
+    return within_reach(beyond_reach(mask, reach, voxel_size), reach, voxel_size)
 
 
 def _ball(reach: float, edges: NDArray[np.float64]) -> NDArray[np.int64]:
