@@ -124,11 +124,15 @@ def eclab_cycling_text(rows: Rows, *, current: float, window: tuple[float, float
     sign = np.where(rows.kind == DISCHARGE, -1.0, 1.0)
     control = np.where(rows.kind == REST, 0.0, 1e3 * sign * current)
     half = 2 * (rows.cycle - 1) + np.where(rows.step % 4 >= 2, 1, 0)
-    names = ("mode", "ox/red", "error", "Ns", "time/s", "control/mA", "Ewe/V", "<I>/mA")
-    names += ("Q charge/discharge/mA.h", "half cycle", "cycle number")
+    names = (
+        *("mode", "ox/red", "error", "Ns", "time/s", "control/mA", "Ewe/V", "<I>/mA"),
+        *("Q charge/discharge/mA.h", "half cycle", "cycle number"),
+    )
     pattern = "%d\t%d\t0\t%d\t%.15E\t%.7E\t%.7E\t%.15E\t%.15E\t%d\t%.7E"
-    columns = (mode, oxidation, rows.step % 4, rows.time, control, rows.voltage, 1e3 * rows.current)
-    columns += (1e3 * sign * rows.charge, half, (rows.cycle - 1).astype(np.float64))
+    columns = (
+        *(mode, oxidation, rows.step % 4, rows.time, control, rows.voltage, 1e3 * rows.current),
+        *(1e3 * sign * rows.charge, half, (rows.cycle - 1).astype(np.float64)),
+    )
     table = [pattern % row for row in zip(*(column.tolist() for column in columns), strict=True)]
     settings = (f"Comments : {note}", f"Is : {1e9 * current:.5g} nA", f"EM (V) : {window[1]:.3f} {window[0]:.3f}")
     return _eclab("Galvanostatic Cycling with Potential Limitation", settings, names, table)

@@ -54,8 +54,8 @@ class Recorder:
             steps = step + 1 + (~flows).astype(np.int64)
             beside = np.sign(points.current[0]) * self.offset * points.time[at] / 3600.0  # counted as if it flowed
             charge = np.where(flows, passed + beside, 0.0)
-            parts.append((start + points.time[at], points.voltage[at], current, charge, np.full(at.size, cycle)))
-            parts[-1] += (steps, kind)
+            place = (start + points.time[at], points.voltage[at], current, charge)
+            parts.append((*place, np.full(at.size, cycle), steps, kind))
             step += 2
             start += float(points.time[-1]) + _SWITCHING
         time, voltage, current, charge, cycles, steps, kinds = (np.concatenate(one) for one in zip(*parts, strict=True))
@@ -87,6 +87,7 @@ def moved(points: Points) -> float:
 
 
 def mean_voltage(points: Points) -> float:
-    """Mean over the charge of a half cycle, V."""
+    """Mean over the charge of a half cycle, V; NaN if none was passed."""
     flows = points.current != 0
-    return float(np.trapezoid(points.voltage[flows], points.charge[flows]) / points.charge[flows][-1])
+    passed = float(points.charge[flows][-1])
+    return float(np.trapezoid(points.voltage[flows], points.charge[flows])) / passed if passed > 0 else float("nan")

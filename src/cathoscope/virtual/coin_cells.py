@@ -175,5 +175,5 @@ def turns(wear: Wear, law: CoinLaw, replicate: Replicate, programme: Programme, 
                 rate * one_c, programme.low, programme.high, 3600.0 / rate / _STEPS, rest=programme.rest
             )
             halves.append(cycler.half(health, charge=charge, side=side))
-        done.append(Turn(number, *halves, health, side, cycler.filling.copy()))
+        done.append(Turn(number, halves[0], halves[1], health, side, cycler.filling.copy()))
     return done

@@ -27,6 +27,12 @@ from cathoscope.virtual.diffraction_study import (
 from cathoscope.virtual.lab_study import LAB_PRESETS, LabPlan, lab_recipe, simulate_lab
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
+from cathoscope.virtual.particle_cell_study import (
+    PARTICLE_CELL_PRESETS,
+    ParticleCellPlan,
+    particle_cell_recipe,
+    simulate_particle_cells,
+)
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.presets import PRESETS, simulate
@@ -58,7 +64,16 @@ def simulate_study(
     """
     recipe = folder / "study.toml"
     own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    names = [*PARTICLE_PRESETS, *CYCLING_PRESETS, *SECTION_PRESETS, *DIFFRACTION_PRESETS, *LAB_PRESETS, *COIN_PRESETS, *PRESETS]
+    names = [
+        *PARTICLE_PRESETS,
+        *CYCLING_PRESETS,
+        *SECTION_PRESETS,
+        *DIFFRACTION_PRESETS,
+        *LAB_PRESETS,
+        *COIN_PRESETS,
+        *PARTICLE_CELL_PRESETS,
+        *PRESETS,
+    ]
     if own is None and preset not in names:
         known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
@@ -129,6 +144,12 @@ def _maker(
         built = CoinPlan(coins, chosen_size(coins.sizes, size), seed, particles)
         return lambda study, resources, progress: coin_recipe(
             preset, seed, built, simulate_coins(study, built, progress=progress)
+        )
+    if own is None and preset in PARTICLE_CELL_PRESETS:
+        singles = PARTICLE_CELL_PRESETS[preset]
+        wired = ParticleCellPlan(singles, chosen_size(singles.sizes, size), seed, particles)
+        return lambda study, resources, progress: particle_cell_recipe(
+            preset, seed, wired, simulate_particle_cells(study, wired, progress=progress)
         )
     chosen = own or PARTICLE_PRESETS[preset]
     plan = Plan(chosen, size_of(chosen, size), seed, particles)
