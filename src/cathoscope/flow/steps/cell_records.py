@@ -17,6 +17,7 @@ from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.particle_plan import particle_of, plan_of_section
 from cathoscope.io import open_raw
+from cathoscope.io.cycler import STATE_COLUMNS
 from cathoscope.io.cycler_columns import CyclerColumns, open_cycler_columns
 from cathoscope.lab.circuit_text import parse_circuit
 from cathoscope.lab.record import Record, record_of
@@ -25,6 +26,7 @@ from cathoscope.lab.spectrum import checked_spectrum
 _IN_NAME = re.compile(r"(?:cycle|cyc|c)[ _-]?(\d+)", re.IGNORECASE)
 _FEWEST_POINTS = 10  # of a spectrum
 _EVERY = "*"
+_COLUMNS = 'cycling.columns = { time = "NAME", voltage = "NAME", current = "NAME" }'
 
 _Opened = Sequence[tuple[float | None, xr.Dataset]]
 
@@ -40,23 +42,28 @@ def open_cell(section: MeasurementSection, path: Path) -> xr.Dataset:
     if section.technique == "impedance":
         return _require(open_raw(path, reader=section.reader), ("frequency", "impedance_real"), "impedance spectrum")
     columns = section.cycling.columns
-    if columns == CellColumnsSection():
-        scan = open_raw(path, reader=section.reader)
-    else:
-        scan = open_cycler_columns(path, CyclerColumns(**columns.model_dump()))
-    scan = _require(scan, ("elapsed_time", "cell_voltage"), "record of a cell")
     try:
+        if columns == CellColumnsSection():
+            scan = open_raw(path, reader=section.reader)
+        else:
+            scan = open_cycler_columns(path, CyclerColumns(**columns.model_dump()))
+        scan = _require(scan, ("elapsed_time", "cell_voltage"), "record of a cell")
         record_of_scan(scan)
     except MeasurementError as error:
-        cure = (
-            'cycling.columns.current = "NAME"  and  cycling.columns.units.current = "mA"'
-            if "no current" in error.problem
-            else error.cure
-        )
         raise MeasurementError(
-            error.problem, where=path, expected=error.expected, found=error.found, cure=cure
+            error.problem, where=path, expected=error.expected, found=error.found, cure=with_key(error)
         ) from None
     return scan
+
+
+def with_key(error: MeasurementError) -> str | None:
+    """What helps, with the key of the recipe that says it."""
+    if "no reader recognises" in error.problem:
+        return f"a table with other names of columns is read with  {_COLUMNS}"
+    if error.cure is None:
+        return None
+    cure = error.cure.replace(STATE_COLUMNS, _COLUMNS).replace("rest_level", "cycling.rest_level")
+    return cure.replace("name the column of the current, with its unit", _COLUMNS)
 
 
 def _require(scan: xr.Dataset, needs: Sequence[str], what: str) -> xr.Dataset:
@@ -250,4 +257,5 @@ def names_of_records(data: xr.Dataset) -> list[str]:
 def reason_of(error: MeasurementError) -> str:
     """Why a record is set aside, in one line, with what helps."""
     found = f" ({' '.join(error.found.split())})" if error.found else ""
-    return f"{error.problem}{found}{f'; {error.cure}' if error.cure else ''}"
+    cure = with_key(error)
+    return f"{error.problem}{found}{f'; {cure}' if cure else ''}"

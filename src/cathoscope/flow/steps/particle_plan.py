@@ -54,4 +54,5 @@ def plan_of_section(section: ParticleCellSection) -> tuple[Plan, Estimate]:
         porosity=Estimate(section.porosity, 0.0, section.porosity_std),
     )
     expected = Estimate(section.specific, 0.0, section.specific_std)
-    return plan_of(mass=mass, oxide=oxide, specific=expected, rate=section.rate, window=section.window or _WINDOW), volume
+    window = section.window or _WINDOW
+    return plan_of(mass=mass, oxide=oxide, specific=expected, rate=section.rate, window=window), volume
