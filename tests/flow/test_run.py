@@ -146,7 +146,7 @@ start = {{ {", ".join(f'{name} = "{place}"' for name in names.split())} }}
 
 
 def test_a_start_array_leads_to_the_same_result(write_recipe: RecipeWriter, undisturbed: Path, tmp_path: Path) -> None:
-    names = "spectral_coefficient half_difference attenuation_std spectral_vector spectral_rank"
+    names = "spectral_coefficient half_difference attenuation_std half_set_spread spectral_vector spectral_rank"
     outcome, study = run_recipe(write_recipe(start_from(undisturbed / "result" / "spheres", names)), tmp_path)
     assert outcome.failed == []
     maps = ["edge jump", "particle mask", "white line", "white-line statistics", "clusters"]

@@ -91,6 +91,9 @@ _SPECS = (
     ArraySpec("unseen_share", _CONDITION, "1", "f", "Share of the aligned projections that the detector did not see"),
     ArraySpec("attenuation", (*_CONDITION, *_VOXEL), "1/um", "f", "Linear attenuation coefficient"),
     ArraySpec(
+        "half_set_spread", _CONDITION, "1/um", "f", "Noise and streaks that odd and even projections do not share"
+    ),
+    ArraySpec(
         "spectral_vector",
         ("temperature", "coefficient", "energy"),
         "1",

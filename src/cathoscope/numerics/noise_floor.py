@@ -11,9 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+FloatArray = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
 
 _TRACY_WIDOM_999 = 3.2724  # 99.9 % point of the Tracy-Widom distribution of order 1 [1]_
+
+_FEWEST_COLUMNS = 6  # what fewer have in common cannot be told from what one has alone
+_FEWEST_SAMPLES = 200
+_REFINEMENTS = 6
+_LEAST_KEPT = 0.3  # share of a column's noise that must be left beside what is shared
 
 
 def separable_noise(noise: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -49,6 +55,44 @@ def noise_scale_of(values: Float64Array, floor: Float64Array, n: int, p: int) ->
             break
         count = found
     return scale
+
+
+def noise_apart_from_shared(table: FloatArray) -> Float64Array:
+    """Noise of every column of ``table`` [sample, column] beside what columns have in common, [column].
+
+    Differences of half-sets hold noise, which no two energies share, and streaks of few angles, which all of them have
+    and of which the sum of both halves is free. This is factor analysis: one pattern of samples after another is taken
+    off, in units of the noise that it leaves, until none rises above the floor of noise. A column that is mostly shared
+    keeps its whole spread, as do all where there are fewer than six.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    whole = _spread_of_columns(values)
+    n, p = values.shape
+    if p < _FEWEST_COLUMNS or n < _FEWEST_SAMPLES or not (whole > 0).all():
+        return whole
+    floor, noise = singular_value_floor(n, p, p), whole
+    for count in range(p // 3):
+        noise = _noise_beside(values, whole, noise, count)
+        white = values / noise
+        if np.sqrt(np.linalg.eigvalsh(white.T @ white)[-1 - count]) <= floor[count]:
+            break
+    return noise
+
+
+def _noise_beside(values: Float64Array, whole: Float64Array, noise: Float64Array, count: int) -> Float64Array:
+    """Spread [column] that ``count`` patterns leave of each column, set right for the noise that goes with them."""
+    for _ in range(_REFINEMENTS if count else 0):
+        white = values / noise
+        shared = np.linalg.eigh(white.T @ white)[1][:, -count:]
+        kept = 1.0 - (shared**2).sum(axis=1)
+        rest = noise * _spread_of_columns(white - (white @ shared) @ shared.T) / np.sqrt(np.maximum(kept, _LEAST_KEPT))
+        noise = np.where(kept > _LEAST_KEPT, rest, whole)
+    return noise
+
+
+def _spread_of_columns(values: Float64Array) -> Float64Array:
+    """Standard deviation about zero from the median of the absolute values, [column]."""
+    return np.asarray(1.4826 * np.median(np.abs(values), axis=0), dtype=np.float64)
 
 
 def _marchenko_pastur_median(n: int, p: int) -> float:

@@ -10,7 +10,7 @@ them the stated noise, stay those of filtered back-projection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from cathoscope.core.study import NewArray
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.aligned import NEEDS, OF_SERIES, PlacedSinogram, ScanInputs, placed_sinogram, scan_inputs
+from cathoscope.flow.steps.half_sets import matter_in, share_not_shared, some_in_matter, spread_of
 from cathoscope.flow.steps.photon_noise import noise_over_photon_noise, noise_remarks, unseen_remarks, unseen_share_of
 from cathoscope.flow.steps.projections import Floats, blocks_of, n_columns_of, n_rows_of
 from cathoscope.flow.steps.reconstruction import Reconstruction, bytes_of_row, reconstruction_of, slabs_within_memory
@@ -33,7 +34,6 @@ from cathoscope.xanes.line_tables import LineGrid, model_basis
 
 _SURVEY_BLOCKS = 3  # of SLAB_ROWS rows each, around the middle of the detector
 _BIN = 2  # voxels along each edge of a bin whose spectra show what rises above the noise
-_FEWEST_VOXELS = 200
 # Angles of two energies are the same if a voxel at the rim moves by less than this many pixels.
 _SAME_ANGLE = 0.1
 
@@ -51,11 +51,14 @@ _VOXEL = ("z", "y", "x")
 class Survey:
     """Some rows of one scan, reconstructed: spectra of bins, their noise, and the noise of single voxels in matter.
 
-    ``noise_ratio`` is that noise over the one that counted photons make, nan where it is not known.
+    ``difference`` holds odd minus even projections of some voxels, nan outside matter. ``noise_ratio`` is the noise
+    over the one that counted photons make, nan where it is not known. ``spread`` has the streaks of half-sets as well.
     """
 
     bins: NDArray[np.float32]
+    difference: NDArray[np.float32]
     bin_noise: float
+    spread: float
     noise: float
     noise_ratio: float
     unseen_share: float
@@ -78,7 +81,10 @@ def spectral_survey(context: Context) -> xr.Dataset:
 
     run_slabs(look, sorted(raw.scans), threads=context.resources.threads)
     context.progress.finish()
-    bases = {condition: _basis(context, found, condition) for condition in np.ndindex(raw.shape[:-1])}
+    conditions = list(np.ndindex(raw.shape[:-1]))
+    for condition in conditions:
+        found.update(_with_own_noise(found, condition))
+    bases = {condition: _basis(context, found, condition) for condition in conditions}
     return _survey_dataset(context, found, {at: basis for at, basis in bases.items() if basis is not None})
 
 
@@ -102,17 +108,13 @@ def _survey_of(context: Context, inputs: ScanInputs, blocks: list[slice], method
     plan = method.plan_of(inputs.angle.tobytes())
     return Survey(
         bins=_binned(volume).ravel(),
-        bin_noise=_spread(_binned(noise)),
-        noise=_spread(noise[inside]),
+        difference=some_in_matter(noise, inside),
+        bin_noise=spread_of(_binned(noise)),
+        spread=spread_of(noise[inside]),
+        noise=spread_of(noise[inside]),
         noise_ratio=noise_over_photon_noise(plan, inputs, blocks[middle], difference[middle], seen),
         unseen_share=unseen_share_of(inputs),
     )
-
-
-def matter_in(volume: Floats) -> NDArray[np.bool_]:
-    """Voxels of matter: noise is larger behind it, and it is the noise of the matter that counts."""
-    inside = np.asarray(volume > 0.5 * np.percentile(volume, 99.5))
-    return inside if inside.sum() >= _FEWEST_VOXELS else np.ones_like(inside)
 
 
 def _binned(volume: Floats) -> Floats:
@@ -122,9 +124,17 @@ def _binned(volume: Floats) -> Floats:
     return np.asarray(cut.mean(axis=(1, 3, 5), dtype=np.float32))
 
 
-def _spread(values: Floats) -> float:
-    """Standard deviation about zero from the median of the absolute values."""
-    return float(1.4826 * np.median(np.abs(values)))
+def _with_own_noise(found: dict[ScanIndex, Survey], condition: ScanIndex) -> dict[ScanIndex, Survey]:
+    """Surveys of a condition whose noise leaves out what the half-sets of all its energies share.
+
+    Noise of bins keeps it: it decides what of a spectrum is worth a coefficient, and streaks are not.
+    """
+    there = {index: survey for index, survey in sorted(found.items()) if index[:-1] == condition}
+    share = share_not_shared([survey.difference for survey in there.values()])
+    return {
+        index: replace(survey, noise=survey.noise * own, noise_ratio=survey.noise_ratio * own)
+        for (index, survey), own in zip(there.items(), share, strict=True)
+    }
 
 
 def _basis(context: Context, found: dict[ScanIndex, Survey], condition: ScanIndex) -> SpectralBasis | None:
@@ -166,9 +176,9 @@ def _survey_dataset(
         vectors[condition][: basis.vectors.shape[1]] = 0.0
         vectors[condition][: basis.vectors.shape[1], measured] = basis.vectors.T
         rank[condition] = basis.rank_of_noise_floor
-    std, unseen = np.full(raw.shape, np.nan), np.full(raw.shape, np.nan)
+    std, spread, unseen = (np.full(raw.shape, np.nan) for _ in range(3))
     for index, survey in found.items():
-        std[index], unseen[index] = survey.noise, survey.unseen_share
+        std[index], spread[index], unseen[index] = survey.noise, survey.spread, survey.unseen_share
     coords = raw.coords | {"coefficient": label("coefficient", np.arange(1, largest + 1), ("coefficient",))}
     conditions = raw.dims[:-1]
     noise = label("attenuation_std", std, raw.dims, coords=coords, std_source="half-set")
@@ -178,6 +188,7 @@ def _survey_dataset(
     return dataset(
         [
             noise,
+            label("half_set_spread", spread, raw.dims, coords=coords),
             share,
             label("spectral_vector", vectors, (*conditions, "coefficient", "energy"), coords=coords),
             label("spectral_rank", rank, conditions, coords=coords),
@@ -294,7 +305,7 @@ SURVEY_STEP = Step(
     spectral_survey,
     needs=NEEDS,
     optional=OF_SERIES,
-    makes=("attenuation_std", "unseen_share", "spectral_vector", "spectral_rank"),
+    makes=("attenuation_std", "half_set_spread", "unseen_share", "spectral_vector", "spectral_rank"),
     choices=("tomography",),
 )
 STEP = Step(

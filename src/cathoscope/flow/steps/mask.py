@@ -45,7 +45,7 @@ def edge_jump(context: Context) -> None:
         spectra, measured = voxels.spectra(condition, rows)
         if not measured.any():  # nothing of this slab was reconstructed
             return
-        noise = voxels.noise(condition)
+        noise = voxels.noise(condition, "half_set_spread")
         jump, std = edge_jump_from_spectra(
             spectra=spectra[:, measured],
             energy=voxels.energy[measured],
@@ -173,6 +173,7 @@ STEPS = (
         "edge jump",
         edge_jump,
         needs=(SPECTRA,),
+        optional=("half_set_spread",),
         makes=("edge_jump", "edge_jump_std"),
         choices=("edge",),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from cathoscope.core.parallel import SLAB_ROWS, run_slabs
 from cathoscope.core.schema import dataset, label
@@ -14,6 +15,7 @@ from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
 from cathoscope.flow.sections import TomographySection
 from cathoscope.flow.steps.aligned import NEEDS, OF_SERIES, ScanInputs, placed_sinogram, scan_inputs
+from cathoscope.flow.steps.half_sets import matter_in, share_not_shared, some_in_matter, spread_of
 from cathoscope.flow.steps.pixels import pixel_size_of
 from cathoscope.flow.steps.projections import Floats, n_columns_of, n_rows_of
 from cathoscope.flow.steps.reconstruction import Reconstruction, reconstruction_of, slabs_within_memory
@@ -24,6 +26,7 @@ def noise(context: Context) -> xr.Dataset:
     """Noise of the reconstruction inside the object, from odd against even projections of the middle rows."""
     raw = context.raw
     std = np.full(raw.shape, np.nan)
+    samples: dict[ScanIndex, NDArray[np.float32]] = {}
     middle = n_rows_of(raw.first) // 2 // SLAB_ROWS * SLAB_ROWS
     rows = slice(middle, min(middle + SLAB_ROWS, n_rows_of(raw.first)))
     context.progress.start(f"{context.name}: noise", len(raw.scans), "scans")
@@ -32,29 +35,31 @@ def noise(context: Context) -> xr.Dataset:
         """Noise of one scan, from halves of its projections."""
         inputs = scan_inputs(context, index)
         if inputs is not None:
-            std[index] = _noise_of_scan(inputs, rows, context.section.tomography)
+            std[index], samples[index] = _noise_of_scan(inputs, rows, context.section.tomography)
         context.progress.advance()
 
     run_slabs(estimate, sorted(raw.scans), threads=context.resources.threads)
     context.progress.finish()
-    return dataset([label("attenuation_std", std, raw.dims, coords=raw.coords, std_source="half-set")])
+    spread = std.copy()
+    if "energy" in raw.dims:
+        for condition in np.ndindex(raw.shape[:-1]):
+            there = [index for index in sorted(samples) if index[:-1] == condition]
+            for index, share in zip(there, share_not_shared([samples[index] for index in there]), strict=True):
+                std[index] *= share
+    own = label("attenuation_std", std, raw.dims, coords=raw.coords, std_source="half-set")
+    return dataset([own, label("half_set_spread", spread, raw.dims, coords=raw.coords)])
 
 
-def _noise_of_scan(inputs: ScanInputs, rows: slice, section: TomographySection) -> float:
+def _noise_of_scan(inputs: ScanInputs, rows: slice, section: TomographySection) -> tuple[float, NDArray[np.float32]]:
+    """Spread of half the difference of half-sets in matter, and that of some voxels."""
     placed = placed_sinogram(inputs, rows, section)
-    per_row, half_difference = noise_std_from_half_sets(
-        placed.values, inputs.angle, placed.axis, placed.shift, inputs.pixel_size
-    )
+    geometry = (inputs.angle, placed.axis, placed.shift, inputs.pixel_size)
+    per_row, half_difference = noise_std_from_half_sets(placed.values, *geometry)
     plan = plan_reconstruction(inputs.angle, placed.values.shape[2])
-    full = reconstruct(plan, placed.values, placed.axis, placed.shift, inputs.pixel_size)
-    # Noise is larger behind matter, and it is the noise of the matter that counts.
-    inside = full > 0.5 * np.percentile(full, 99.5)
-    if inside.sum() < _FEWEST_VOXELS:
-        return float(np.median(per_row))
-    return float(1.4826 * np.median(np.abs(half_difference[inside])))
+    inside = matter_in(reconstruct(plan, placed.values, placed.axis, placed.shift, inputs.pixel_size))
+    spread = float(np.median(per_row)) if inside.all() else spread_of(half_difference[inside])
+    return spread, some_in_matter(half_difference, inside)
 
-
-_FEWEST_VOXELS = 200
 
 Unit = tuple[ScanIndex, slice, slice]  # temperature index, energies, rows
 
@@ -128,7 +133,7 @@ STEPS = (
         noise,
         needs=NEEDS,
         optional=OF_SERIES,
-        makes=("attenuation_std",),
+        makes=("attenuation_std", "half_set_spread"),
         choices=("tomography",),
     ),
     Step(

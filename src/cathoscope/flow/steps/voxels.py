@@ -115,9 +115,9 @@ class Voxels:
         """Photon energies in eV as recorded."""
         return np.asarray(self.context.data["energy"].values, dtype=np.float64)
 
-    def noise(self, condition: ScanIndex) -> NDArray[np.float64] | None:
-        """Noise of every energy, 1/um, None if it is not known."""
-        std = self.context.data.get("attenuation_std")
+    def noise(self, condition: ScanIndex, name: str = "attenuation_std") -> NDArray[np.float64] | None:
+        """Noise of every energy, 1/um, None if it is not known; ``name`` says whether streaks count."""
+        std = self.context.data.get(name, self.context.data.get("attenuation_std"))
         return None if std is None else np.asarray(std[condition].values, dtype=np.float64)
 
     def coefficients(self, condition: ScanIndex, rows: slice) -> NDArray[np.float32]:
