@@ -294,6 +294,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.particle_cell]": cell_sections.ParticleCellSection,
     "[measurement.NAME.impedance]": cell_sections.ImpedanceSection,
     "[measurement.NAME.impedance.arc]": cell_sections.ArcSection,
+    "[measurement.NAME.mass_loss]": lab_sections.MassLossSection,
+    "[measurement.NAME.calorimetry]": lab_sections.CalorimetrySection,
+    "[measurement.NAME.uv_vis]": lab_sections.UvVisSection,
+    "[measurement.NAME.elements]": lab_sections.ElementsSection,
 }
 
 

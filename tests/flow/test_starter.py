@@ -14,6 +14,7 @@ from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.starter import STARTER_RECIPE
 
 RecipeWriter = Callable[..., Path]
+LAB = ("balance", "heat", "solution", "contents")
 
 
 def uncommented() -> str:
@@ -30,7 +31,7 @@ def test_it_is_valid_as_it_stands(write_recipe: RecipeWriter) -> None:
 
 def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWriter) -> None:
     recipe = load_recipe(write_recipe(uncommented()))
-    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "neutrons", "again"]
+    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "neutrons", *LAB, "again"]
     assert {section.technique for section in recipe.model.measurement.values()} == {
         "xanes-tomography",
         "tomography",
@@ -38,6 +39,10 @@ def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWrite
         "xas",
         "xanes-imaging",
         "diffraction",
+        "mass-loss",
+        "calorimetry",
+        "uv-vis",
+        "elements",
     }
 
 

@@ -105,6 +105,28 @@ files = "gravel_150C/*.h5"
 # layered = { file = "NMC.cif", exchange = ["Li1", "Ni1"] }
 # spinel = { file = "spinel.cif" }
 
+# Records of a balance (TGA) with the blank of the empty crucible; of a calorimeter (DSC); solutions:
+# [measurement.balance]
+# sample = "gravel"
+# technique = "mass-loss"
+# files = "tga/gravel.txt"
+# mass_loss = { blank = "tga/blank.txt", formula = "Li0.1Ni0.8Mn0.1Co0.1O2" }
+# [measurement.heat]
+# sample = "gravel"
+# technique = "calorimetry"
+# files = "dsc/gravel_*.txt"
+# calorimetry.effects = { spinel = ["120 C", "185 C"] }
+# [measurement.solution]
+# sample = "gravel"
+# technique = "uv-vis"
+# files = "uv/gravel.txt"
+# uv_vis = { blank = "uv/acetonitrile.txt" }
+# [measurement.contents]
+# sample = "gravel"
+# technique = "elements"
+# files = "icp.csv"
+# elements = { before = "gravel pristine", after = "gravel charged" }
+
 # Start from an array of an earlier study instead of raw files:
 # [measurement.again]
 # sample = "gravel"

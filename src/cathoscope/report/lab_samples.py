@@ -19,7 +19,6 @@ from cathoscope.report.tables import Column, Table
 
 _LEVEL = 0.975
 _NORMAL = 1.959964  # standard deviations of a 95 % interval
-_SAME_RATE = 0.03  # relative, of heating rates that are compared
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,11 @@ def _at(data: xr.Dataset, name: str, place: tuple[int, ...], words: str) -> list
 
 
 def _rate_words(data: xr.Dataset, row: int) -> str:
-    """The heating rate, as far as rates that are to be compared are alike."""
+    """The heating rate; only records of one rate are compared."""
     rate = float(data["heating_rate"].values[row]) if "heating_rate" in data else float("nan")
     if not np.isfinite(rate) or rate <= 0:
         return ""
-    step = np.log1p(_SAME_RATE)
-    return f" at {np.exp(step * np.rint(np.log(rate) / step)):.2g} K/min"
+    return f" at {rate:.2g} K/min"
 
 
 _OF_MASS = {
