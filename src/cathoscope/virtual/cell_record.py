@@ -13,6 +13,7 @@ from cathoscope.virtual.cell_files import CHARGE, DISCHARGE, REST, Rows, Spectru
 
 Array = NDArray[np.float64]
 
+_ROUNDING = 1e-6  # of an interval: sums of steps end a little before or after their multiple
 _SWITCHING = 1.0  # s from the last row of a step to the first of the next
 
 
@@ -39,7 +40,7 @@ class Recorder:
     def kept(self, points: Points) -> NDArray[np.intp]:
         """Rows that are kept: the first and last of every step, and where time or voltage enters another cell."""
         edges = np.flatnonzero(np.diff(points.current) != 0)
-        moved = np.diff(np.floor(points.time / self.interval)) != 0
+        moved = np.diff(np.floor(points.time / self.interval + _ROUNDING)) != 0
         moved |= np.diff(np.floor(points.voltage / self.step)) != 0
         return np.unique(np.concatenate([[0, points.time.size - 1], edges, edges + 1, np.flatnonzero(moved) + 1]))
 

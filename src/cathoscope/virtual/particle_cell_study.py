@@ -39,7 +39,8 @@ Array = NDArray[np.float64]
 _GRAINS = 0  # as in the other studies: one seed, one particle
 _COARSE = 0.25  # of the grain size: spacing of the network's grid
 _NEW = 0.97  # filling of a particle that was never charged
-_STEPS = 250.0  # of a half cycle
+_STEPS = 250.0  # of a half cycle, at least
+_FINE = 16  # times finer steps while a dendrite shorts the cell
 _BYTES_PER_ROW = 170
 
 
@@ -75,24 +76,23 @@ class Trouble:
     beam_seconds: float = 240.0
     beam_step: float = 0.015
     short: int = 12
-    short_current: float = 15.0
+    short_current: float = 6.0
     leaky: tuple[int, int] = (18, 21)
     leak_factor: float = 30.0
 
 
 @dataclass(frozen=True)
 class ParticleCellSize:
-    """How finely: seconds and volts between rows, cycles, frequencies; spectra every so many cycles after the fifth."""
+    """How finely: seconds between rows, cycles, frequencies; spectra every so many cycles after the fifth."""
 
     interval: float
-    step: float
     cycles: int
     frequencies: int
     every: int
 
 
 _SIZES: Mapping[str, ParticleCellSize] = MappingProxyType(
-    {"small": ParticleCellSize(40.0, 0.1, 45, 45, 5), "medium": ParticleCellSize(10.0, 0.02, 45, 60, 1)}
+    {"small": ParticleCellSize(20.0, 45, 45, 5), "medium": ParticleCellSize(5.0, 45, 60, 1)}
 )
 
 
@@ -149,7 +149,7 @@ class ParticleCellPlan:
     def bytes_on_disk(self) -> int:
         """Of all files, generously."""
         seconds = 2 * (3600.0 / self.preset.rate * 1.3 + self.preset.rest)
-        rows = self.size.cycles * (seconds / self.size.interval + 6.0 / self.size.step)
+        rows = self.size.cycles * (seconds / self.size.interval + 20)
         return int(len(self.jobs) * rows * _BYTES_PER_ROW)
 
     @property
@@ -213,7 +213,8 @@ def cycled_cell(plan: ParticleCellPlan, job: tuple[str, int], wear: Wear, estima
     cell = Cell(1e-6 * mass * specific, law.diffusivity * wear.openness, law.exchange)
     current = preset.rate * 1e-15 * ONE_C * DENSITY * pi / 6 * estimated**3 * (1.0 - design.porosity)
     course = course_of(wear, law.ageing, cycles=plan.size.cycles, hours=2.0 / preset.rate, temperature=25.0)
-    protocol = Protocol(current, *preset.window, 3600.0 / preset.rate / _STEPS, rest=preset.rest)
+    interval = plan.size.interval / np.ceil(plan.size.interval * preset.rate * _STEPS / 3600.0)
+    protocol = Protocol(current, *preset.window, float(interval), rest=preset.rest)
     done: list[Turn] = []
     events: list[Event] = []
     cycler, clock = Cycler.fresh(cell, protocol, _NEW), 0.0
@@ -265,7 +266,9 @@ def _shorted(cycler: Cycler, health: Health, side: Side, told: _Told) -> Points:
     before = cycler.flow(health, protocol.current, protocol.high, longest=half, side=side)
     conductance = trouble.short_current * protocol.current / float(before.voltage[-1])
     shorted = replace(side, leak=side.leak + conductance)
+    cycler.protocol = replace(protocol, interval=protocol.interval / _FINE)
     after = cycler.flow(health, protocol.current, np.inf, longest=1.5 * half, side=shorted)
+    cycler.protocol = protocol
     rest = cycler.flow(health, 0.0, np.inf, longest=protocol.rest, side=side)
     start, passed = float(before.time[-1]), float(before.charge[-1])
     events.append(Event("short", number, clock + start, clock + start + float(after.time[-1])))
@@ -320,7 +323,7 @@ def _particle(study: Study, plan: ParticleCellPlan, job: tuple[str, int]) -> Par
     diameter = design.diameter * (1.0 + preset.diameter_error * float(np.clip(rng.standard_normal(), -2.0, 2.0)))
     offset = preset.offset * float(np.clip(rng.standard_normal(), -2.0, 2.0))
     cycled = cycled_cell(plan, job, wear, diameter)
-    recorder = Recorder(plan.size.interval, plan.size.step, preset.voltage_noise, preset.current_noise, offset)
+    recorder = Recorder(plan.size.interval, np.inf, preset.voltage_noise, preset.current_noise, offset)
     rows = recorder.record([(one.number, half) for one in cycled.done for half in (one.charge, one.discharge)], rng)
     note = f"virtual experiment, seed {plan.seed}, {name}"
     text = eclab_cycling_text(rows, current=cycled.current, window=preset.window, note=note)
