@@ -33,6 +33,7 @@ _TANGENTS = 31  # places at which tangents are laid
 _BLOCKS = 25  # into which a quiet stretch is divided
 _TRIALS = 3  # to find the noise that leaves the residuals seen
 _MOST_CORRELATED = 0.9  # beyond, drift and noise cannot be told apart
+_DEFLECTION = 2  # place of the first deflection among the numbers of a step
 _EDGE = 5.0  # K at the ends of a ramp, where it sets in
 
 
@@ -275,13 +276,15 @@ def _measured(
     again = _numbers(curve, smoothed, span, blocks, tangent)
     table = np.stack(repeated)
     # noise makes the steepest steeper and the quietest quieter; smoothing once more does to the curve what it did
-    values, std, shift = numbers - (table.mean(axis=0) - again), table.std(axis=0, ddof=1), np.abs(again - numbers)
+    drawn_off = table.mean(axis=0) - again
+    drawn_off[_DEFLECTION] = 0.0  # it scatters to one side: its mean says nothing of where noise has moved it
+    values, std, shift = numbers - drawn_off, table.std(axis=0, ddof=1), np.abs(again - numbers)
     loss, onset, deflection, steepest, rate = (
         Estimate(*map(float, one)) for one in zip(values, std, shift, strict=True)
     )
     if loss.value < max(choices.smallest_step, _SEEN * loss.std):
         return None
-    slope, level = map(float, _quiet_line(blocks, curve.mass)[0])
+    slope, level = map(float, _quiet_line(blocks, curve.mass).line)
     ends = float(curve.places[begin]), float(curve.places[end])
     return MassLossStep(*ends, loss, onset, deflection, steepest, rate, (slope, level))
 
@@ -328,8 +331,23 @@ def _blocks(curve: MassCurve, before: float, last: float, width: float) -> _Bloc
     return _Blocks(edges, place / counts, curve.noise.std * np.sqrt(longer / counts) + 1e-12)
 
 
-def _quiet_line(blocks: _Blocks, mass: Floats) -> tuple[Floats, float]:
-    """Slope and intercept of the line through the quietest stretch, and where that begins.
+@dataclass(frozen=True, eq=False)
+class _Quiet:
+    """Slope and intercept of a line, where its stretch begins, its middle, and how sure slope and middle height are."""
+
+    line: Floats
+    first: float
+    middle: float
+    slope_std: float
+    height_std: float
+
+    def std(self, places: Floats) -> Floats:
+        """Standard uncertainty of the line at places."""
+        return np.asarray(np.hypot(self.height_std, self.slope_std * (places - self.middle)))
+
+
+def _quiet_line(blocks: _Blocks, mass: Floats) -> _Quiet:
+    """The line through the quietest stretch.
 
     Stretches that lose as little as the least one, as far as noise can tell, count as well: a choice of one would be
     drawn to where noise happens to look quietest.
@@ -343,7 +361,10 @@ def _quiet_line(blocks: _Blocks, mass: Floats) -> tuple[Floats, float]:
     std = np.median(blocks.std) / np.sqrt(_BLOCKS * np.median(spread))
     weight = np.exp(-0.5 * ((slopes.max() - slopes) / std) ** 2)
     weight /= weight.sum()
-    return np.array([weight @ slopes, weight @ levels]), float(blocks.place[int(np.argmax(weight))])
+    line = np.array([weight @ slopes, weight @ levels])
+    height_std = float(np.median(blocks.std) / np.sqrt(_BLOCKS))
+    middle = float(weight @ mean_x) + float(blocks.place.mean())
+    return _Quiet(line, float(blocks.place[int(np.argmax(weight))]), middle, float(std), height_std)
 
 
 def _numbers(
@@ -358,10 +379,11 @@ def _numbers(
     smooth = curve.weights.value @ mass
     steepest, slope = _lowest(tangent.places, tangent.slope @ mass)
     value = float(np.interp(steepest, tangent.places, tangent.value @ mass))
-    line, first = _quiet_line(blocks, mass)
+    quiet = _quiet_line(blocks, mass)
+    line = quiet.line
     onset = (value - slope * steepest - line[1]) / (line[0] - slope)
     lost = smooth[begin] - smooth[end] + line[0] * (curve.places[end] - curve.places[begin])
-    return np.array([lost, onset, _deflection(curve, smooth, line, first, steepest), steepest, -slope])
+    return np.array([lost, onset, _deflection(curve, smooth, quiet, steepest), steepest, -slope])
 
 
 def _lowest(x: Floats, y: Floats) -> tuple[float, float]:
@@ -376,13 +398,16 @@ def _lowest(x: Floats, y: Floats) -> tuple[float, float]:
     return float(x[k]) + offset * step, float(here - 0.25 * (below - above) * offset)
 
 
-def _deflection(curve: MassCurve, smooth: Floats, line: Floats, first: float, steepest: float) -> float:
-    """Where the smoothed mass has left the line by more than noise, and does not come back before the steepest."""
-    after = (curve.places >= first) & (curve.places <= steepest)
+def _deflection(curve: MassCurve, smooth: Floats, quiet: _Quiet, steepest: float) -> float:
+    """Where the smoothed mass has left the line by more than noise, and does not come back before the steepest.
+
+    What is allowed holds the noise of the mass and that of the line, which grows away from its stretch.
+    """
+    after, line = (curve.places >= quiet.first) & (curve.places <= steepest), quiet.line
     below = line[1] + line[0] * curve.places[after] - smooth[after]
     squares = np.asarray(curve.weights.value.multiply(curve.weights.value).sum(axis=1)).ravel()[after]
     longer = (1.0 + curve.noise.correlation) / (1.0 - curve.noise.correlation)
-    allowed = _LEFT * curve.noise.std * np.sqrt(longer * squares)
+    allowed = _LEFT * np.hypot(curve.noise.std * np.sqrt(longer * squares), quiet.std(curve.places[after]))
     within = np.flatnonzero(below <= allowed)
     if not within.size or within[-1] + 1 >= below.size:
         return float(curve.places[after][0])

@@ -104,6 +104,9 @@ def arrange_records(recipe: Recipe, raw: RawMeasurement, opened: Sequence[xr.Dat
     """
     composition = recipe.model.sample[raw.section.sample].composition
     usable = [scan for scan in opened if _is_own(recipe, raw, scan)]
+    if not usable:
+        found = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
+        raise MeasurementError("no file can be used", where=raw.name, found=found)
     _require_chosen(recipe, raw, usable)
     raw.dims = ("record",)
     numbers = [int(scan.attrs["place"]) + 1 for scan in usable]
@@ -115,9 +118,6 @@ def arrange_records(recipe: Recipe, raw: RawMeasurement, opened: Sequence[xr.Dat
         raw.scans[(place,)] = scan
         file = Path(scan.attrs["source"]).name
         raw.remarks.extend(f"{file}: {remark}" for remark in scan.attrs.get("remarks", ()))
-    if not usable:
-        found = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
-        raise MeasurementError("no file can be used", where=raw.name, found=found)
 
 
 def chosen_of(section: MeasurementSection) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -147,7 +147,7 @@ def _require_chosen(recipe: Recipe, raw: RawMeasurement, scans: Sequence[xr.Data
     dim, key, chosen = chosen_of(raw.section)
     there = [str(name) for scan in scans if dim in scan.coords for name in scan[dim].attrs["names"]]
     missing = [name for name in chosen if name not in there]
-    if missing and scans:
+    if missing:
         raise recipe.mistake(
             ("measurement", raw.name, *key),
             f"no {dim} is called {missing[0]!r}",

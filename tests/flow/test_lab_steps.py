@@ -1,0 +1,143 @@
+"""Balance, calorimeter, spectra and contents from files through a recipe to the study and its report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from cathoscope.core.parallel import Resources, Silent
+from cathoscope.core.study import Study
+from cathoscope.flow.recipe import load_recipe
+from cathoscope.flow.run import run
+from cathoscope.report.figures import panels_without_layout
+from cathoscope.report.figures.state_curves import ParticleResult
+from cathoscope.report.heating_tables import heating_tables
+from cathoscope.report.lab_samples import lab_differences
+from cathoscope.report.summary import main_numbers
+from tests.flow.lab_records import (
+    TEMPERATURE,
+    mass_left,
+    write_balance,
+    write_calorimeter,
+    write_contents,
+    write_light,
+)
+
+RECIPE = """
+[sample.rod]
+composition = "Li0.1Ni0.8Mn0.1Co0.1O2"
+[sample.gravel]
+
+[measurement.mass]
+sample = "rod"
+technique = "mass-loss"
+files = "rod.txt"
+mass_loss.blank = "blank.txt"
+
+[measurement.heat]
+sample = "rod"
+technique = "calorimetry"
+files = "dsc_*.txt"
+calorimetry.effects = { reaction = ["60 C", "270 C"] }
+
+[measurement.light]
+sample = "rod"
+technique = "uv-vis"
+files = "rod-uv.txt"
+uv_vis.blank = "solvent-uv.txt"
+
+[measurement.icp]
+sample = "rod"
+technique = "elements"
+files = "icp.csv"
+[measurement.icp.elements]
+specimens = ["rod solution", "rod pristine", "rod charged"]
+dissolved = "rod solution"
+before = "rod pristine"
+after = "rod charged"
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("lab")
+    for write in (write_balance, write_calorimeter, write_light, write_contents):
+        write(folder)
+    (folder / "study.toml").write_text(RECIPE)
+    outcome = run(
+        load_recipe(folder / "study.toml"), folder / "study.zarr", resources=Resources(threads=1), progress=Silent()
+    )
+    assert [one.failure for one in outcome.measurements] == [None] * 4
+    return Study.open(folder / "study.zarr")
+
+
+def pulls(data: xr.Dataset, name: str, true: object) -> np.ndarray:
+    return np.abs((data[name].values - np.asarray(true)) / data[f"{name}_std"].values)
+
+
+def test_mass_onset_and_oxygen_are_those_that_were_put_in(study: Study) -> None:
+    data = study.read("result", "mass").load()
+    grid = data["temperature"].values
+    assert pulls(data, "mass_left", np.interp(grid, TEMPERATURE, mass_left())).mean() < 1.3
+    # a logistic step: its steepest tangent runs from two widths before its middle
+    assert pulls(data, "rapid_loss_onset", 230.0).max() < 4
+    assert data["rapid_loss_deflection"].values[0] < data["rapid_loss_onset"].values[0]
+    mass = 0.1 * 6.94 + 0.8 * 58.693 + 0.1 * 54.938 + 0.1 * 58.933 + 2 * 15.999
+    assert data["total_oxygen"].values[0] == pytest.approx(0.06 * mass / 15.999, abs=0.003)
+    assert float(data["spinel_oxygen"]) == pytest.approx(4.4 / 3, abs=1e-6)
+    assert float(data["rock_salt_oxygen"]) == pytest.approx(1.1, abs=1e-6)
+
+
+def test_heat_and_activation_energies_are_those_that_were_put_in(study: Study) -> None:
+    data = study.read("result", "heat").load()
+    np.testing.assert_allclose(data["heating_rate"], [10.0, 2.5, 5.0], rtol=1e-6)  # by the names of the files
+    assert pulls(data, "effect_enthalpy", -120.0).max() < 4
+    assert data["kissinger_energy"].values[0] == pytest.approx(150.0, rel=0.02)
+    assert data["kissinger_factor"].values[0] == pytest.approx(38.0, abs=0.8)
+    # from 20 % on: before, the noise of the baseline is as large as what has flowed
+    np.testing.assert_allclose(data["kas_energy"].values[0, 1:], 150.0, rtol=0.03)
+    np.testing.assert_allclose(data["friedman_energy"].values[0, 1:], 150.0, rtol=0.04)
+
+
+def test_solutions_are_what_was_put_in(study: Study) -> None:
+    light, icp = (study.read("result", name).load() for name in ("light", "icp"))
+    assert pulls(light, "band_absorbance", 0.2).max() < 4
+    np.testing.assert_allclose(icp["metal_share"].values[1, 1:], [0.8, 0.1, 0.1], atol=2e-4)
+    assert float(icp["lithium_removed"]) == pytest.approx(0.9, abs=1e-3)
+    assert icp["specimen"].attrs["names"] == ["rod solution", "rod pristine", "rod charged"]
+
+
+def test_the_report_shows_each(study: Study) -> None:
+    data = {name: study.read("result", name).load() for name in ("mass", "heat", "light", "icp")}
+    panels = {panel.key for one in data.values() for panel in panels_without_layout(one)}
+    assert panels == {"mass-loss", "heat", "activation", "absorbance", "contents"}
+    told = {row.name: row.value for one in data.values() for row in main_numbers(one)}
+    assert told["onset of rapid loss, tangents"].endswith("°C")
+    assert told["dissolved, rod solution"].startswith("Ni : Co : Mn = 15.")
+    tables = {table.key: table for one in data.values() for table in heating_tables(one)}
+    assert set(tables) == {"steps", "records", "effects", "energies"}
+    assert tables["steps"].words == ("rapid loss",)
+
+
+def test_a_sample_differs_from_another_by_what_it_differs(study: Study) -> None:
+    data = study.read("result", "mass").load()
+    later = data.assign(rapid_loss_onset=data["rapid_loss_onset"] + 10.0)
+    (table,) = lab_differences([ParticleResult("gravel", "a", later), ParticleResult("rod", "b", data)])
+    change = table.columns[2]
+    assert change.values[0] == pytest.approx(10.0, abs=1e-4)
+    std = float(data["rapid_loss_onset_std"][0])
+    assert change.sigma is not None
+    assert change.sigma[0] == pytest.approx(np.sqrt(2) * std, rel=1e-5)
+    # three records of each: by their scatter, as Welch does it
+    shifts = np.array([-1.0, 0.0, 1.0])
+    replicates = [
+        ParticleResult(name, f"{name}{shift}", one.assign(rapid_loss_onset=one["rapid_loss_onset"] + shift))
+        for name, one in (("gravel", later), ("rod", data))
+        for shift in shifts
+    ]
+    (table,) = lab_differences(replicates)
+    change = table.columns[2]
+    assert change.sigma is not None
+    assert change.sigma[0] == pytest.approx(np.sqrt(2 * shifts.var(ddof=1) / 3), rel=1e-4)
+    assert "95 % from 7.73 to 12.27, 3 and 3 records" in table.words[0]  # t(0.975, 4) = 2.776
