@@ -7,9 +7,10 @@ import pytest
 from scipy import ndimage
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
 from cathoscope.numerics.random_effects import population_of
 from cathoscope.volume.particles_2d import field_of, find_particles
-from cathoscope.volume.particles_2d_table import measure_particles, section_population
+from cathoscope.volume.particles_2d_table import _left_out, _Marks, measure_particles, section_population
 from cathoscope.volume.parts_2d import divided
 
 PIXEL, FINE = 0.1, 4
@@ -95,7 +96,7 @@ def test_every_particle_is_found_once_and_touching_ones_apart(table) -> None:  #
             assert measured.diameter[i] == pytest.approx(2 * radius * PIXEL, rel=0.015)
             assert (measured.y[i], measured.x[i]) == pytest.approx((y * PIXEL, x * PIXEL), abs=0.06)
             assert measured.circularity[i] == pytest.approx(1.0, abs=0.08)
-        assert np.all(np.diff(measured.area) <= 0)
+        assert np.all(np.diff(np.bincount(found.labels.ravel())[1:]) <= 0)
 
 
 def test_cracked_and_hollow_are_told(table) -> None:  # type: ignore[no-untyped-def]
@@ -119,6 +120,18 @@ def test_porosity_from_grey_is_unbiased_where_a_threshold_is_blind(table) -> Non
     assert abs(np.mean(errors["cracked"])) < 0.1 * table[0][2]["cracked"] + 0.002
     assert abs(np.mean(errors["hollow"])) < 0.05 * table[0][2]["hollow"]
     assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.8
+
+
+@pytest.mark.parametrize(("radius", "porosity"), [(15.0, 0.0), (15.0, 0.2), (34.0, 0.2), (34.0, 0.3)])
+def test_an_outline_is_left_out_as_far_as_a_blurred_porous_disk_shows_it(radius: float, porosity: float) -> None:
+    solid, around, void, blur = 170.0, 55.0, 20.0, 1.3
+    fine = 8
+    y, x = np.indices((80 * fine, 80 * fine)) / fine - 40.0
+    grey = np.where(np.hypot(y, x) < radius, solid - porosity * (solid - void), around)
+    inside = ndimage.gaussian_filter(grey, blur * fine) > (solid + around) / 2
+    found = np.sqrt(np.count_nonzero(inside) / np.pi) / fine
+    marks = _Marks(Estimate(void), (solid + around) / 2, around, blur)
+    assert radius - found == pytest.approx(_left_out(porosity, solid, radius, marks), abs=0.015)
 
 
 def test_numbers_of_all_leave_out_what_is_cut(table) -> None:  # type: ignore[no-untyped-def]
