@@ -8,13 +8,16 @@ whole stack. Two things are known that tell both apart, and are solved together 
   as much as the outline's shape, m = 2 and 3, changes along the stack (`fibsem_outline`), and may run along a line that
   is inclined as the ellipsoid is;
 - walls within the outline: each moves at a speed that it keeps, to all sides alike, and that has no mean
-  (`fibsem_walls`).
+  (`fibsem_walls`). Followed over many slices, what bends the paths of all of them is drift (`fibsem_tracks`).
 
-    minimise (c - x)ᵀ K⁻¹ (c - x) + (u - Dx)ᵀ W (u - Dx) + |Dx|² / (3 sigma)²
+    minimise (c - x)ᵀ K⁻¹ (c - x) + (y - x)ᵀ B (y - x) + (t - T x)ᵀ V⁻¹ (t - T x) + |Dx|² / (3 sigma)²
 
-c are the centres, K the covariance of their wander, constant and trend; D takes differences, u and W are what the walls
-say; the last term, much wider than the drift's own steps sigma, keeps slices that show nothing beside their neighbours.
-The inverse of the curvature is the covariance of the positions. Its trend, the tilt, is known worst.
+c are the centres, K the covariance of their wander, constant and trend; y and B are what the paths of walls say but for
+a constant drift, t and V what the speeds of walls say of that (T: the trend of x); D takes differences; the last term,
+much wider than the drift's own steps sigma, keeps slices that show nothing beside their neighbours. Before, and where
+too few walls can be followed, (u - Dx)ᵀ W (u - Dx) stands for the second and third term: u and W are speeds of walls
+from slice to slice. The inverse of the curvature is the covariance of the positions. Its trend, the tilt, is known
+worst.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from scipy.ndimage import gaussian_filter, shift, spline_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume.fibsem_outline import CentreMarks, Outline, centre_marks, find_outline
+from cathoscope.volume.fibsem_tracks import HALF_WINDOW, Bends, bends_of, wall_tracks
 from cathoscope.volume.fibsem_walls import Pairs, Walls, patch_equations, patch_places, walls_information
 
 Float32Array = NDArray[np.float32]
@@ -41,6 +45,7 @@ _LEAST_PATCH, _PATCHES = 24, 12  # px along the edges of a patch; patches along 
 _MARGIN = 5.0  # px within the outline from which walls count
 _PASSES = 2  # times that walls are measured, the second time in slices moved by what the first found
 _CENTRE_NOISE = 0.03  # px
+_FACES = 3.0  # patches that the same wall runs through
 _WIDER = 3.0  # than the steps of the drift is the prior of the steps
 _ENOUGH, _FARTHEST = 8, 5.0  # steps known from outlines; standard deviations of those that others may reach
 _ANYWHERE = 1e3  # px, of the common position
@@ -125,10 +130,15 @@ def stack_drift(images: Images, count: int, *, level: float = 0.25) -> StackDrif
     position = _start(load, marks)
     walls: Walls
     for _ in range(_PASSES):
+        before = position
         walls = walls_information(_measured(load, position, outlines))
         if not walls.patches and not marks.used.any():
             raise _nothing_seen()
-        position, covariance = _combined(position, walls, marks)
+        position, covariance = _combined(position, _speeds_say(walls, before), marks)
+    bends = _bends(load, position, outlines)
+    if bends.tracks:
+        say = _both(_bends_say(bends, position), _trend_says(walls, before))
+        position, covariance = _combined(position, say, marks)
     return _as_drift(position, covariance, walls, marks)
 
 
@@ -212,21 +222,69 @@ def moved_back(image: Float32Array, moved: Float64Array) -> Float32Array:
     return np.asarray(shift(coefficients, -moved, order=3, mode="nearest", prefilter=False), dtype=np.float32)
 
 
-def _within(outline: Outline, shape: tuple[int, ...], moved: Float64Array) -> Float32Array:
+def _within(outline: Outline, shape: tuple[int, ...], moved: Float64Array, margin: float = _MARGIN) -> Float32Array:
     """1 well within the outline, once it is moved back; everywhere where the slice has no whole outline."""
     if not outline.whole:
         return np.ones(shape, dtype=np.float32)
     back = outline._replace(centre=(outline.centre[0] - moved[0], outline.centre[1] - moved[1]))
-    return np.asarray(back.depth(shape[0], shape[1]) > _MARGIN, dtype=np.float32)
+    return np.asarray(back.depth(shape[0], shape[1]) > margin, dtype=np.float32)
 
 
-def _combined(position: Float64Array, walls: Walls, marks: CentreMarks) -> tuple[Float64Array, Float64Array]:
+def _bends(load: Callable[[int], Float32Array], position: Float64Array, outlines: list[Outline]) -> Bends:
+    """What walls say that are followed through the slices with a whole outline, or through all if none has one."""
+    whole = [n for n, one in enumerate(outlines) if one.whole] or [0, len(outlines) - 1]
+    shape = load(0).shape
+
+    def within(n: int) -> Float32Array:
+        """Where windows may lie, so that the outline itself counts little."""
+        return _within(outlines[n], shape, position[n], _MARGIN + HALF_WINDOW / 2)
+
+    slices = range(whole[0], whole[-1] + 1)
+    return bends_of(wall_tracks(lambda n: _placed(load(n), position[n]), within, slices), len(outlines))
+
+
+Said = tuple[Float64Array, Float64Array]
+"""Information on the positions (row, column of the first slice, of the second, ...) and its product with them."""
+
+
+def _speeds_say(walls: Walls, position: Float64Array) -> Said:
+    """What speeds from slice to slice say, measured in slices at ``position``."""
+    difference = np.kron(np.diff(np.eye(len(position)), axis=0), np.eye(2))
+    steps = np.diff(position, axis=0).ravel()
+    right = difference.T @ (walls.product + walls.information @ steps)
+    return difference.T @ walls.information @ difference, np.asarray(right)
+
+
+def _trend_says(walls: Walls, position: Float64Array) -> Said:
+    """What speeds say of the trend alone."""
+    count = len(position)
+    if not walls.patches:
+        return np.zeros((2 * count, 2 * count)), np.zeros(2 * count)
+    place = np.arange(count) - (count - 1) / 2
+    trend = np.kron(place / (place @ place), np.eye(2))
+    summed = trend @ np.kron(np.tril(np.ones((count, count - 1)), -1), np.eye(2))
+    covariance = np.linalg.inv(walls.information)
+    steps = np.diff(position, axis=0).ravel() + covariance @ walls.product
+    known = np.linalg.inv(_FACES * summed @ covariance @ summed.T)
+    return np.asarray(trend.T @ known @ trend), np.asarray(trend.T @ known @ summed @ steps)
+
+
+def _bends_say(bends: Bends, position: Float64Array) -> Said:
+    """What bent paths say, measured in slices at ``position``."""
+    return bends.information, np.asarray(bends.product + bends.information @ position.ravel())
+
+
+def _both(first: Said, second: Said) -> Said:
+    """Of two sources."""
+    return first[0] + second[0], first[1] + second[1]
+
+
+def _combined(position: Float64Array, walls: Said, marks: CentreMarks) -> tuple[Float64Array, Float64Array]:
     """Positions [slice, 2] and their covariance [2 slices, 2 slices], rows and columns alternating."""
     count = len(position)
     difference = np.kron(np.diff(np.eye(count), axis=0), np.eye(2))
     steps = np.diff(position, axis=0)
-    normal = difference.T @ walls.information @ difference
-    right = difference.T @ (walls.product + walls.information @ steps.ravel())
+    normal, right = walls[0].copy(), walls[1].copy()
     sigma = _WIDER * max(float(np.median(np.abs(steps - np.median(steps, axis=0)))) / 0.6745, 0.05)
     normal += difference.T @ difference / sigma**2 + np.eye(2 * count) / _ANYWHERE**2
     if marks.used.any():
@@ -236,7 +294,7 @@ def _combined(position: Float64Array, walls: Walls, marks: CentreMarks) -> tuple
             at = 2 * index + axis
             normal[np.ix_(at, at)] += inverse
             right[at] += inverse @ marks.centre[index, axis]
-    covariance = np.linalg.inv(normal)
+    covariance = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     found = (covariance @ right).reshape(count, 2)
     return found - found.mean(axis=0), covariance
 

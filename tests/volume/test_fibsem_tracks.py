@@ -1,0 +1,97 @@
+"""Drift from walls that are followed: walls of known speed in closed form, and kernels compiled and as Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from cathoscope.volume.fibsem_tracks import Tracks, bends_of, wall_tracks
+from cathoscope.volume.fibsem_tracks_kernels import add_windows, follow
+
+SIZE, COUNT = 120, 30
+
+
+def moving_walls(drift: np.ndarray) -> np.ndarray:
+    """Cracks 4 px wide and 22 px long at places of a grid, each with a direction and a speed of its own."""
+    rng = np.random.default_rng(3)
+    y, x = np.arange(SIZE)[:, None], np.arange(SIZE)
+    stack = np.ones((len(drift), SIZE, SIZE))
+    for place in np.stack(np.meshgrid(*2 * [np.arange(20, 110, 26)], indexing="ij"), axis=-1).reshape(-1, 2):
+        angle, speed = rng.uniform(0, np.pi), rng.uniform(-0.35, 0.35)
+        normal = np.array([np.sin(angle), np.cos(angle)])
+        for n, moved in enumerate(drift):
+            centre = place + moved + speed * (n - len(drift) / 2) * normal
+            across = (y - centre[0]) * normal[0] + (x - centre[1]) * normal[1]
+            along = (y - centre[0]) * normal[1] - (x - centre[1]) * normal[0]
+            width = ndtr((across + 2) / 1.5) - ndtr((across - 2) / 1.5)
+            stack[n] -= width * (ndtr((along + 11) / 1.5) - ndtr((along - 11) / 1.5))
+    return stack.astype(np.float32)
+
+
+def bent(series: np.ndarray) -> np.ndarray:
+    """A series without its line."""
+    place = np.arange(len(series)) - (len(series) - 1) / 2
+    return series - series.mean(axis=0) - np.outer(place, place @ series / (place @ place))
+
+
+@pytest.fixture(scope="module")
+def drift() -> np.ndarray:
+    return np.cumsum(0.4 * np.random.default_rng(1).standard_normal((COUNT, 2)), axis=0)
+
+
+def test_steady_walls_do_not_hide_the_bends_of_the_drift(drift: np.ndarray) -> None:
+    """Sixteen walls that move by up to 0.35 px per slice: 5 px over the stack, which chained steps would sum up."""
+    stack = moving_walls(drift)
+    tracks = wall_tracks(stack.__getitem__, lambda n: np.ones((SIZE, SIZE), np.float32), range(COUNT))
+    found = bends_of(tracks, COUNT)
+    position = np.linalg.pinv(found.information, rcond=1e-8, hermitian=True) @ found.product
+    left = np.sqrt(np.mean(bent(position.reshape(-1, 2) - drift) ** 2))
+    assert left < 0.05
+    assert left < 0.1 * np.sqrt(np.mean(bent(drift) ** 2))
+    assert found.tracks > 200
+
+
+def test_a_place_and_a_speed_of_every_window_carry_no_information() -> None:
+    """Whatever lines the windows follow: the product is zero, and so is the information on a constant drift."""
+    rng = np.random.default_rng(2)
+    k = np.arange(25)
+    lines = rng.normal(size=(80, 1)) + rng.normal(size=(80, 1)) * k
+    angle = rng.uniform(0, np.pi, 80)
+    direction = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    seen = rng.uniform(size=(80, 25)) > 0.2
+    found = bends_of(Tracks(rng.integers(0, 6, 80), lines, direction, seen, rng.integers(0, 16, 80)), 30)
+    scale = np.abs(found.information).max() * np.abs(lines).max()
+    np.testing.assert_allclose(found.product / scale, 0, atol=1e-9)
+    trend = np.kron(np.stack([np.ones(30), np.arange(30.0)]), np.eye(2))
+    np.testing.assert_allclose(found.information @ trend.T / scale, 0, atol=1e-9)
+
+
+def test_too_few_windows_say_nothing() -> None:
+    flat = np.ones((6, 48, 48), np.float32)
+    tracks = wall_tracks(flat.__getitem__, lambda n: np.ones((48, 48), np.float32), range(6))
+    none = wall_tracks(flat.__getitem__, lambda n: np.zeros((48, 48), np.float32), range(6))
+    for found in (bends_of(tracks, 6), bends_of(none, 6)):
+        assert found.tracks == 0
+        assert not found.information.any()
+
+
+def test_kernels_are_the_same_as_python() -> None:
+    y, x = np.arange(24)[:, None], np.arange(24)
+    stack = np.stack([ndtr((x - 0.4 * y - 8 - 0.3 * n) / 1.5) + 0 * y for n in range(6)]).astype(np.float32)
+    places = np.array([[12, 13], [3, 3], [11, 12]])
+    results = []
+    for kernel, adding in ((follow, add_windows), (follow.py_func, add_windows.py_func)):
+        moved, information, seen = np.zeros((3, 6, 2)), np.zeros((3, 2, 2)), np.zeros((3, 6), dtype=bool)
+        kernel(stack, 2, places, 5, (moved, information, seen))
+        normal, right = np.zeros((12, 12)), np.zeros((2, 12))
+        windows = (np.zeros(3, np.int64), moved[:, :, 1], np.full((3, 2), 0.6), seen)
+        adding(normal, right, windows, np.ones((3, 6)), np.array([0, 1, 1]))
+        results.append((moved, information, seen, normal, right))
+    for compiled, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, plain, atol=1e-5)
+    moved, _, seen = results[0][:3]
+    assert seen[0].all()
+    assert not seen[1].any()  # too near to the face of the field
+    across = moved[0] @ np.array([-0.4, 1.0]) / 1.16
+    np.testing.assert_allclose(across, 0.3 * (np.arange(6) - 2) / 1.16, atol=0.03)
