@@ -47,6 +47,13 @@ POWDER_ARRAYS = (
     ArraySpec(
         "refined_number", ("temperature", "number"), "1", "f", "Refined number; the attribute units_of has its unit"
     ),
+    ArraySpec(
+        "misfit_widening",
+        ("temperature", "number"),
+        "1",
+        "f",
+        "Uncertainty of a refined number over that of counting: 1 or more, by goodness of fit or local misfit",
+    ),
     ArraySpec("rwp", _PATTERN[:2], "1", "f", "Weighted profile residual of a pattern"),
     ArraySpec("goodness_of_fit", ("temperature",), "1", "f", "Root of the reduced sum of squares: 1 if noise is left"),
     ArraySpec("refinement_flag", ("temperature",), "1", "i", "How a refinement ended; 0 is good, see flag_meanings"),

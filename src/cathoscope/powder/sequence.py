@@ -360,11 +360,21 @@ def _calmed(attempt: _Attempt, found: _Found) -> _Found:
 def _supported(more: Refinement, fewer: Refinement) -> bool:
     """Whether a pattern supports what one refinement has more than another.
 
-    What both miss of the pattern is no noise, so the gain counts in units of the mean square that the better one
-    leaves.
+    What both miss of the pattern is no noise, so the gain counts in units of what the better one leaves: of its mean
+    square, and of the variance that local misfit gives to how much there is of the phase. A phase that makes up for
+    peaks of another, which are wider to one side than their law, is pulled to by few of its peaks.
     """
     told = (more.bic - more.fit.chi2) - (fewer.bic - fewer.fit.chi2)
-    return (fewer.fit.chi2 - more.fit.chi2) / max(more.fit.gof, 1.0) ** 2 > told
+    return (fewer.fit.chi2 - more.fit.chi2) / _misfit_of_extra(more, fewer) > told
+
+
+def _misfit_of_extra(more: Refinement, fewer: Refinement) -> float:
+    """Variance of the scales of the phases that only one refinement has, over that of counting; the largest of them."""
+    names = {phase.phase.name for phase in more.model.phases} - {phase.phase.name for phase in fewer.model.phases}
+    scales = [one for one in more.fit.search.free if one.endswith(".scale") and one.split(".")[-2] in names]
+    fit = with_misfit(more.fit, more.model) if scales else more.fit
+    values = fit.values()
+    return max([max(fit.gof, 1.0) ** 2, *(fit.widening(values[one]) for one in scales)])
 
 
 def _with_extra(attempt: _Attempt, names: Sequence[str], extra: str) -> _Found | None:

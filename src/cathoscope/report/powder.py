@@ -69,7 +69,7 @@ _PER_TEMPERATURE = {
         "reflection_spacing",
     ),
     *("extracted_intensity", "extracted_intensity_std"),
-    *("refined_number", "refined_number_std", "rwp", "goodness_of_fit", "refinement_flag"),
+    *("refined_number", "refined_number_std", "misfit_widening", "rwp", "goodness_of_fit", "refinement_flag"),
 }
 
 

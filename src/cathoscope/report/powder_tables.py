@@ -74,6 +74,11 @@ def _quality_table(data: xr.Dataset) -> Table:
         )
     gof = tuple(np.asarray(full["goodness_of_fit"].values, np.float64).tolist())
     columns.append(Column("goodness_of_fit", "GOF", "1", gof, csv_name="goodness of fit", digits=4))
+    if "misfit_widening" in full:
+        wider = np.nan_to_num(np.asarray(full["misfit_widening"].values, np.float64), nan=1.0)
+        largest = tuple(wider.max(axis=1, initial=1.0).tolist())
+        name = "largest σ over that of counting"
+        columns.append(Column("misfit_widening", name, "1", largest, csv_name="largest sigma over counting", digits=3))
     free = np.isfinite(np.asarray(full["refined_number"].values, np.float64)).sum(axis=1).astype(float)
     points = np.isfinite(np.asarray(full["diffraction_fit"].values)).sum(axis=(1, 2)).astype(float)
     columns.append(Column("", "numbers refined", "1", tuple(free.tolist()), csv_name="numbers refined", is_count=True))
@@ -120,7 +125,8 @@ def _method_words(data: xr.Dataset) -> str:
         f"{count_text(int(np.isfinite(gof).sum()), 'temperature')}. "
         f"Phases: {', '.join(phases) or 'as stated'}{series}. "
         "Rwp = √(Σ w (y − y_c)² / Σ w y²), GOF = √(χ² / (points − numbers)); uncertainties in brackets are one σ of "
-        "the last digits from the covariance, widened by GOF where that is above 1; without brackets: fixed"
+        "the last digits, of counting, widened by GOF or by local misfit (sandwich over blocks of a few peak widths), "
+        "whichever is more; without brackets: fixed"
     )
 
 

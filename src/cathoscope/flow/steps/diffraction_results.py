@@ -33,6 +33,7 @@ _CELL = ("lattice_a", "lattice_b", "lattice_c", "lattice_angle", "cell_volume")
 _SITES = ("site_occupancy", "site_position", "site_displacement", "site_tensor")
 _SHARES = ("antisite", "oxygen_occupancy", "lithium_occupancy")
 _CURVES = ("diffraction_fit", "diffraction_background", "diffraction_difference", "diffraction_part")
+_WIDENED = "counting, widened by the goodness of fit or by local misfit, whichever is more"
 _UNITS = {"a": "A", "b": "A", "c": "A", "alpha": "deg", "beta": "deg", "gamma": "deg"}
 _UNITS |= {"size": "um", "size_axial": "um", "strain": "1e-6", "strain_axial": "1e-6"}
 
@@ -51,7 +52,15 @@ def makes_of(section: MeasurementSection) -> tuple[str, ...]:
     numbers += ["domain_size"] if any(phase.size != "none" for phase in phases) else []
     numbers += ["domain_aspect"] if any(phase.size == "uniaxial" for phase in phases) else []
     numbers += ["microstrain"] if any(phase.strain in ("isotropic", "uniaxial") for phase in phases) else []
-    plain = ("phase_present", "rwp", "goodness_of_fit", "refinement_flag", "reflection_spacing", "miller_index")
+    plain = (
+        "phase_present",
+        "misfit_widening",
+        "rwp",
+        "goodness_of_fit",
+        "refinement_flag",
+        "reflection_spacing",
+        "miller_index",
+    )
     return (*(name + end for name in numbers for end in ("", "_std")), *plain, *_CURVES)
 
 
@@ -128,7 +137,7 @@ def prepare_arrays(work: Work, makes: Sequence[str], shape: Shape, attrs: Mappin
         kinds = {"b": "bool", "i": "int16"}
         dtype = kinds.get(spec.kind, "float32" if name in _CURVES else "float64")
         own: dict[str, Any] = dict(attrs.get(name, {}))
-        own |= {"std_source": "fit covariance"} if name.endswith("_std") else {}
+        own |= {"std_source": "fit covariance", "std_widened": _WIDENED} if name.endswith("_std") else {}
         own |= {"ancillary_variables": f"{name}_std"} if f"{name}_std" in makes else {}
         if name == "refinement_flag":
             own |= {"flag_values": list(range(len(OUTCOMES))), "flag_meanings": " ".join(OUTCOMES)}
@@ -181,8 +190,10 @@ def _put(values: Values, name: str, place: tuple[Any, ...], found: Found) -> Non
 
 
 def _fill_numbers(values: Values, shape: Shape, fit: Fit) -> None:
+    whole = fit.values()
     for name, (value, std) in refined_numbers(fit).items():
         _put(values, "refined_number", (shape.names.index(name),), Found(np.asarray(value), np.asarray(std)))
+        values["misfit_widening"][shape.names.index(name)] = np.sqrt(fit.widening(whole[name]))
 
 
 def _fill_phases(values: Values, shape: Shape, model: Model, member: Member) -> None:

@@ -144,7 +144,7 @@ def cells_panel(data: xr.Dataset) -> Panel | None:
         axes.set_ylabel(axis_label(f"{words} of {phase_names(data)[number]}", unit))
     _finish(figure, grid, data)
     caption = (
-        "Cells of the phases with their standard uncertainties, widened where the fit leaves more than noise. Pale: "
+        "Cells of the phases with standard uncertainties of counting, widened where peaks are missed locally. Pale: "
         f"hardly determined. {_WEAK_WORDS}{_transition_words(data)}"
     )
     return Panel("cells", "Unit cells against temperature", caption, figure)
