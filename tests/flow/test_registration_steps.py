@@ -15,6 +15,7 @@ from cathoscope.core.study import Study, Work
 from cathoscope.flow.graph import Context
 from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.sections import MeasurementSection
+from cathoscope.flow.steps import xanes
 from cathoscope.flow.steps.differences import differences
 from cathoscope.flow.steps.registration import first_with_particle, placement_of, registration
 from cathoscope.flow.steps.voxels import OUTSIDE
@@ -183,3 +184,32 @@ def test_an_error_in_common_makes_changes_less_significant(context: Context, pla
     known = np.isfinite(difference)
     np.testing.assert_allclose(significance[known], difference[known] / np.hypot(std[known], 0.5), rtol=1e-4)
     assert float(found["difference_mean_std"][0]) == pytest.approx(0.5, rel=0.01)
+
+
+def test_maps_of_energies_without_halves_tell_the_same_change(
+    context: Context, placed: xr.Dataset, changed: xr.Dataset
+) -> None:
+    """Only what the noise does to the spread is then taken from the stated uncertainties."""
+    data = context.data.drop_vars("white_line_half").merge(placed)
+    found = differences(replace(context, data=data))
+    np.testing.assert_allclose(
+        found["white_line_difference"].values, changed["white_line_difference"].values, atol=1e-3
+    )
+    known = np.isfinite(found["white_line_difference"].values[0])
+    std, with_halves = (one["white_line_difference_std"].values[0][known] for one in (found, changed))
+    np.testing.assert_allclose(np.median(std), np.median(with_halves), rtol=0.05)
+    assert float(found["difference_mean"][0]) == pytest.approx(float(changed["difference_mean"][0]), abs=1e-3)
+    truth = (line_at(POINTS - MIDDLE, 1) - line_at(POINTS - MIDDLE, 0))[known]
+    width, width_std = (float(found[f"difference_width{end}"][0]) for end in ("", "_std"))
+    assert abs(width - truth.std()) < 4 * width_std
+    assert float(found["changed_share"][0]) == pytest.approx(float(changed["changed_share"][0]), abs=0.005)
+
+
+@pytest.mark.parametrize("reconstruct", ["energies", "coefficients"])
+def test_two_temperatures_have_differences_however_they_are_reconstructed(reconstruct: str) -> None:
+    series = [{"temperature": f"{t} C", "files": f"{t}/*.h5"} for t in (25, 150)]
+    choices = {"reconstruct": "energies"} if reconstruct == "energies" else {}
+    section = MeasurementSection(sample="a", technique="xanes-tomography", series=series, tomography=choices)
+    (step,) = (one for one in xanes.steps(section) if one.name == "differences")
+    assert "white_line_difference" in xanes.asked_for(section)
+    assert ("white_line_half" in step.needs) == (reconstruct == "coefficients")

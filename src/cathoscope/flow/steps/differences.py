@@ -105,10 +105,12 @@ def _in_material(context: Context, at: int, box: Box) -> MeasuredMap | None:
     moved = at != data["placement_shift"].attrs.get("reference", 0)
     good = data["white_line_flag"][at].values == WhiteLineFlag.GOOD
     values = [data[name][at].values for name in ("white_line_energy", "white_line_energy_std")]
-    values += [data["white_line_half"][half, at].values for half in (0, 1)]
+    if "white_line_half" in data:
+        values += [data["white_line_half"][half, at].values for half in (0, 1)]
     laid = _laid_over(values, good, placed, box) if moved else [np.where(good, one, np.nan)[box] for one in values]
+    halves = (laid[2], laid[3]) if len(laid) == 4 else None
     try:
-        return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=(laid[2], laid[3]))
+        return measured_map(value=laid[0], std=laid[1], good=np.isfinite(laid[0]), halves=halves)
     except MeasurementError:  # hardly any voxel can be trusted
         return None
 
@@ -175,14 +177,14 @@ def _labelled(name: str, values: NDArray[np.floating], coords: dict[str, xr.Data
     return label(name, values, dims, coords=coords, std_source="fit covariance" if name.endswith("_std") else None)
 
 
-STEP = Step(
-    "differences",
-    differences,
-    needs=(
+def steps(*, with_halves: bool) -> tuple[Step, ...]:
+    """Differences, their noise from the halves of the projections where these are there apart, else as stated."""
+    halves = ("white_line_half",) if with_halves else ()
+    needs = (
         "white_line_energy",
         "white_line_energy_std",
         "white_line_flag",
-        "white_line_half",
+        *halves,
         "white_line_mean",
         "white_line_mean_std",
         "particle_mask",
@@ -191,7 +193,6 @@ STEP = Step(
         "registration_scale",
         "registration_error",
         "deformation",
-    ),
-    optional=("energy_offset_std",),
-    makes=(*_MAPS, *_NUMBERS),
-)
+    )
+    makes = (*_MAPS, *_NUMBERS)
+    return (Step("differences", differences, needs=needs, optional=("energy_offset_std",), makes=makes),)

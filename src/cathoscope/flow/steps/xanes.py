@@ -28,7 +28,6 @@ from cathoscope.flow.steps.voxels import OF_COEFFICIENTS, OF_ENERGIES, on
 _ALONE = (*projections.STEPS, flats.STEP, *geometry.STEPS)
 _SERIES = (*projections.STEPS, flats.STEP, *geometry.SERIES_STEPS, series.STEP)
 
-_CHANGES = (registration.STEP, differences.STEP)
 # The edge jump is the share of oxide times that of a solid voxel, whatever the state of charge.
 _MORPHOLOGY = (*morphology.steps_on("edge_jump"), *morphology_change.steps_on("edge_jump", registered=True))
 
@@ -63,7 +62,8 @@ def _maps(*, with_halves: bool) -> tuple[Step, ...]:
         *statistics.steps(with_halves=with_halves),
         *clusters.steps(with_halves=with_halves),
         audit.STEP,
-        *_CHANGES,
+        registration.STEP,
+        *differences.steps(with_halves=with_halves),
         *_MORPHOLOGY,
     )
 
@@ -72,7 +72,7 @@ def asked_for(section: MeasurementSection) -> tuple[str, ...]:
     """Volumes of every energy where they are made, differences where there are several temperatures, and the state
     where the recipe gives its scale."""
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
-    changes = ("white_line_difference",) if len(section.series) > 1 and not every_energy(section) else ()
+    changes = ("white_line_difference",) if len(section.series) > 1 and "attenuation" not in section.start else ()
     noise_is_known = ("audit_bias",) if section.white_line.audit and "attenuation" not in section.start else ()
     more = (*state_maps.asked_for(section), *morphology_change.asked_for(section))
     return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes, *more)
