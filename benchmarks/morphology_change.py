@@ -11,15 +11,14 @@ truth less or more often than a true one would in 99 % of all cases, or the volu
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.stats import binom
 
+from benchmarks.kinds import least_and_most_held, run_kinds
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.virtual.cracks import solid
 from cathoscope.virtual.grains import draw_grains
@@ -89,7 +88,7 @@ def measured(kind: str, seed: int) -> NDArray[np.float64]:
 
 def _told(kind: str, rows: NDArray[np.float64]) -> bool:
     """Print one kind, [seed, name, 4]; whether it holds what it must."""
-    least, most = (int(n) for n in binom.interval(0.99, len(rows), 0.6827))
+    least, most = least_and_most_held(len(rows))
     right = True
     for name, (truth, error, sigma, systematic) in zip(NAMES, rows.transpose(1, 2, 0), strict=True):
         pull = error / sigma
@@ -106,13 +105,7 @@ def _told(kind: str, rows: NDArray[np.float64]) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 1 if a kind misses what it must hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="3000:3020", help="first:end")
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    options = parser.parse_args(arguments)
-    first, end = (int(part) for part in options.seeds.split(":"))
-    results = [_told(kind, np.array([measured(kind, seed) for seed in range(first, end)])) for kind in options.kinds]
-    return 0 if all(results) else 1
+    return run_kinds(__doc__, list(KINDS), "3000:3020", measured, _told, arguments)
 
 
 if __name__ == "__main__":

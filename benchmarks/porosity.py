@@ -9,15 +9,14 @@ less or more often than a true one would in 99 % of all cases, or if porosity is
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.stats import binom
 
+from benchmarks.kinds import least_and_most_held, run_kinds
 from cathoscope.virtual.cracks import pore_share, solid
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
@@ -77,7 +76,7 @@ def _told(kind: str, rows: np.ndarray) -> bool:
     bias, mean = float((error / truth).mean()), float((error / truth).std() / np.sqrt(len(rows)))
     pull = error / sigma
     held = int(np.count_nonzero(np.abs(pull) < 1))
-    least, most = (int(n) for n in binom.interval(0.99, len(rows), 0.6827))
+    least, most = least_and_most_held(len(rows))
     print(
         f"{kind:7} porosity {truth.mean():.3f}  bias {100 * bias:+.1f} +- {100 * mean:.1f} %  "
         f"rms {100 * np.sqrt(((error / truth) ** 2).mean()):.1f} %  stated {100 * (sigma / truth).mean():.1f} %  "
@@ -93,13 +92,7 @@ def _told(kind: str, rows: np.ndarray) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 1 if a kind misses what it must hold."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1000:1050", help="first:end")
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    options = parser.parse_args(arguments)
-    first, end = (int(part) for part in options.seeds.split(":"))
-    results = [_told(kind, np.array([measured(kind, seed) for seed in range(first, end)])) for kind in options.kinds]
-    return 0 if all(results) else 1
+    return run_kinds(__doc__, list(KINDS), "1000:1050", measured, _told, arguments)
 
 
 if __name__ == "__main__":

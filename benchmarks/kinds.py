@@ -1,0 +1,32 @@
+"""Benchmarks over many seeds of a few kinds of particles: the command line, and how often an interval may hold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+Measured = Callable[[str, int], Sequence[float] | NDArray[np.float64]]
+Told = Callable[[str, NDArray[np.float64]], bool]
+
+
+def run_kinds(
+    words: str, kinds: Sequence[str], seeds: str, measured: Measured, told: Told, arguments: list[str] | None
+) -> int:
+    """Measure every seed of every kind and tell; 1 if a kind misses what it must hold."""
+    parser = argparse.ArgumentParser(description=words.splitlines()[0])
+    parser.add_argument("--seeds", default=seeds, help="first:end")
+    parser.add_argument("--kinds", nargs="*", default=list(kinds), choices=list(kinds))
+    options = parser.parse_args(arguments)
+    first, end = (int(part) for part in options.seeds.split(":"))
+    results = [told(kind, np.array([measured(kind, seed) for seed in range(first, end)])) for kind in options.kinds]
+    return 0 if all(results) else 1
+
+
+def least_and_most_held(count: int) -> tuple[int, int]:
+    """How many of ``count`` true 68 % intervals hold the truth, in 99 % of all cases."""
+    least, most = binom.interval(0.99, count, 0.6827)
+    return int(least), int(most)
