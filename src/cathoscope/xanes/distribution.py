@@ -108,11 +108,6 @@ class Distribution:
         return width_with_std(self.variance, self.variance_std)[1]
 
     @property
-    def width_material_std(self) -> float:
-        """As ``width_std``, for the material."""
-        return width_with_std(self.variance_material, self.variance_material_std)[1]
-
-    @property
     def systematic_std(self) -> float:
         """Common errors of the mean in quadrature."""
         return float(np.sqrt(sum(term.std**2 for term in self.systematic)))
