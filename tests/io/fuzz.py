@@ -1,12 +1,14 @@
 """Damaged files: what is done to a whole one, and the process that reads them one after the other.
 
-As a program: ``python -m tests.io.fuzz READER FIRST LAST SEED FOLDER PROGRESS`` reads the cases FIRST to LAST
-(excluded) and prints what came of them as JSON. The number of the case at work stands in the file PROGRESS, so that
-who started the process knows which case ended it.
+As a program, ``python -m tests.io.fuzz`` takes lines of JSON, [reader, first, last, seed, folder], and reads the cases
+first to last (excluded) in a process of their own, which it forks, so that the libraries are imported once. Its answer
+is a line with the exit code of that process. What came of the cases stands as JSON in the folder's file ``result``, and
+the number of the case at work in ``progress``, so that it is known which case ended the process.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -285,13 +287,35 @@ def _memory(name: str) -> int:
     return int(re.findall(rf"{name}:\s+(\d+)", text)[0]) * 1024
 
 
+def read_apart(reader: str, first: int, last: int, seed: int, folder: Path) -> int:
+    """`run_cases` in a process of its own, with limits; its exit code, negative for a signal."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        cpu = _cpu_seconds()
+        signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+        limit = _memory("VmSize") + MOST_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        result = run_cases(reader, range(first, last), seed, folder / "files", folder / "progress")
+        measured = {"peak": _memory("VmHWM"), "cpu": _cpu_seconds() - cpu}
+        (folder / "result").write_text(json.dumps({**result, **measured}))
+    except BaseException:
+        (folder / "result").write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
+
+
+def _cpu_seconds() -> float:
+    return sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+
+
 def main() -> None:
-    reader, first, last, seed, folder, progress = sys.argv[1:]
-    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
-    limit = _memory("VmSize") + MOST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    result = run_cases(reader, range(int(first), int(last)), int(seed), Path(folder), Path(progress))
-    sys.stdout.write(json.dumps({**result, "peak": _memory("VmHWM"), "cpu": sum(resource.getrusage(0)[:2])}))
+    gc.freeze()  # what was imported stays, and need not be looked through again and again
+    for line in sys.stdin:
+        *cases, folder = json.loads(line)
+        sys.stdout.write(f"{read_apart(*cases, Path(folder))}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
