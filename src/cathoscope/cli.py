@@ -118,7 +118,8 @@ def simulate(
         typer.Argument(
             help="hou, rod, gravel, cadiou, L-NMC, H-NMC, cadiou-cycling, L-NMC-cycling, H-NMC-cycling, sections, "
             "hou-diffraction, rod-diffraction, gravel-diffraction (each also with -specimen), hou-lab, rod-lab, "
-            "gravel-lab, spheres, spheres-asymmetric; or a TOML file that changes one of the first six"
+            "gravel-lab, hou-cells, rod-cells, gravel-cells, cadiou-cells, cadiou-cells-disturbed, L-NMC-cells, "
+            "H-NMC-cells, spheres, spheres-asymmetric; or a TOML file that changes one of the first six"
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
@@ -134,7 +135,8 @@ def simulate(
     cadiou: low- and high-gradient particles, nano-CT; L-NMC and H-NMC are its parts; cadiou-cycling: the same through
     45 cycles, FIB/SEM. sections: etched sections and a mosaic, SEM. hou-diffraction: powders heated in neutron and
     X-ray diffractometers; hou-diffraction-specimen: the same, peaks widened by the particles' own states. hou-lab: the
-    powders in a balance, a calorimeter and in solution. spheres: the simplest truth.
+    powders in a balance, a calorimeter and in solution. hou-cells: coin cells at 25 and 40 C; cadiou-cells: single
+    particles as cells, and with what may go wrong. spheres: the simplest truth.
     """
     from cathoscope.virtual.study import simulate_study
 

@@ -142,9 +142,19 @@ def eclab_impedance_text(spectrum: Spectrum, *, voltage: float, note: str, secon
     """A sweep of impedance as EC-Lab exports it, at ``voltage`` (V); every frequency takes ``seconds`` at least."""
     z = spectrum.impedance
     time = np.cumsum(np.maximum(seconds, 2.0 / spectrum.frequency))
-    names = ("freq/Hz", "Re(Z)/Ohm", "-Im(Z)/Ohm", "|Z|/Ohm", "Phase(Z)/deg", "time/s", "<Ewe>/V", "cycle number")
+    names = (
+        "freq/Hz",
+        "Re(Z)/Ohm",
+        "-Im(Z)/Ohm",
+        "|Z|/Ohm",
+        "Phase(Z)/deg",
+        "time/s",
+        "<Ewe>/V",
+        "<I>/mA",
+        "cycle number",
+    )
     columns = (spectrum.frequency, z.real, -z.imag, np.abs(z), np.degrees(np.angle(z)), time)
-    pattern = "%.7E\t%.7E\t%.7E\t%.7E\t%.7E\t%.15E" + f"\t{voltage:.7E}\t{1.0:.7E}"
+    pattern = "%.7E\t%.7E\t%.7E\t%.7E\t%.7E\t%.15E" + f"\t{voltage:.7E}\t{0.0:.7E}\t{1.0:.7E}"
     table = [pattern % row for row in zip(*(column.tolist() for column in columns), strict=True)]
     settings = (f"Comments : {note}", "Va (mV) : 10.0")
     return _eclab("Potentio Electrochemical Impedance Spectroscopy", settings, names, table)
