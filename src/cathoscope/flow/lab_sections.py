@@ -24,6 +24,7 @@ class MassLossSection(Section):
     gas: str | None = Field(default=None, description="record of a mass spectrometer in the gas")
     gas_delay: _Time | None = Field(default=None, ge=0, description="of the gas behind the balance")
     programme: Literal["ramp", "hold"] = "ramp"
+    whole_loss: float | None = Field(default=None, gt=0, le=100, description="per cent, of a complete reaction")
     range: _Temperatures | None = None
     formula: str | None = Field(default=None, description="of what is heated; that of the sample if not given")
     dry: Temperature | None = Field(default=None, description="where the mass is that of the dry oxide")

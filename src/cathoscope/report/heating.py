@@ -38,6 +38,14 @@ def record_names(data: xr.Dataset) -> list[str]:
     return words if len(set(words)) == len(words) else names
 
 
+def in_order(data: xr.Dataset) -> list[int]:
+    """Places of the records by rising heating rate, or as they are where rates are not known."""
+    rates = np.asarray(data["heating_rate"].values, np.float64) if "heating_rate" in data else np.full(1, np.nan)
+    if not np.isfinite(rates).all():
+        return list(range(data.sizes["record"]))
+    return [int(row) for row in np.argsort(rates, kind="stable")]
+
+
 def pair(data: xr.Dataset, name: str, place: tuple[int, ...] = ()) -> tuple[float, float]:
     """A value and its standard uncertainty, NaN if there is none."""
     value = float(np.asarray(data[name].values)[place])

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _HELD = 1.5  # K within which a temperature is held
 _FEWEST = 40  # points of a hold
 _WINDOWS = 25.0  # half-widths of the smoothing windows in a hold
+_STILL = 0.05  # of the fastest rate, at which a loss has not ended
 _NUMBERS = ("avrami_exponent", "avrami_rate")
 _CURVES = ("hold_time", "hold_conversion")
 _RECORDS = ("elapsed_time", "sample_temperature", "sample_mass")
@@ -31,15 +32,18 @@ def hold(context: Context) -> xr.Dataset:
     curves = {name: np.full(shape, np.nan) for name in _CURVES}
     numbers = {name: np.full(shape[0], np.nan) for name in ("hold_temperature", *_NUMBERS)}
     std = {name: np.full(shape[0], np.nan) for name in _NUMBERS}
-    aside, remarks = [], ["conversion is that of the mass lost by the end of the hold"]
+    whole = context.section.mass_loss.whole_loss
+    aside, remarks = [], [] if whole else ["a conversion of 1 is the mass lost by the end of the hold"]
     for (row,) in sorted(raw.scans):
         try:
             time, kelvin, mass = _held(known(*(data[name].values[row] for name in _RECORDS)))
-            conversion = _conversion(time, mass)
+            conversion, goes_on = _conversion(time, mass, whole)
             found = avrami(time=time, conversion=conversion)
         except MeasurementError as error:
             aside.append(raw.put_aside((row,), f"{error.problem} ({error.found})"))
             continue
+        if goes_on and not whole:
+            remarks.append(f"{names_of_records(data)[row]}: {_GOES_ON.format(goes_on)}")
         numbers["hold_temperature"][row] = kelvin.mean()
         curves["hold_time"][row, : time.size], curves["hold_conversion"][row, : time.size] = time, conversion
         for name, one in zip(_NUMBERS, found, strict=True):
@@ -75,14 +79,23 @@ def _held(record: tuple[Floats, ...]) -> tuple[Floats, Floats, Floats]:
     return time[piece] - time[first], temperature[piece], mass[piece]
 
 
-def _conversion(time: Floats, mass: Floats) -> Floats:
-    """Share of the loss within the hold that is done, of the smoothed mass."""
+_GOES_ON = (
+    "mass is still lost at the end of the hold, at {:.0%} of the fastest rate: exponent and rate are too large "
+    "(mass_loss.whole_loss)"
+)
+
+
+def _conversion(time: Floats, mass: Floats, whole: float | None) -> tuple[Floats, float]:
+    """Share of the loss that is done, of the smoothed mass; and the rate at the end over the fastest, 0 if small."""
     places = np.linspace(0.0, time[-1], 8 * int(_WINDOWS))
     weights = local_polynomial(time, places, time[-1] / _WINDOWS, order=2)
     smooth = weights.value @ mass
     if not smooth[0] > smooth[-1]:
         raise MeasurementError("no mass is lost in the hold", expected="less mass at its end", found="as much or more")
-    return np.asarray(np.interp(time, places, (smooth[0] - smooth) / (smooth[0] - smooth[-1])))
+    total = smooth[0] - smooth[-1] if whole is None else 0.01 * whole * smooth[0]
+    slope = -(weights.slope @ mass)
+    last = float(slope[-int(_WINDOWS) :].mean() / slope.max())
+    return np.asarray(np.interp(time, places, (smooth[0] - smooth) / total)), last if last > _STILL else 0.0
 
 
 def hold_energy(context: Context) -> xr.Dataset:
@@ -109,6 +122,7 @@ STEPS = (
         hold,
         needs=(RAW, *_RECORDS),
         makes=("hold_temperature", *_NUMBERS, *(f"{name}_std" for name in _NUMBERS), *_CURVES),
+        choices=("mass_loss",),
     ),
     Step(
         "hold energy",

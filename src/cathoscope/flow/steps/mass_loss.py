@@ -59,6 +59,7 @@ _LINES: Mapping[str, Callable[[MassLossStep], float]] = {
 }
 _OF_RECORDS = ("total_loss", "total_oxygen", "rapid_loss_onset", "rapid_loss_deflection")
 _SYSTEMATIC = ("step_onset", "rapid_loss_onset")
+_START = 5.0  # K, over which the mass at the start is the mean
 _DRY = 2.5  # K about the temperature at which the oxide is dry
 _MAKES = (
     *names_with_std((*_CURVES, *_OF_STEPS, "step_oxygen", *_OF_RECORDS)),
@@ -109,12 +110,13 @@ def _require_some(context: Context, aside: Sequence[Sequence[str]]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Loss:
-    """Curve and steps of one record; ``rapid`` is the place of the step of rapid loss."""
+    """Curve and steps of one record; ``rapid`` is the place of the step of rapid loss, ``start_std`` is in per cent."""
 
     curve: MassCurve
     steps: tuple[MassLossStep, ...]
     rapid: int | None
     rate: float
+    start_std: float
 
 
 def mass_loss(context: Context) -> xr.Dataset:
@@ -130,6 +132,7 @@ def mass_loss(context: Context) -> xr.Dataset:
     _require_some(context, aside)
     oxide, remarks = _oxide(context)
     arrays = _Arrays(data["record"], found, oxide)
+    remarks += [_MORE.format(names_of_records(data)[row]) for row, one in found.items() if _loses_more(one, oxide)]
     remarks += [remark for row, one in found.items() for remark in _told(names_of_records(data)[row], one)]
     if section.baseline is None and any(len(one.steps) > 1 for one in found.values()):
         remarks.append(
@@ -152,7 +155,15 @@ def _analysed(context: Context, row: int) -> _Loss:
     rapid = max(usable, key=lambda place: steps[place].loss.value, default=None)
     number = int(data["record"].values[row]) - 1
     stated = section.rates[number] if number < len(section.rates) else float("nan")
-    return _Loss(curve, steps, rapid, stated if np.isfinite(stated) else rate_of(time, temperature))
+    rate = stated if np.isfinite(stated) else rate_of(time, temperature)
+    middle, reach = (temperature[0], _START) if section.dry is None else (section.dry, _DRY)
+    points = max(int(np.count_nonzero(np.abs(temperature - middle) <= reach)), 1)
+    return _Loss(curve, steps, rapid, rate, curve.noise.std * float(np.sqrt(_longer(curve) / points)))
+
+
+def _longer(curve: MassCurve) -> float:
+    """By how much correlation lengthens the variance of a mean of the noise."""
+    return (1.0 + curve.noise.correlation) / (1.0 - curve.noise.correlation)
 
 
 def _ramp(data: xr.Dataset, row: int, limits: tuple[float, float] | None) -> tuple[Floats, Floats, Floats]:
@@ -210,6 +221,18 @@ def _oxide(context: Context) -> tuple[Oxide | None, list[str]]:
     return oxide, list(oxide.remarks)
 
 
+_MORE = (
+    "{}: more mass is lost than all oxygen has: something else leaves, and the oxygen told is not that of the sample"
+)
+
+
+def _loses_more(one: _Loss, oxide: Oxide | None) -> bool:
+    """Whether the loss is more than the oxygen of the formula."""
+    if oxide is None:
+        return False
+    return 100.0 - float(one.curve.smooth[-1]) > 100.0 * OXYGEN_MASS * oxide.amount.get("O", 2.0) / oxide.molar_mass
+
+
 def _told(name: str, one: _Loss) -> list[str]:
     remarks = []
     if not one.steps:
@@ -264,8 +287,8 @@ class _Arrays:
         for row, one in self.found.items():
             inside = (grid >= one.curve.temperature[0]) & (grid <= one.curve.temperature[-1])
             squares = one.curve.weights.value.multiply(one.curve.weights.value).sum(axis=1)
-            longer = (1.0 + one.curve.noise.correlation) / (1.0 - one.curve.noise.correlation)
-            std = one.curve.noise.std * np.sqrt(longer * np.asarray(squares).ravel())
+            std = one.curve.noise.std * np.sqrt(_longer(one.curve) * np.asarray(squares).ravel())
+            std = np.hypot(std, one.start_std * one.curve.smooth / 100.0)
             of = {"mass_left": (one.curve.smooth, std), "mass_rate": (one.curve.rate, one.curve.rate_std)}
             for name, curves in of.items():
                 for part, values in zip(("value", "total"), curves, strict=True):
@@ -295,14 +318,7 @@ class _Arrays:
         return Estimate(*(self.per_loss * part for part in loss))
 
     def _totals(self) -> list[xr.DataArray]:
-        curves = {row: one.curve for row, one in self.found.items()}
-        squares = {
-            row: float(one.weights.value[-1].multiply(one.weights.value[-1]).sum()) for row, one in curves.items()
-        }
-        total = {
-            (row,): Estimate(100.0 - float(one.smooth[-1]), one.noise.std * float(np.sqrt(squares[row])))
-            for row, one in curves.items()
-        }
+        total = {(row,): self._lost(one) for row, one in self.found.items()}
         rapid = {(row,): one.steps[one.rapid] for row, one in self.found.items() if one.rapid is not None}
         tables = {
             "total_loss": total,
@@ -316,6 +332,12 @@ class _Arrays:
         ]
         rate = self._table({(row,): Estimate(one.rate) for row, one in self.found.items()}, *dims)
         return [*arrays, label("heating_rate", rate["value"], dims, coords=self.coords)]
+
+    def _lost(self, one: _Loss) -> Estimate:
+        """Loss by the end, per cent."""
+        weights, left = one.curve.weights.value[-1], float(one.curve.smooth[-1])
+        std = one.curve.noise.std * float(np.sqrt(_longer(one.curve) * weights.multiply(weights).sum()))
+        return Estimate(100.0 - left, float(np.hypot(std, one.start_std * left / 100.0)))
 
     def _limits(self) -> list[xr.DataArray]:
         """Oxygen per formula unit of spinel and rock salt of the same metals and lithium."""

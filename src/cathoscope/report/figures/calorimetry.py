@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.mass_loss import TEMPERATURE
-from cathoscope.report.heating import is_calorimetry, is_mass_loss, pair, rapid_step, record_names
+from cathoscope.report.heating import in_order, is_calorimetry, is_mass_loss, pair, rapid_step, record_names
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import (
@@ -41,10 +41,11 @@ def heat_panel(data: xr.Dataset) -> Panel | None:
     figure = new_figure(width=DOUBLE_COLUMN, height=74)
     axes = figure.subplots()
     shift = _shift(data)
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        draw_heat(axes, data, row, colour, (name, row * shift))
+    for place, (row, colour) in enumerate(zip(in_order(data), colours, strict=True)):
+        draw_heat(axes, data, row, colour, (names[row], place * shift))
         for column, effect in enumerate(effects):
-            _draw_marks(axes, data, (row, column), (colour, row * shift), effect if row == 0 else "")
+            last = place == len(names) - 1
+            _draw_marks(axes, data, (row, column), (colour, place * shift), effect if last else "")
     axes.set_xlabel(TEMPERATURE)
     axes.set_ylabel("heat flow (mW), endothermic up" + (", shifted" if shift else ""))
     axes.margins(x=0.01)
@@ -105,10 +106,10 @@ def _heat_caption(data: xr.Dataset, names: list[str], effects: list[str]) -> str
         return "Heat flow into the sample. No heat effect is stated in the recipe."
     found = []
     for column, effect in enumerate(effects):
-        for row, name in list(enumerate(names))[:_LONGEST_WORDS]:
+        for row in in_order(data)[:_LONGEST_WORDS]:
             onset, peak, heat = (pair(data, f"effect_{one}", (row, column)) for one in ("onset", "peak", "enthalpy"))
             if np.isfinite(heat[0]):
-                head = f"{effect}, {name}" if len(names) > 1 else effect
+                head = f"{effect}, {names[row]}" if len(names) > 1 else effect
                 found.append(
                     f"{head}: onset {format_value(*onset, 'degC')}, peak {format_value(*peak, 'degC')}, "
                     f"{format_value(*heat, 'J/g')}"

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from cathoscope.report.heating import is_hold, is_mass_loss, pair, record_names, tangents_of
+from cathoscope.report.heating import in_order, is_hold, is_mass_loss, pair, record_names, tangents_of
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import (
@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 TEMPERATURE = "temperature (°C)"
 LIMITS = {"spinel_oxygen": "all spinel", "rock_salt_oxygen": "all rock salt"}
 _MOST_IONS = 7
+_GAS_WINDOW = 15  # K
 
 
 def mass_panel(data: xr.Dataset) -> Panel | None:
@@ -36,9 +37,9 @@ def mass_panel(data: xr.Dataset) -> Panel | None:
     oxygen = bool(np.isfinite(data["oxygen_content"].values).any())
     figure = new_figure(width=DOUBLE_COLUMN, height=72)
     grid = figure.subplots(1, 3 if oxygen else 2, width_ratios=(1.35, 1, 1)[: 3 if oxygen else 2])
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        draw_mass(grid[0], data, row, colour, name)
-        draw_onsets(grid[0], data, row, colour, words=row == 0)
+    for place, (row, colour) in enumerate(zip(in_order(data), colours, strict=True)):
+        draw_mass(grid[0], data, row, colour, names[row])
+        draw_onsets(grid[0], data, row, colour, words=place == len(names) - 1)
         grid[1].plot(data["temperature"].values, -data["mass_rate"].values[row], color=colour)
         if oxygen:
             draw_curve(grid[2], data, "oxygen_content", row, colour)
@@ -112,10 +113,10 @@ def draw_limits(axes: Axes, data: xr.Dataset) -> None:
 
 def _mass_caption(data: xr.Dataset, names: list[str], oxygen: bool) -> str:
     found = []
-    for row, name in enumerate(names):
+    for row in in_order(data):
         onset, first = (pair(data, one, (row,)) for one in ("rapid_loss_onset", "rapid_loss_deflection"))
         if np.isfinite(onset[0]):
-            head = f"{name}: " if len(names) > 1 else ""
+            head = f"{names[row]}: " if len(names) > 1 else ""
             found.append(
                 f"{head}rapid loss from {format_value(*onset, 'degC')} by tangents, first deflection at "
                 f"{format_value(*first, 'degC')}"
@@ -143,18 +144,28 @@ def gas_panel(data: xr.Dataset) -> Panel | None:
     upper.set_ylabel("loss (wt%/K)")
     for number, name in enumerate(names):
         y = np.asarray(data["gas_signal"].values[number], np.float64)
-        reach = np.nanmax(y) - np.nanmin(y)
-        if np.isfinite(reach) and reach > 0:
-            lower.plot(x, (y - np.nanmin(y)) / reach, color=COLOURS[number], label=name, linewidth=0.9)
+        mean = _running_mean(y)
+        reach = np.nanmax(mean) - np.nanmin(mean) if np.isfinite(mean).any() else 0.0
+        if reach > 0:
+            lower.plot(x, (mean - np.nanmin(mean)) / reach, color=COLOURS[number], label=name, linewidth=0.9)
     lower.set_ylabel("signal, over its reach")
     lower.set_xlabel(TEMPERATURE)
-    add_legend(lower, ncols=2)
+    add_figure_legend(figure, lower)
     caption = (
-        "Above: loss of mass per kelvin of the first record. Below: signals of the ions in the gas, each from its "
-        "lowest (0) to its highest value (1). Oxygen (m/z 32) shows where the oxide gives it off, m/z 44 carbonate or "
-        "carbon, m/z 18 water."
+        "Above: loss of mass per kelvin of the first record. Below: signals of the ions in the gas, means over "
+        f"{_GAS_WINDOW} K, each from its lowest (0) to its highest value (1). Oxygen (m/z 32) shows where the oxide "
+        "gives it off, m/z 44 carbonate or carbon, m/z 18 water."
     )
     return Panel("gas", "Gas on heating", caption, figure)
+
+
+def _running_mean(values: Floats) -> Floats:
+    """Means over a window of degrees, shorter at the ends; NaN where there is no value."""
+    there = np.isfinite(values)
+    ones = np.ones(_GAS_WINDOW)
+    total = np.convolve(np.where(there, values, 0.0), ones, "same")
+    count = np.convolve(there.astype(np.float64), ones, "same")
+    return np.where(there, total / np.maximum(count, 1.0), np.nan)
 
 
 def hold_panel(data: xr.Dataset) -> Panel | None:
