@@ -15,8 +15,8 @@ detector; the motion of the mean itself comes from its consistency as a tomogram
 split into their causes (`series_split`). What differs between energies beyond their strength, the chemistry, is
 described by more components of the mean. It cannot be told from a motion by a single scan where it looks like one: a
 rim that absorbs more looks like a larger specimen. A band-pass keeps to sharp structure, which chemistry has less of;
-the rest is estimated from registrations with two band-passes and taken off (`series_chemistry`), half of it being
-counted as an uncertainty, and a magnification that is estimated is held to a line in energy.
+the rest is estimated in the volume and taken off, and what may be left of it is stated (`series_chemistry`); a
+magnification that is estimated is held to a line in energy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.parallel import Progress, Silent
-from cathoscope.tomography.motion import Registration
+from cathoscope.tomography.motion import Motion, Registration
 from cathoscope.tomography.series_chemistry import ChemistryFree, chemistry_free
 from cathoscope.tomography.series_common import CommonMotion, common_motion
 from cathoscope.tomography.series_levels import (
@@ -50,9 +50,6 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _SURVEY_PASSES = 2
-# Of the axis, px of the binned detector: a bias that all energies share (0.006 to 0.012 px, once 0.03, on virtual
-# particles) and that no scatter tells.
-_COMMON_AXIS = 0.01
 _TINY = 1e-12  # optical depth; simulated data may have no noise at all
 _LEAST_USABLE = 0.5  # of the projections of a scan
 _LARGEST_MISFIT = 4.0  # of a scan over its own noise, relative to the median of the series
@@ -181,7 +178,7 @@ def solve_series(
     ----------
     depth
         Optical depth ``[projection, row, column]`` of a scan by its number. Asked for once where the scans have at
-        most 64 columns, and are then held; else 3 + ``iterations`` times, and only bins of 64 columns are held. It
+        most 64 columns, and are then held; else 2 + ``iterations`` times, and only bins of 64 columns are held. It
         may raise MeasurementError: that scan is then named and not used.
     angle_deg
         Recorded angles in deg in any order, ``[projection]`` or ``[energy, projection]``; nan for projections that
@@ -228,19 +225,25 @@ def _start(count: int, axis: ArrayLike, magnification: ArrayLike | None, energy:
 
 @dataclass(frozen=True)
 class _Solved:
-    """Registrations of the last pass, the mean projections, and uncertainties of the logarithms of magnification."""
+    """Registrations of the last pass, with what it left, and uncertainties of the logarithms of magnification."""
 
     found: list[Registration | None]
-    mean: Float32Array
+    motions: list[Motion | None]
+    components: Float32Array
     log_std: Float64Array
-    sharp: ChemistryFree | None
+
+    @property
+    def weights(self) -> Float64Array:
+        """Of the components in every scan, ``[energy, component]``, nan without a scan."""
+        nothing = np.full(len(self.components), np.nan)
+        return np.stack([nothing if motion is None else motion.weight for motion in self.motions])
 
 
 def _registered(scans: Scans, start: _Start, options: SeriesOptions, progress: Progress) -> _Solved:
     """From the first guess at the survey's resolution to the last pass at the final one."""
     angle, free = np.deg2rad(scans.angles.common), _free(options)
     linear = free[0] and options.law == "linear" and start.energy is not None
-    passes = 2 + options.iterations + linear
+    passes = 1 + options.iterations + linear
     progress.start("geometry of the series", passes * len(scans.held), "scans")
     passed = _surveyed(scans, start, options)
     level, read = scans.final, _counted(scans.at(scans.final), progress)
@@ -253,12 +256,11 @@ def _registered(scans: Scans, start: _Start, options: SeriesOptions, progress: P
         before = passed.components
         passed = _weeded(scans, pass_over(read, passed.motions, angle, level, before, free))
         variance = _log_variance(passed.found) if free[0] or options.magnification == "given" else variance
-    sharp = chemistry_free(read, passed, angle, level) if options.components > 1 else None
     passed = _with_leverage(passed)
     if free[0]:
         variance = _log_variance(passed.found)
     progress.finish()
-    return _Solved(passed.found, _mean_projections(passed), np.sqrt(variance), sharp)
+    return _Solved(passed.found, passed.motions, passed.components, np.sqrt(variance))
 
 
 def _counted(read: Callable[[int], Scan | None], progress: Progress) -> Callable[[int], Scan | None]:
@@ -303,10 +305,10 @@ def _surveyed(scans: Scans, start: _Start, options: SeriesOptions) -> Passed:
     return replace(passed, motions=[None if motion is None else finer(motion, ratio) for motion in motions])
 
 
-def _mean_projections(passed: Passed) -> Float32Array:
+def _mean_projections(solved: _Solved) -> Float32Array:
     """Sum of the components with the mean of the scans' weights, ``[projection, row, column]``."""
-    mean = np.mean([motion.weight for motion in passed.motions if motion is not None], axis=0)
-    return np.asarray(np.einsum("k,kprc->prc", mean, passed.components), dtype=np.float32)
+    mean = np.nanmean(solved.weights, axis=0)
+    return np.asarray(np.einsum("k,kprc->prc", mean, solved.components), dtype=np.float32)
 
 
 def _with_leverage(passed: Passed) -> Passed:
@@ -378,7 +380,9 @@ def _assembled(scans: Scans, solved: _Solved, start: _Start, options: SeriesOpti
     level, angles = scans.final, scans.angles
     axis = float(np.median(start.axis))
     binned_axis = (axis - level.origin[1] - 0.5 * (level.binning - 1)) / level.binning
-    common = common_motion(solved.mean, angles.common, level.middle, binned_axis)
+    common = common_motion(_mean_projections(solved), angles.common, level.middle, binned_axis)
+    weights, radians = solved.weights, np.deg2rad(angles.common)
+    free = chemistry_free(solved.components, weights[:, 1:] / weights[:, :1], radians, level.middle, common)
     used = np.array([one is not None for one in solved.found])
     relative = np.log([one.motion.magnification if one else np.nan for one in solved.found])
     magnification = np.exp(relative - relative[used].mean() + np.log(start.magnification[used]).mean())
@@ -387,26 +391,33 @@ def _assembled(scans: Scans, solved: _Solved, start: _Start, options: SeriesOpti
         if one is None:
             parts.append(None)
             continue
-        theta = np.deg2rad(angles.common) + angles.difference[energy] + one.motion.angle_offset
-        parts.append(split_shifts(_shifts(one, common), theta, float(magnification[energy]), jitter=options.jitter))
-    return _geometry(scans, solved, common, magnification, parts)
+        theta = radians + angles.difference[energy] + one.motion.angle_offset
+        shifts = _shifts(one, common, free, energy)
+        parts.append(split_shifts(shifts, theta, float(magnification[energy]), jitter=options.jitter))
+    return _geometry(scans, solved, (common, free), magnification, parts)
 
 
-def _shifts(found: Registration, common: CommonMotion) -> Shifts:
+def _shifts(found: Registration, common: CommonMotion, free: ChemistryFree | None, energy: int) -> Shifts:
     """Shifts of one scan from the detector's middle: its own against the mean, and the mean's as it sees them."""
     motion = found.motion
+    feigned = np.zeros(2) if free is None else np.nan_to_num(free.projection_variance[energy])
     return Shifts(
         column=motion.column_shift + motion.magnification * common.column,
         row=motion.row_shift + motion.magnification * common.row,
-        column_variance=found.column_variance + common.column_variance,
-        row_variance=found.row_variance + common.row_variance,
+        column_variance=found.column_variance + common.column_variance + feigned[0],
+        row_variance=found.row_variance + common.row_variance + feigned[1],
         usable=motion.usable,
     )
 
 
 def _geometry(
-    scans: Scans, solved: _Solved, common: CommonMotion, magnification: Float64Array, parts: list[Split | None]
+    scans: Scans,
+    solved: _Solved,
+    shared: tuple[CommonMotion, ChemistryFree | None],
+    magnification: Float64Array,
+    parts: list[Split | None],
 ) -> SeriesGeometry:
+    common, free = shared
     size, angles, count = float(scans.final.binning), scans.angles, len(parts)
     modes, modes_std = np.full((count, 4), np.nan), np.full((count, 4), np.nan)
     motion = np.zeros((4, count, angles.n_projections))
@@ -418,18 +429,19 @@ def _geometry(
         modes[energy] = [part.offset, *part.displacement]
         modes_std[energy] = [part.offset_std, *part.displacement_std]
         usable[energy, angles.order] = one.motion.usable
-        std = [np.sqrt(one.column_variance + common.column_variance), np.sqrt(one.row_variance + common.row_variance)]
+        of_shifts = _shifts(one, common, free, energy)
+        std = [np.sqrt(of_shifts.column_variance), np.sqrt(of_shifts.row_variance)]
         motion[:, energy, angles.order] = [part.jitter, part.vertical, *std]
         offset[energy], offset_std[energy] = one.motion.angle_offset, np.sqrt(one.shared_covariance[1, 1])
         residual[energy] = one.noise / max(float(scans.noise[energy]), _TINY)
-    if solved.sharp is not None:
-        modes = modes + solved.sharp.correction
-        modes_std = np.hypot(modes_std, solved.sharp.std)
+    if free is not None:
+        modes = modes + np.nan_to_num(free.correction)
+        modes_std = np.hypot(modes_std, np.nan_to_num(free.std))
     modes[:, 1:] -= np.nanmean(modes[:, 1:], axis=0)
     middle = scans.final.binning * scans.final.middle[1] + scans.final.origin[1] + 0.5 * (scans.final.binning - 1)
     return SeriesGeometry(
         rotation_axis=middle + size * modes[:, 0],
-        rotation_axis_std=size * np.hypot(modes_std[:, 0], _COMMON_AXIS),
+        rotation_axis_std=size * np.hypot(modes_std[:, 0], common.axis_std),
         magnification=magnification,
         magnification_std=magnification * solved.log_std,
         specimen_shift=size * modes[:, 1:],

@@ -21,7 +21,7 @@ from cathoscope.tomography.align import (
     rotation_axis_from_centre_of_mass,
     rotation_axis_from_mirror,
 )
-from cathoscope.tomography.motion import Motion, model_of, register_scan, spline_coefficients
+from cathoscope.tomography.motion import Motion, band_passed, model_of, register_scan, spline_coefficients
 from cathoscope.tomography.project import project
 from cathoscope.tomography.reconstruct import Plan, plan_reconstruction, reconstruct
 from cathoscope.tomography.series_kernels import accumulate
@@ -37,6 +37,8 @@ _ROUNDS_WITHOUT_MASS = 25
 # on virtual studies, a quarter of the centre of mass's variance is left.
 _MASS_SHARE = 0.25
 _VARIANCE_WITHOUT_MASS = 4.0
+_TILES = 8  # of the detector, along each edge
+_OPEN = 0.02  # of the largest optical depth: the beam beside the object
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class CommonMotion:
         Vertical jitter, px, of mean zero, ``[projection]``.
     column_variance, row_variance
         Of them, px², ``[projection]``.
+    axis_std
+        Of the axis, which all projections share, px: from what a pixel of the detector shows in all of them.
     rounds
         Rounds of reprojection.
     change
@@ -63,6 +67,7 @@ class CommonMotion:
     row: Float64Array
     column_variance: Float64Array
     row_variance: Float64Array
+    axis_std: float
     rounds: int
     change: float
     remark: str | None
@@ -101,15 +106,60 @@ def common_motion(
         variance[0] += _MASS_SHARE * _centre_of_mass_variance(mean, noise)
     else:
         variance *= _VARIANCE_WITHOUT_MASS
-    return CommonMotion(motion.column_shift, motion.row_shift, variance[0], variance[1], rounds, change, remark)
+    still = moved_back(mean, motion.column_shift, motion.row_shift, middle)
+    axis_std = _axis_std(still, _reprojected(mean, plan, motion, middle), remark is None)
+    return CommonMotion(motion.column_shift, motion.row_shift, *variance, axis_std, rounds, change, remark)
+
+
+def moved_back(
+    images: Float32Array, column: Float64Array, row: Float64Array, middle: tuple[float, float]
+) -> Float32Array:
+    """Images ``[projection, row, column]`` without their motion (px, ``[projection]``), the axis in the middle."""
+    result = np.zeros((1, *images.shape), dtype=np.float32)
+    place, everywhere = np.stack([column, row], axis=1), np.ones(len(images), dtype=bool)
+    accumulate(spline_coefficients(images), (*middle, 1.0), place, np.ones(1), everywhere, result)
+    return result[0]
+
+
+def _axis_std(still: Float32Array, reprojected: Float32Array, by_mass: bool) -> float:
+    """Uncertainty of the axis in px, from the misfit of the reprojection and from what the open beam shows.
+
+    What a pixel of the detector adds to all projections alike, of the flats or a stripe, averages out over pixels and
+    not over projections. So the scores of the axis are summed over projections and over tiles of the detector, and
+    these taken as independent (White's sandwich).
+    """
+    everywhere = np.ones(len(still), dtype=bool)
+    slope = np.gradient(band_passed(reprojected, everywhere), axis=2)
+    score = np.sum(slope * band_passed(still - reprojected, everywhere), axis=0, dtype=np.float64)
+    tiles = [tile.sum() for row in np.array_split(score, _TILES) for tile in np.array_split(row, _TILES, axis=1)]
+    variance = np.sum(np.square(tiles)) / max(float(np.sum(slope**2, dtype=np.float64)), 1e-300) ** 2
+    if by_mass:
+        variance += _MASS_SHARE * _pattern_of_mass(still, reprojected)
+    return float(np.sqrt(variance))
+
+
+def _pattern_of_mass(still: Float32Array, reprojected: Float32Array) -> float:
+    """Variance of the centre of mass, px², from what the columns show where no projection has the object.
+
+    A reconstruction takes a stripe for a ring, so that the misfit does not show it; the open beam does.
+    """
+    highest = reprojected.max(axis=0)
+    open_beam = highest < _OPEN * highest.max()
+    seen = open_beam.sum(axis=0)
+    if not seen.any():
+        return 0.0
+    column = np.sum(np.where(open_beam, still.mean(axis=0, dtype=np.float64), 0.0), axis=0) / np.maximum(seen, 1)
+    column = np.where(seen > 0, column - column[seen > 0].mean(), 0.0)
+    moment = len(highest) * column * (np.arange(column.size) - 0.5 * (column.size - 1))
+    strips = [strip.sum() for strip in np.array_split(moment, 2 * _TILES)]
+    mass = float(still.sum(axis=(1, 2), dtype=np.float64).mean())
+    return float(np.sum(np.square(strips))) / mass**2 * column.size / int(np.count_nonzero(seen))
 
 
 def _reprojected(mean: Float32Array, plan: Plan, motion: Motion, middle: tuple[float, float]) -> Float32Array:
     """The mean projections as their own reconstruction shows them, without motion, ``[projection, row, column]``."""
-    level = np.zeros((1, *mean.shape), dtype=np.float32)
-    place = np.stack([np.zeros(len(mean)), motion.row_shift], axis=1)
-    accumulate(spline_coefficients(mean), (*middle, 1.0), place, np.ones(1), motion.usable, level)
-    sinogram = np.ascontiguousarray(level[0].transpose(1, 0, 2))
+    level = moved_back(mean, np.zeros(len(mean)), motion.row_shift, middle)
+    sinogram = np.ascontiguousarray(level.transpose(1, 0, 2))
     axis = float(motion.column_shift.mean())
     volume = reconstruct(plan, sinogram, middle[1] + axis, motion.column_shift - axis, 1.0)
     return np.ascontiguousarray(project(plan, volume, middle[1], None, 1.0).transpose(1, 0, 2))

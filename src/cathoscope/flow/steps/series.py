@@ -34,11 +34,14 @@ from cathoscope.tomography.series import SeriesGeometry, SeriesOptions, solve_se
 _LARGEST_COLUMNS = 256
 # Memory of the registration of one scan, in units of the scan, and of the program itself. Beside it the solver holds
 # every scan of the temperature at the resolution of its survey.
-_SCANS_IN_WORK = 15
+_SCANS_IN_WORK = 18
 _SURVEY_COLUMNS = 64
 _PROGRAM = 4e8  # bytes
 # What is read at once of a scan, bytes of float32 counts.
 _READ_AT_ONCE = 5e7
+# Images that a series is a sum of: a state of the chemistry beside the mean, and a mixture where there are energies to
+# tell it from noise.
+_COMPONENTS, _MANY_ENERGIES = 3, 10
 
 
 _ARRAYS = tuple(field.name for field in fields(SeriesGeometry) if field.name not in ("binning", "reason", "remarks"))
@@ -285,6 +288,7 @@ def _options(context: Context, energies: list[int]) -> SeriesOptions:
         magnification="estimate" if section.magnification == "estimated" else "given",
         angle_offset="estimate" if section.angle_offset else "given",
         jitter=section.jitter != "none",
+        components=_COMPONENTS if len(energies) >= _MANY_ENERGIES else 2,
         energy=tuple(float(values[e]) for e in energies),
     )
 
