@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cathoscope.numerics.dual import Dual
 from cathoscope.powder.crystallite import CrystalliteChoices, crystallite_of
+from cathoscope.powder.member import Member, member_of_text, text_of_member
 from cathoscope.powder.misfit import BLOCK, block_starts, misfit_of, with_misfit
 from cathoscope.powder.model import model_of
 from cathoscope.powder.refine import Residual
@@ -142,6 +143,14 @@ def test_uncertainties_are_never_below_those_of_counting(fits: tuple) -> None:
     for slope in rng.standard_normal((50, len(fit.search.free))) / np.sqrt(np.diag(fit.covariance)):
         quantity = Dual(np.float64(0), slope)
         assert fit.std_of(quantity) >= fit.std_of(quantity, widened=False)
+
+
+def test_a_killed_run_remembers_it(fits: tuple) -> None:
+    fit = replace(fits[1].fit, residuals=())
+    back = member_of_text(text_of_member(Member(fit, ("NMC",)))).fit
+    assert back is not None
+    assert back.std("NMC.size") == fit.std("NMC.size")
+    assert back.std("NMC.size", widened=False) == fit.std("NMC.size", widened=False)
 
 
 def test_without_residuals_there_is_nothing_to_look_at(fits: tuple) -> None:

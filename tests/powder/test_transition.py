@@ -89,6 +89,21 @@ def test_expansion_is_the_slope_over_the_edge() -> None:
     assert np.isnan(expansion_of(T[:3], edge[:3], np.ones(3))).all()
 
 
+@pytest.mark.parametrize("every", [2.0, 5.0])
+def test_intervals_hold_the_truth_of_a_form_that_is_none_of_theirs(every: float) -> None:
+    """Avrami's law with the exponent 1.2: a corner at 138.3 C, and a long end."""
+    inside = np.zeros(2)
+    for seed in range(8):
+        rng = np.random.default_rng([7, seed])
+        t = np.arange(25.0 + rng.uniform(0, every), 251.0, every)
+        share = -np.expm1(-((np.clip(t - 138.3, 0, None) / 5.5) ** 1.2))
+        found = step_of(t, share + 0.01 * rng.standard_normal(t.size), np.full(t.size, 0.01))
+        assert found is not None
+        true = 138.3 + 5.5 * np.array([-log(0.95), -log(0.05)]) ** (1 / 1.2)
+        inside += [place.low <= one <= place.high for place, one in zip((found.onset, found.end), true, strict=True)]
+    assert inside.min() >= 4  # of 8 at 68 %: fewer by chance in 6 of 100
+
+
 def strides(t: np.ndarray) -> np.ndarray:
     """A change that begins at 137 C, rests, and ends at 190 C."""
     return np.interp(t, [25, 137, 145, 170, 190, 250], [0, 0, 0.35, 0.45, 1, 1])
