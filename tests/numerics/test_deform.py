@@ -14,7 +14,7 @@ from cathoscope.numerics import deform as module
 from cathoscope.numerics.deform import Bent, Deformation, DeformOptions, deform
 from cathoscope.numerics.pyramid import smoothed_level
 from cathoscope.numerics.register import RegisterOptions, register
-from cathoscope.numerics.transform import Similarity
+from cathoscope.numerics.transform import Similarity, rigid_part, turn_matrix
 from cathoscope.numerics.warp import warp
 
 Array = NDArray[np.float64]
@@ -82,6 +82,9 @@ def test_the_turn_is_better_after_a_collapse(tenth: tuple[Array, Array, Array, S
     *_, found = tenth
     assert np.abs(found.rigid.rotation_vector - PLACED.rotation_vector).max() < 0.2
     assert np.abs(found.rigid.shift - PLACED.shift).max() < 0.05
+    error = np.concatenate([found.rigid.shift - PLACED.shift, found.rigid.rotation_vector - PLACED.rotation_vector])
+    assert np.abs(error / found.rigid_std).max() < 4
+    assert found.rigid_std[3:].max() < 0.5
 
 
 def test_the_warped_volume_is_the_fixed_one(tenth: tuple[Array, Array, Array, Similarity, Deformation]) -> None:
@@ -145,3 +148,15 @@ def test_what_cannot_be_deformed_is_named() -> None:
     noise = np.random.default_rng(0).normal(size=fixed.shape)
     hurried = replace(OPTIONS, steps=1, draws=1, solver_steps=3)
     assert deform(fixed, noise, PLACED, options=hurried).reason is not None
+
+
+def test_the_rigid_part_of_a_small_motion_is_that_motion() -> None:
+    """Whatever swells beside it."""
+    points = np.random.default_rng(2).uniform(-10, 10, (500, 3)) + 20
+    lever = points - points.mean(axis=0)
+    for axis in range(3):
+        turn = np.zeros(3)
+        turn[axis] = 0.01
+        moved = lever @ turn_matrix(turn).T - lever + [0.3, -0.2, 0.1]
+        np.testing.assert_allclose(rigid_part(points, moved), [0.3, -0.2, 0.1, *turn], atol=1e-6)
+    np.testing.assert_allclose(rigid_part(points, 0.1 * lever), 0.0, atol=1e-12)

@@ -24,7 +24,7 @@ from scipy.interpolate import BSpline
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.grey import Grey, correlation
 from cathoscope.numerics.pyramid import Level, binned, particle_voxels, smoothed_level, with_rim
-from cathoscope.numerics.transform import Similarity, rotation_vector_of
+from cathoscope.numerics.transform import Similarity, rigid_part, rotation_vector_of
 from cathoscope.numerics.warp import sample
 
 Float32Array = NDArray[np.float32]
@@ -123,8 +123,10 @@ class Deformation(Bent):
     rigid
         The similarity nearest to the whole map over the particle: where material that also moved within the particle
         would pull a registration without deformation, this is the better turn.
+    rigid_std
+        Standard uncertainty of the shift (z, y, x; voxel) and turn (z, y, x; deg) of ``rigid``, (6,).
     displacement_std
-        Standard uncertainty of the place along (z, y, x), voxel, rms over the compared voxels: noise and what the
+        The same of the place along (z, y, x), voxel, rms over the compared voxels: noise and what the
         stiffness leaves open. Motion too sudden for the control points, such as that of the wall of a collapsing core,
         and grey values that changed are not in it.
     correlation_before, correlation
@@ -140,6 +142,7 @@ class Deformation(Bent):
     """
 
     rigid: Similarity
+    rigid_std: Float64Array
     displacement_std: Float64Array
     correlation_before: float
     correlation: float
@@ -412,13 +415,15 @@ def _result(
     fixed = problem.level.fixed
     old = _linearised(problem, replace(before, grey=state.grey), options)
     jacobian = _jacobian(problem, state, spacing, particle)
+    rigid_std, displacement_std = _uncertainty(problem, gradient, weight, (particle, options))
     found = Deformation(
         base=state.base,
         rigid=state.base,
+        rigid_std=rigid_std,
         control=state.control,
         spacing=spacing,
         shape=(particle.shape[0], particle.shape[1], particle.shape[2]),
-        displacement_std=_displacement_std(problem, gradient, weight, options),
+        displacement_std=displacement_std,
         correlation_before=correlation(fixed, still),
         correlation=correlation(fixed, now),
         misfit_before=float(np.sum(old[1] * old[0] ** 2) / max(np.sum(old[1]), 1e-300)),
@@ -443,19 +448,22 @@ def _nearest(found: Deformation, places: NDArray[np.int64]) -> Similarity:
     return Similarity(np.asarray(shift), rotation_vector_of(turn), scale, centre)
 
 
-def _displacement_std(
-    problem: _Problem, gradient: Float64Array, weight: Float64Array, options: DeformOptions
-) -> Float64Array:
-    """Root mean square over the masked voxels of draws from the posterior."""
+def _uncertainty(
+    problem: _Problem, gradient: Float64Array, weight: Float64Array, how: tuple[BoolArray, DeformOptions]
+) -> tuple[Float64Array, Float64Array]:
+    """Of the rigid part (6,), its mean over the axes, and of the place (3,): rms of draws from the posterior."""
+    particle, options = how
     rng = np.random.default_rng(_SEED)
     curvature = _curvature(problem, gradient, weight)
-    square = np.zeros(3)
+    here = particle[tuple(np.rint(problem.points).astype(int).T)]
+    place, rigid = np.zeros(3), np.zeros(6)
     for _ in range(options.draws):
         noise = gradient * (np.sqrt(weight) * rng.standard_normal(weight.size))[:, None]
         right = problem.gathered(_scattered(problem, noise)) + _prior_draw(problem, curvature[1].shape, rng)
         drawn = problem.at_voxels(_solved(curvature, right, 2 * options.solver_steps))
-        square += np.mean(drawn**2, axis=0) / options.draws
-    return np.asarray(np.sqrt(square))
+        place += np.mean(drawn**2, axis=0) / options.draws
+        rigid += rigid_part(problem.points[here], drawn[here]) ** 2 / options.draws
+    return np.sqrt(np.repeat(rigid.reshape(2, 3).mean(axis=1), 3)), np.sqrt(place)
 
 
 def _prior_draw(problem: _Problem, shape: tuple[int, ...], rng: np.random.Generator) -> Float64Array:

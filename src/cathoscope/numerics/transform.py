@@ -54,6 +54,18 @@ class Similarity:
         return Similarity(np.asarray(shift), rotation_vector_of(matrix / scale), scale, first.centre)
 
 
+def rigid_part(points: Float64Array, displacement: Float64Array) -> Float64Array:
+    """Shift (z, y, x) and small turn about (z, y, x) in deg of displacements (n, 3) at voxels (n, 3), least squares.
+
+    The shift is that of the middle of the voxels; both are linear in the displacements.
+    """
+    lever = points - points.mean(axis=0)
+    inertia = np.sum(lever**2) * np.eye(3) - lever.T @ lever
+    # reversed to (x, y, z), where a cross product is right-handed
+    moment = np.cross(lever[:, ::-1], displacement[:, ::-1]).sum(axis=0)[::-1]
+    return np.concatenate([displacement.mean(axis=0), np.rad2deg(np.linalg.solve(inertia, moment))])
+
+
 def turn_matrix(rotation_vector: ArrayLike) -> Float64Array:
     """Matrix for vectors (z, y, x) of a rotation vector about (z, y, x) in deg, right-handed in (x, y, z)."""
     vector = np.asarray(rotation_vector, dtype=np.float64)

@@ -35,6 +35,13 @@ class Placement:
         return self.registration if self.deformation is None else self.deformation.rigid
 
     @property
+    def rigid_std(self) -> Floats:
+        """Standard uncertainty of its shift (z, y, x; voxel) and turn (z, y, x; deg), (6,)."""
+        if self.deformation is not None:
+            return self.deformation.rigid_std
+        return np.asarray(np.sqrt(np.diagonal(self.registration.covariance)[:6]))
+
+    @property
     def displacement_std(self) -> Floats:
         """Standard uncertainty of where the material lies, voxel (z, y, x)."""
         of = self.registration if self.deformation is None else self.deformation
@@ -122,13 +129,12 @@ def _dataset(mask: xr.DataArray, first: int | None, found: dict[int, Placement],
         for at, reason in sorted(failed.items())
     ]
     for at, placed in found.items():
-        one, similarity = placed.registration, placed.similarity
-        std = np.sqrt(np.diagonal(one.covariance))
+        one, similarity, std = placed.registration, placed.similarity, placed.rigid_std
         vectors["shift"][at], vectors["shift_std"][at] = size * similarity.shift[REVERSED], size * std[:3][REVERSED]
         vectors["turn"][at], vectors["turn_std"][at] = similarity.rotation_vector[REVERSED], std[3:6][REVERSED]
         vectors["error"][at] = size * placed.displacement_std[REVERSED]
         numbers["scale"][at], numbers["correlation"][at] = similarity.scale, one.correlation
-        numbers["scale_std"][at] = std[6] if std.size > 6 else 0.0
+        numbers["scale_std"][at] = np.sqrt(one.covariance[6, 6]) if len(one.covariance) > 6 else 0.0
     arrays = [
         _label("placement_shift", vectors["shift"], coords),
         _label("placement_shift_std", vectors["shift_std"], coords),
