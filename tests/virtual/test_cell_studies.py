@@ -68,6 +68,19 @@ def test_analysis_of_coin_cells_finds_their_capacities(coins: Path, kind: str, e
     assert "LAND" in str(data.attrs["metadata"])
 
 
+def test_truth_tells_retention_of_the_second_cycle_and_the_cell_in_the_middle(coins: Path) -> None:
+    truth = Study.open(coins / "study.zarr").read("truth", "rod-25C")
+    capacity, kept = truth["discharge_capacity"].values, truth["capacity_retention"].values
+    np.testing.assert_allclose(kept, capacity / capacity[:, 1:2])
+    np.testing.assert_allclose(truth["specific_capacity"], 1e6 * capacity / truth["cell_mass"].values[:, None])
+    assert truth["retention_mean"].dims == ("condition", "cycle")
+    middle = truth["retention_mean"].values[0]
+    assert (np.abs(kept - middle) < 0.01).all()
+    assert truth["capacity_mean"].values[0, 1] == pytest.approx(
+        truth["specific_capacity"].values[:, 1].mean(), rel=0.01
+    )
+
+
 def test_recipes_of_cells_are_accepted(coins: Path) -> None:
     recipe = load_recipe(coins / "study.toml")
     assert set(recipe.model.measurement) == {"rod-25C", "rod-25C-1-impedance", "rod-25C-2-impedance", "rod-rate"}
