@@ -26,7 +26,9 @@ class Beside:
 
 
 _KEYS: Mapping[str, Beside] = {
-    "cycling": Beside(("cycling", "against"), ("cycling",), ("kept_share", "capacity_retention", "condition_of_record")),
+    "cycling": Beside(
+        ("cycling", "against"), ("cycling",), ("kept_share", "capacity_retention", "condition_of_record")
+    ),
     "impedance": Beside(
         ("impedance", "surface_of"),
         ("tomography", "xanes-tomography", "fibsem-stack"),

@@ -51,7 +51,9 @@ class CyclingSection(Section):
     """Records of cells: what is a cycle, which cycle is the reference, and what cells are held against."""
 
     electrode: Literal["cathode", "anode"] = "cathode"
-    charge_from: Literal["current", "counter"] = "current"
+    charge_from: Literal["auto", "current", "counter"] = Field(
+        default="auto", description="the counter of the instrument where there is one that agrees with the current"
+    )
     columns: CellColumnsSection = CellColumnsSection()
     rest_level: _Current | None = Field(default=None, gt=0, description="largest current that counts as rest")
     exchanged: bool | None = Field(default=None, description="charge and discharge; by the voltage if not given")
@@ -107,7 +109,7 @@ class ImpedanceSection(Section):
     """Impedance spectra: circuit, weights, what is known of its parameters, and the surface it belongs to."""
 
     circuit: str = "R0-p(R1,CPE1)"
-    compare: _Texts = Field(default=(), description="further circuits, fitted to the same points")
+    compare: _Texts = Field(default=("R0-p(R1-W1,CPE1)",), description="further circuits, fitted to the same points")
     arc: ArcSection = ArcSection()
     weighting: Literal["modulus", "unit"] = "modulus"
     start: dict[str, _Positive] = Field(default_factory=dict)

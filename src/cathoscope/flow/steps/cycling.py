@@ -16,8 +16,9 @@ from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import cell_conditions, cell_courses
 from cathoscope.flow.steps.cell_records import mass_of, reason_of, record_of_scan
 from cathoscope.lab.curves import curve_of
-from cathoscope.lab.cycles import Cycles, cycles_of
+from cathoscope.lab.cycles import Cycles, cycles_of_halves
 from cathoscope.lab.differential import Differential, differential_of
+from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of
 from cathoscope.lab.particle_cell import offset_of
 from cathoscope.lab.record import Record
 from cathoscope.numerics.estimate import Estimate
@@ -27,6 +28,8 @@ Floats = NDArray[np.float64]
 _POINTS = 240  # of a voltage curve
 _CURVES = 6
 _MOST_BINS = 2000
+_SWITCHES = 2.0  # standard uncertainties of the times of switches
+_AGREES = 0.002  # of the charge, by which a counter that counts the same may differ beyond them
 _BINS = 2  # in one standard deviation of the smoothing
 _ARRAYS: Mapping[str, Callable[[Cycles], Floats]] = {
     "charge_capacity": lambda one: one.charge,
@@ -69,14 +72,18 @@ def cell_of_scan(section: MeasurementSection, scan: xr.Dataset) -> tuple[Record,
     offset = offset_of_cell(section, scan)
     record = record_of_scan(scan, offset=offset.value)
     chosen = section.cycling
-    cycles = cycles_of(
-        record,
-        electrode=chosen.electrode,
-        source="counter" if chosen.charge_from == "counter" else "integration",
-        rest_level=chosen.rest_level,
-        turn=chosen.exchanged,
-    )
-    return record, cycles, offset
+    halves = half_cycles_of(record, rest_level=chosen.rest_level, turn=chosen.exchanged)
+    counted = chosen.charge_from == "counter" or (chosen.charge_from == "auto" and not offset.value and _agree(halves))
+    return record, cycles_of_halves(halves, chosen.electrode, "counter" if counted else "integration"), offset
+
+
+def _agree(halves: HalfCycles) -> bool:
+    """Whether there is a counter that counts what flows, but for the unknown times of switches.
+
+    It is better than the integral then: the instrument knows when it switched, the rows of its file do not tell.
+    """
+    apart = np.abs(halves.counted - halves.charge) - _SWITCHES * halves.charge_std
+    return bool(np.isfinite(halves.counted).all() and np.median(apart / halves.charge) < _AGREES)
 
 
 def cycles(context: Context) -> xr.Dataset:

@@ -51,6 +51,7 @@ SURFACE = tuple(
     if (name, end) != ("electrode_area", "_systematic")
 )
 OUTCOMES = ("good", "systematic residuals", "not determined", "not at rest", "failed")
+_BETTER = 10.0  # of Akaike's criterion, by which another circuit is surely better
 _SQUARE_MICROMETRES = 1e8  # in a cm2
 
 
@@ -220,12 +221,23 @@ def _circuit_arrays(
         label(CIRCUIT[4], told[2], ("cycle", "circuit"), coords=coords),
         *(label(name, one, ("cycle", "point"), coords=coords) for name, one in zip(CIRCUIT[5:], curve, strict=True)),
     ]
-    arrays[0].attrs["remarks"] = list(remarks)
+    arrays[0].attrs["remarks"] = [*remarks, *_better_words(texts, told[0])]
     arrays[3].attrs |= {
         "flag_values": list(range(len(OUTCOMES))),
         "flag_meanings": " ".join(one.replace(" ", "_") for one in OUTCOMES),
     }
     return dataset(arrays)
+
+
+def _better_words(texts: Sequence[str], criterion: Floats) -> list[str]:
+    """That another circuit describes the spectra better, if one does."""
+    said = []
+    for column, text in enumerate(texts[1:], start=1):
+        better = int((criterion[:, 0] - criterion[:, column] > _BETTER).sum())
+        if 2 * better > criterion.shape[0]:
+            which = "the spectrum" if criterion.shape[0] == 1 else f"{better} of {criterion.shape[0]} spectra"
+            said.append(f'{text} describes {which} better than {texts[0]}: impedance.circuit = "{text}"')
+    return said
 
 
 def interface(context: Context) -> xr.Dataset:
