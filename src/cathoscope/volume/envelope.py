@@ -56,8 +56,8 @@ _RIM = np.arange(3.0, 6.6, 0.5)  # depths at which the porosity of the rim is ta
 # How much too low surfaces bridged over cracks lie, in voxels per porosity of the rim, and how uncertain that is:
 # cracks too shallow to be told from a dent dim the columns beside them, and the surface between follows these. Over
 # virtual particles of 70 voxels (openings of 1.3 voxels, blur 1) 0.44 +- 0.06 in gravel (13, seeds 6000 to 6012;
-# scatter 0.24) and 0.23 in rods (seeds 6000 to 6002).
-_BRIDGED, _BRIDGED_STD = 0.35, 0.25
+# scatter 0.24), and next to nothing in rods, whose cracks go on below (10, seeds 7000 to 7009): between the two.
+_BRIDGED, _BRIDGED_STD = 0.2, 0.25
 
 
 class Envelope(NamedTuple):

@@ -208,7 +208,7 @@ def _filled(mask: BoolArray) -> BoolArray:
             face = np.ascontiguousarray(mask[tuple(where)].squeeze(axis))
             if face.any():
                 mask[tuple(where)] = np.expand_dims(fill_voids.fill(face), axis)
-    return np.asarray(fill_voids.fill(mask), dtype=np.bool_)
+    return np.asarray(fill_voids.fill(mask, in_place=True), dtype=np.bool_)
 
 
 def separated(

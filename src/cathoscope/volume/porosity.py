@@ -207,8 +207,7 @@ def _noise(
             found=f"{np.count_nonzero(calm)}",
             cure="a finer voxel; or check that the mask and the volume belong together",
         )
-    mean = np.float32(volume[calm].mean(dtype=np.float64))
-    return noise_covariance(volume - mean, calm)
+    return noise_covariance(volume, calm, float(volume[calm].mean(dtype=np.float64)))
 
 
 def _envelope(scaled: SplitGrey, depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:

@@ -216,19 +216,20 @@ def _edge_level(volume: Float32Array, void: float, solid: float) -> float:
 
 def _require_unsaturated(volume: Float32Array, void: float, solid: float, noise: float) -> None:
     """Refuse a solid whose values are cut off at the largest one."""
-    largest = float(volume.max())
-    upper = volume[volume > (void + solid) / 2]
-    if upper.size == 0:
+    largest = volume.max()
+    bright = volume > (void + solid) / 2
+    share = np.count_nonzero(volume == largest) / max(np.count_nonzero(bright), 1)
+    if share <= _SATURATED or not bright.any():
         return
-    share = np.count_nonzero(upper == largest) / upper.size
+    upper = volume[bright]
     distinct = np.unique(upper[:: max(upper.size // 20_000, 1)]).size
     # a volume without noise has many voxels at the level itself; one whose noise ends abruptly has lost part of it
     noisy = 1.5 * noise > 0.01 * (solid - void)
-    if share > _SATURATED and distinct > 10 and noisy:
+    if distinct > 10 and noisy:
         raise MeasurementError(
             "the grey values of the solid are saturated",
             expected="fewer than 2 % of the solid at its largest value",
-            found=f"{100 * share:.0f} % at {largest:g}",
+            found=f"{100 * share:.0f} % at {float(largest):g}",
             cure="export the volume again with a wider range of grey values, best as 32-bit floats",
         )
 

@@ -96,7 +96,7 @@ def _smooth_row(work, y, half, run, line, target):  # type: ignore[no-untyped-de
     for x in range(reach):
         if a == 0:
             line[x] = line[reach + _mirrored(x - reach, nx)]
-        if b == nx:
+        if b + reach > nx:
             line[reach + nx + x] = line[reach + _mirrored(nx + x, nx)]
     _weigh(line[reach + a : reach + b], along_x[0], target[a:b])
     for t in range(1, along_x.size):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfftn, rfftn
+from scipy.fft import irfftn, next_fast_len, rfftn
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume.reach import within_reach
@@ -165,8 +165,8 @@ def _root(covariance: Float64Array) -> Float32Array:
     return np.fft.fftshift(np.fft.ifftn(np.sqrt(np.maximum(power, 0))).real).astype(np.float32)
 
 
-def noise_covariance(residual: Float32Array, calm: BoolArray) -> Float64Array:
-    """Autocovariance at lags -3 to 3 voxels of what is left of the grey values where nothing but noise is, [7, 7, 7].
+def noise_covariance(volume: Float32Array, calm: BoolArray, mean: float = 0.0) -> Float64Array:
+    """Autocovariance at lags -3 to 3 voxels of grey values less their mean where nothing but noise is, [7, 7, 7].
 
     By Fourier transforms, of the 128 voxels around the middle of ``calm``; the last lag counts half.
     """
@@ -177,8 +177,8 @@ def noise_covariance(residual: Float32Array, calm: BoolArray) -> Float64Array:
         low = max(0, min(middle - _CROP // 2, calm.shape[axis] - _CROP))
         window.append(slice(low, low + _CROP))
     mask = calm[tuple(window)].astype(np.float64)
-    values = residual[tuple(window)].astype(np.float64) * mask
-    shape = [n + 2 * _LAGS for n in mask.shape]
+    values = (volume[tuple(window)] - np.float32(mean)).astype(np.float64) * mask
+    shape = [next_fast_len(n + 2 * _LAGS, real=True) for n in mask.shape]
     moved = np.arange(-_LAGS, _LAGS + 1)
     near = np.ix_(moved, moved, moved)
     pairs = irfftn(np.abs(rfftn(mask, shape)) ** 2, shape)[near]
@@ -199,9 +199,10 @@ class Interior(NamedTuple):
 
 def interior_of(volume: Float32Array, inner: BoolArray, radius: Float32Array, *, voxel_size: VoxelSize) -> Interior:
     """The part of a volume in which the level of the solid is sought."""
-    place = (radius * np.float32(_CLASSES)).astype(np.uint8)
-    np.minimum(place, _CLASSES - 1, out=place)
-    place[~inner] = _OUT
+    place = np.empty(radius.shape, dtype=np.uint8)
+    for relative, deep, target in zip(radius, inner, place, strict=True):
+        target[:] = np.minimum((relative * np.float32(_CLASSES)).astype(np.uint8), _CLASSES - 1)
+        target[~deep] = _OUT
     return Interior(smoothed_grey(volume, voxel_size), radius, place, voxel_size)
 
 
