@@ -71,7 +71,7 @@ class Misfit:
         total = float(slope @ counting @ slope)
         if not total > 0:
             return 1.0
-        scatter = gof**2 * np.sqrt(2.0 * float(own @ (1 / self.blocks)) / float(own.sum()))
+        scatter = gof**2 * float(np.sqrt(2.0 * (own @ (1 / self.blocks)) / own.sum()))
         return float(slope @ self.covariance @ slope) / total - scatter
 
 

@@ -207,7 +207,7 @@ def _levels(y: Array, weight: Array, curve: Array) -> tuple[float, float]:
 def _crossing(rise: _Rise, levels: tuple[float, float], share: float) -> Interval:
     """Where a rising curve has done a share of its change; infinite where it has no level before or after."""
     level = levels[0] + share * (levels[1] - levels[0])
-    below = np.count_nonzero(rise.curve < level)
+    below = int(np.count_nonzero(rise.curve < level))
     done = (rise.curve - rise.curve[0]) / max(rise.curve[-1] - rise.curve[0], 1e-300)
     beyond = np.count_nonzero(done < share if share < 0.5 else done > share)
     if beyond < _PLATEAU or not 0 < below < rise.x.size:
