@@ -28,9 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 from scipy.sparse import csgraph
-from scipy.stats import norm
 
 from cathoscope.physics.kinetics import ZERO_CELSIUS
 from cathoscope.virtual.boundaries import Network, boundary_network, wetted
@@ -199,7 +198,7 @@ def course_of(
     ``load`` of the cell multiplies that of all its particles.
     """
     number = np.arange(cycles + 1, dtype=np.float64)
-    quantile = norm.ppf((np.arange(_QUANTILES) + 0.5) / _QUANTILES) if ageing.spread > 0 else np.zeros(1)
+    quantile = special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES) if ageing.spread > 0 else np.zeros(1)
     age = number[:, None] * load * np.exp(ageing.spread * quantile)
     held = np.interp(age, wear.age, wear.held).mean(axis=1)
     area = entered(np.interp(age, wear.age, wear.area).mean(axis=1), ageing.entering)

@@ -40,6 +40,8 @@ from cathoscope.virtual.recording import require_space
 
 Array = NDArray[np.float64]
 
+CIRCUIT_KEYS = 'circuit = "R0-p(R1-W1,CPE1)"\ncompare = "R0-p(R1,CPE1)"\nrange = [0.2, 1e5]\n'
+"""Diffusion follows the arc of charge transfer; below 0.2 Hz it feels how small grains are."""
 REFERENCE = 2  # cycle that retention is told against
 _GRAINS = 0  # as in the other studies: one seed, one particle
 _SPECTRA = (2, 50, 100, 150)
@@ -322,4 +324,4 @@ def _told(count: int) -> list[int]:
 def _of_impedance(one: CoinMeasurement, number: int) -> str:
     name = f"{one.sample}-25C-{number}-impedance"
     head = f'[measurement.{name}]\nsample = "{one.sample}"\ntechnique = "impedance"\nfiles = "raw/{name}/*.csv"\n\n'
-    return head + f"[measurement.{name}.impedance]\ncycles = [{', '.join(map(str, _SPECTRA))}]\n"
+    return head + f"[measurement.{name}.impedance]\ncycles = [{', '.join(map(str, _SPECTRA))}]\n{CIRCUIT_KEYS}"

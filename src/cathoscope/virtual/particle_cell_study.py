@@ -26,6 +26,7 @@ from cathoscope.virtual.cell_health import Ageing, Course, Wear, course_of, wear
 from cathoscope.virtual.cell_record import Recorder, Sweep
 from cathoscope.virtual.cell_truth import cycle_numbers, impedance_truth, labelled_cycles, truth_of_cycles
 from cathoscope.virtual.coin_cells import DENSITY, ONE_C, Turn, theoretical_capacity
+from cathoscope.virtual.coin_study import CIRCUIT_KEYS
 from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
@@ -419,4 +420,4 @@ def _of_spectra(one: ParticleMeasurement, plan: ParticleCellPlan) -> str:
     name = f"{one.sample}-{one.particle}-impedance"
     head = f'[measurement.{name}]\nsample = "{one.sample}"\ntechnique = "impedance"\nparticle = {one.particle}\n'
     head += f'files = "raw/{name}/*.mpt"\n\n[measurement.{name}.impedance]\n'
-    return head + f"cycles = [{', '.join(map(str, plan.looked))}]\n"
+    return head + f"cycles = [{', '.join(map(str, plan.looked))}]\n{CIRCUIT_KEYS}"
