@@ -103,6 +103,6 @@ def mean_level(radius, inside, law):  # type: ignore[no-untyped-def]
     r_all, used = radius.ravel(), inside.ravel()
     for i in range(used.size):
         if used[i]:
-            total += np.float32(_level(r_all[i], law[0], law[1]))
+            total += float(np.float32(_level(r_all[i], law[0], law[1])))
             count += 1
     return total / max(count, 1)

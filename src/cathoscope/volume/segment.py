@@ -218,7 +218,7 @@ def _require_unsaturated(volume: Float32Array, void: float, solid: float, noise:
     """Refuse a solid whose values are cut off at the largest one."""
     largest = volume.max()
     bright = volume > (void + solid) / 2
-    share = np.count_nonzero(volume == largest) / max(np.count_nonzero(bright), 1)
+    share = int(np.count_nonzero(volume == largest)) / max(int(np.count_nonzero(bright)), 1)
     if share <= _SATURATED or not bright.any():
         return
     upper = volume[bright]
