@@ -24,7 +24,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.half_cycles import HalfCycles, noise_of, row_times, runs_of
@@ -158,7 +157,7 @@ def _noise_of(voltage: Array, smoothing: float) -> float:
     kernel = -kernel
     kernel[kernel.size // 2] += 1.0
     weight = np.convolve(np.full(block, 1.0 / block), kernel)
-    scatter = signal.fftconvolve(voltage - voltage.mean(), weight, mode="valid")[::block]
+    scatter = _convolved(voltage - voltage.mean(), weight, "valid")[::block]
     return max(white, float(np.median(np.abs(scatter - np.median(scatter)))) / 0.6745 / float(np.sqrt(weight @ weight)))
 
 
@@ -177,7 +176,7 @@ def _charge_below(voltage: Array, charge: Array, edges: Array) -> Array:
 
 def _smoothed(density: Array, width: float) -> Array:
     """Mean with the weights of a Gaussian of ``width`` steps; at the ends of what lies within."""
-    return np.asarray(signal.fftconvolve(density, _gaussian(width), mode="same") / _inside(density.size, width))
+    return _convolved(density, _gaussian(width)) / _inside(density.size, width)
 
 
 def _gaussian(width: float) -> Array:
@@ -188,7 +187,13 @@ def _gaussian(width: float) -> Array:
 
 def _inside(count: int, width: float) -> Array:
     """Share of the Gaussian that lies within the range."""
-    return np.asarray(signal.fftconvolve(np.ones(count), _gaussian(width), mode="same"))
+    return _convolved(np.ones(count), _gaussian(width))
+
+
+def _convolved(values: Array, weight: Array, mode: str = "same") -> Array:
+    from scipy.signal import fftconvolve  # takes long to load
+
+    return np.asarray(fftconvolve(values, weight, mode=mode))
 
 
 def _squares(voltage: Array, charge: Array, edges: Array, width: float, order: int) -> Array:
@@ -199,13 +204,15 @@ def _squares(voltage: Array, charge: Array, edges: Array, width: float, order: i
     z = np.arange(-reach, reach + 1) * step / width
     bell = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
     shape = bell * (-z / width if order == 1 else (z**2 - 1) / width**2)
-    return np.asarray(np.maximum(signal.fftconvolve(weight, shape**2, mode="same"), 0.0))
+    return np.asarray(np.maximum(_convolved(weight, shape**2), 0.0))
 
 
 def peaks_of(curve: Differential, *, sure: float = _SURE) -> tuple[Peak, ...]:
     """Maxima that rise above their surroundings by ``sure`` standard uncertainties, in order of voltage."""
+    from scipy.signal import find_peaks  # takes long to load
+
     f, step = curve.value, curve.voltage[1] - curve.voltage[0]
-    at, found = signal.find_peaks(f, prominence=0.0)
+    at, found = find_peaks(f, prominence=0.0)
     kept = []
     for place, prominence in zip(at, found["prominences"], strict=True):
         if prominence <= sure * curve.std[place]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 from scipy.optimize import brentq
 
 from cathoscope.core.errors import MeasurementError
@@ -165,7 +165,7 @@ def compared(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Com
         interval=(difference - half, difference + half),
         t=t,
         freedom=freedom,
-        p=float(2 * stats.t.sf(abs(t), freedom)),
+        p=float(2 * special.stdtr(freedom, -abs(t))),
         effect=effect,
         effect_interval=ends,
         level=level,

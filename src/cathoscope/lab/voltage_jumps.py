@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
 
 from cathoscope.lab.half_cycles import noise_of, resolution_of, runs_of
 from cathoscope.lab.record import Array, Record, Rows
@@ -144,7 +143,9 @@ def _template(cubic: Array, slope: Array, width: int, decay: float) -> tuple[Arr
 
 def _sums(values: Array, weights: Array) -> Array:
     """Weighted sum over the window about every row: as many rows before it as from it on; 0 where none fits."""
+    from scipy.signal import oaconvolve  # takes long to load
+
     found = np.zeros(values.size)
     half = weights.size // 2
-    found[half : values.size - half + 1] = signal.oaconvolve(values, weights[::-1], mode="valid")
+    found[half : values.size - half + 1] = oaconvolve(values, weights[::-1], mode="valid")
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 from scipy.optimize import brentq
 
 from cathoscope.core.errors import MeasurementError
@@ -80,8 +80,10 @@ def population_of(values: ArrayLike, std: ArrayLike) -> Population:
     mean = float(np.average(x, weights=weight))
     scale = float((weight * (x - mean) ** 2).sum() / (x.size - 1))
     mean_std = float(np.sqrt(max(scale, 1.0 if between == 0 else 0.0) / weight.sum()))
-    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, x.size - 1)) * mean_std
-    low, high = (_between(x, variance, float(stats.chi2.ppf(0.5 + sign * _LEVEL / 2, x.size - 1))) for sign in (1, -1))
+    reach = float(special.stdtrit(x.size - 1, 0.5 + _LEVEL / 2)) * mean_std
+    # quantiles of the chi-squared distribution
+    limits = (float(2 * special.gammaincinv((x.size - 1) / 2, 0.5 + sign * _LEVEL / 2)) for sign in (1, -1))
+    low, high = (_between(x, variance, limit) for limit in limits)
     typical = float(x.size / (1 / variance).sum())
     return Population(
         mean=mean,

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter, gaussian_filter1d
 from scipy.optimize import nnls
-from scipy.signal import lfilter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume.fibsem_outline import Outline
@@ -152,6 +151,8 @@ def _parts(scene: Float32Array, outline: Outline, noise: float) -> _Parts:
 
 def charge_fields(is_open: BoolArray) -> Float32Array:
     """What charging may be a mixture of, for one slice: [field, row, column], 1 at an edge of a wide void or below."""
+    from scipy.signal import lfilter  # takes long to load
+
     fields = [2 * gaussian_filter(is_open.astype(np.float32), spread) for spread in _SPREADS]
     for tail in _TAILS:
         memory = float(np.exp(-1 / tail))
