@@ -208,7 +208,7 @@ def wait_for_another_slab(process: subprocess.Popen[str], study: Path) -> None:
     before, deadline = finished(), time.monotonic() + 120.0
     while finished() <= before and process.poll() is None:
         assert time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.01)  # a slab takes longer, and who looks all the time takes the processor from who works
 
 
 def run_with_signal(recipe: Path, study: Path, data: Path, number: signal.Signals) -> tuple[int, str]:
