@@ -52,6 +52,7 @@ HEATING_ARRAYS = (
     ArraySpec("effect_enthalpy", _EFFECT, "J/g", "f", "Heat of an effect; positive if endothermic"),
     ArraySpec("effect_onset", _EFFECT, "degC", "f", "Extrapolated onset of a heat effect: ISO 11357-1"),
     ArraySpec("effect_peak", _EFFECT, "degC", "f", "Temperature of the highest heat flow of an effect"),
+    ArraySpec("effect_unlevel", _EFFECT, "1", "b", "Whether heat still flows at a limit of an effect"),
     ArraySpec("effect_height", _EFFECT, "mW", "f", "Highest heat flow of an effect above its baseline"),
     # several rates; without the dim effect they are of the rapid loss of mass
     ArraySpec("kissinger_energy", ("effect",), "kJ/mol", "f", "Activation energy from peaks: Kissinger"),

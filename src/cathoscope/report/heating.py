@@ -53,6 +53,11 @@ def pair(data: xr.Dataset, name: str, place: tuple[int, ...] = ()) -> tuple[floa
     return value, std
 
 
+def is_unlevel(data: xr.Dataset, row: int, column: int) -> bool:
+    """Whether heat still flows at a limit of an effect, so that its enthalpy is that of the limit."""
+    return "effect_unlevel" in data and bool(data["effect_unlevel"].values[row, column])
+
+
 def rapid_step(data: xr.Dataset, row: int) -> int | None:
     """Place of the step of rapid loss of a record."""
     onset = float(data["rapid_loss_onset"].values[row])
@@ -60,6 +65,13 @@ def rapid_step(data: xr.Dataset, row: int) -> int | None:
     if not np.isfinite(onset) or not np.isfinite(onsets).any():
         return None
     return int(np.nanargmin(np.abs(onsets - onset)))
+
+
+def reactions_of(data: xr.Dataset) -> list[tuple[tuple[int, ...], str]]:
+    """Places and names of the reactions that activation energies are of; the rapid loss of mass has no name."""
+    if "effect" not in data["kissinger_energy"].dims:
+        return [((), "")]
+    return [((number,), name) for number, name in enumerate(names_along(data["kissinger_energy"], "effect"))]
 
 
 @dataclass(frozen=True)

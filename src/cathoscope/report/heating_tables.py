@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from cathoscope.report.heating import is_calorimetry, is_hold, is_mass_loss, pair, rapid_step, record_names
+from cathoscope.report.heating import (
+    is_calorimetry,
+    is_hold,
+    is_mass_loss,
+    is_unlevel,
+    pair,
+    rapid_step,
+    reactions_of,
+    record_names,
+)
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import Row, count_text, format_value
 from cathoscope.report.tables import Column, Table
@@ -127,14 +136,22 @@ def _effects_table(data: xr.Dataset) -> Table | None:
     places = [(row, column) for row in range(len(names)) for column in range(len(effects))]
     rows = [f"{effects[column]}, {names[row]}" if len(names) > 1 else effects[column] for row, column in places]
     words = tuple(
-        f"{limits[column][0]:g} to {limits[column][1]:g} °C" if column < len(limits) else "" for _, column in places
+        (f"{limits[column][0]:g} to {limits[column][1]:g} °C" if column < len(limits) else "")
+        + (", heat flows at a limit: the enthalpy depends on it" if is_unlevel(data, row, column) else "")
+        for row, column in places
     )
     notes = (
         "Heat is positive if it is taken up; the integral is over time, above the baseline between the limits of the "
         "remark (ASTM E793); onset by tangents (ISO 11357-1)",
         "σ is that of noise; where the limits are laid, and calibration, come on top",
     )
-    covers = ("heat_baseline", "heating_rate", *(f"{name}_systematic" for name in _EFFECTS), *_ENERGIES)
+    covers = (
+        "heat_baseline",
+        "heating_rate",
+        "effect_unlevel",
+        *(f"{name}_systematic" for name in _EFFECTS),
+        *_ENERGIES,
+    )
     return Table(
         "effects", "Heat effects", "effect", tuple(rows), _columns(data, _EFFECTS, places), words, notes, covers=covers
     )
@@ -142,7 +159,7 @@ def _effects_table(data: xr.Dataset) -> Table | None:
 
 def _energies_table(data: xr.Dataset) -> Table | None:
     """Activation energies by method: one row for each effect and method."""
-    reactions = _reactions(data)
+    reactions = reactions_of(data)
     rows, values, stds, words = [], [], [], []
     for place, name in reactions:
         if not np.isfinite(pair(data, "kissinger_energy", place)[0]):
@@ -171,17 +188,10 @@ def _energies_table(data: xr.Dataset) -> Table | None:
     )
 
 
-def _reactions(data: xr.Dataset) -> list[tuple[tuple[int, ...], str]]:
-    """Places and names of the reactions that energies are of."""
-    if "effect" not in data["kissinger_energy"].dims:
-        return [((), "")]
-    return [((number,), name) for number, name in enumerate(names_along(data["kissinger_energy"], "effect"))]
-
-
 def heating_numbers(data: xr.Dataset) -> list[Row]:
     """The first numbers of heating: onsets of the rapid loss, oxygen, effects, energies."""
     rows = [*_mass_numbers(data), *_effect_numbers(data)]
-    for place, name in _reactions(data) if "kissinger_energy" in data else ():
+    for place, name in reactions_of(data) if "kissinger_energy" in data else ():
         value, std = pair(data, "kissinger_energy", place)
         if np.isfinite(value):
             rows.append(
@@ -215,7 +225,8 @@ def _effect_numbers(data: xr.Dataset) -> list[Row]:
         for column, effect in enumerate(effects):
             for array in ("effect_onset", "effect_peak", "effect_enthalpy"):
                 value, std = pair(data, array, (row, column))
-                if np.isfinite(value):
+                told = array != "effect_enthalpy" or not is_unlevel(data, row, column)
+                if np.isfinite(value) and told:
                     text = format_value(value, std, str(data[array].attrs["units"]))
                     rows.append(Row(f"{effect}: {_EFFECTS[array]}{place}", text))
     return rows

@@ -12,7 +12,7 @@ from scipy import special
 
 from cathoscope.report.dissolution import band_words, dissolved_rows, is_content, is_light
 from cathoscope.report.figures.state_curves import ParticleResult
-from cathoscope.report.heating import is_calorimetry, is_mass_loss
+from cathoscope.report.heating import is_calorimetry, is_mass_loss, is_unlevel
 from cathoscope.report.names import names_along
 from cathoscope.report.style import axis_label
 from cathoscope.report.tables import Column, Table
@@ -76,6 +76,7 @@ def heat_values(data: xr.Dataset) -> list[Value]:
         for column, effect in enumerate(names_along(data["effect_enthalpy"], "effect"))
         for row in range(data.sizes["record"])
         for name, words in _OF_EFFECTS.items()
+        if name != "effect_enthalpy" or not is_unlevel(data, row, column)
         for one in _at(data, name, (row, column), f"{effect}: {words}{_rate_words(data, row)}")
     ]
 

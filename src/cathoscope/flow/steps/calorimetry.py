@@ -73,7 +73,7 @@ def effects(context: Context) -> xr.Dataset:
     effect = label("effect", np.arange(1, len(names) + 1), ("effect",))
     effect.attrs |= {"names": names, "limits": [list(limits) for limits in section.effects.values()]}
     table = {(name, part): np.full((data.sizes["record"], len(names)), np.nan) for name in _NUMBERS for part in _PARTS}
-    base = np.full(data["heat_flow"].shape, np.nan)
+    base, unlevel = np.full(data["heat_flow"].shape, np.nan), np.zeros((data.sizes["record"], len(names)), np.bool_)
     rates = np.full(data.sizes["record"], np.nan)
     aside, remarks = [], [_LIMITS_SYSTEMATIC]
     for (row,) in sorted(context.raw.scans):
@@ -91,13 +91,16 @@ def effects(context: Context) -> xr.Dataset:
                 remarks.append(f"{file}: calorimetry.effects.{name}: {error.problem} ({error.found})")
                 continue
             _store(table, found, (row, column))
-            remarks += [f"{file}: calorimetry.effects.{name}: {told}" for told in _unlevel(ramp, limits, found)]
+            goes_on = _unlevel(ramp, limits, found)
+            unlevel[row, column] = bool(goes_on)
+            remarks += [f"{file}: calorimetry.effects.{name}: {told}" for told in goes_on]
             inside = np.flatnonzero((ramp[1] >= limits[0]) & (ramp[1] <= limits[1]))
             base[row, ramp[3][inside[0] : inside[-1] + 1]] = found.baseline
     if not context.raw.scans:
         raise MeasurementError("no record can be used", where=context.name, found=f"{aside[0][0]}: {aside[0][1]}")
     coords = {"record": data["record"], "effect": effect}
     arrays = _labelled(table, coords)
+    arrays.append(label("effect_unlevel", unlevel, ("record", "effect"), coords=coords))
     arrays.append(label("heating_rate", rates, ("record",), coords=coords))
     arrays.append(label("heat_baseline", base, ("record", "point"), coords=coords))
     arrays[0].attrs |= {"remarks": remarks, "set_aside": aside}
@@ -191,7 +194,11 @@ def _course(data: xr.Dataset, row: int, column: int) -> Course:
     return course_of(time, kelvin, heat / heat[-1])
 
 
-_MAKES = (*names_with_std(_NUMBERS), *(f"{name}_systematic" for name in _NUMBERS), "heating_rate", "heat_baseline")
+_MAKES = (
+    *names_with_std(_NUMBERS),
+    *(f"{name}_systematic" for name in _NUMBERS),
+    *("effect_unlevel", "heating_rate", "heat_baseline"),
+)
 
 
 def steps(section: MeasurementSection) -> tuple[Step, ...]:

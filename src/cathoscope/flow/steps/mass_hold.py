@@ -38,7 +38,9 @@ def hold(context: Context) -> xr.Dataset:
         try:
             time, kelvin, mass = _held(known(*(data[name].values[row] for name in _RECORDS)))
             conversion, goes_on = _conversion(time, mass, whole)
-            found = avrami(time=time, conversion=conversion)
+            # neighbours within a window are smoothed together and count once
+            apart = np.linspace(0.0, time[-1], int(_WINDOWS) + 1)
+            found = avrami(time=apart, conversion=np.interp(apart, time, conversion))
         except MeasurementError as error:
             aside.append(raw.put_aside((row,), f"{error.problem} ({error.found})"))
             continue

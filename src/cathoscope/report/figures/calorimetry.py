@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cathoscope.report.figures.mass_loss import TEMPERATURE
-from cathoscope.report.heating import in_order, is_calorimetry, is_mass_loss, pair, rapid_step, record_names
+from cathoscope.report.heating import (
+    in_order,
+    is_calorimetry,
+    is_mass_loss,
+    is_unlevel,
+    pair,
+    rapid_step,
+    reactions_of,
+    record_names,
+)
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import (
@@ -58,7 +67,7 @@ def _shift(data: xr.Dataset) -> float:
     if data.sizes["record"] < 2:
         return 0.0
     flow = np.asarray(data["heat_flow"].values, np.float64)
-    return float(0.5 * np.nanmax(np.nanquantile(flow, 0.998, axis=1) - np.nanquantile(flow, 0.002, axis=1)))
+    return float(0.9 * np.nanmax(np.nanquantile(flow, 0.998, axis=1) - np.nanquantile(flow, 0.002, axis=1)))
 
 
 def heat_of(data: xr.Dataset, row: int) -> tuple[Floats, Floats]:
@@ -110,10 +119,9 @@ def _heat_caption(data: xr.Dataset, names: list[str], effects: list[str]) -> str
             onset, peak, heat = (pair(data, f"effect_{one}", (row, column)) for one in ("onset", "peak", "enthalpy"))
             if np.isfinite(heat[0]):
                 head = f"{effect}, {names[row]}" if len(names) > 1 else effect
-                found.append(
-                    f"{head}: onset {format_value(*onset, 'degC')}, peak {format_value(*peak, 'degC')}, "
-                    f"{format_value(*heat, 'J/g')}"
-                )
+                energy = "" if is_unlevel(data, row, column) else f", {format_value(*heat, 'J/g')}"
+                places = f"onset {format_value(*onset, 'degC')}, peak {format_value(*peak, 'degC')}"
+                found.append(f"{head}: {places}{energy}")
     return (
         "Heat flow into the sample; dashed, the baselines between the limits of the effects. "
         f"{'; '.join(found)}." + (" All records in the table." if len(names) > _LONGEST_WORDS else "")
@@ -127,7 +135,7 @@ def energies_panel(data: xr.Dataset) -> Panel | None:
     figure = new_figure(width=DOUBLE_COLUMN, height=66)
     left, right = figure.subplots(1, 2)
     found = []
-    for number, (place, name) in enumerate(_reactions(data)):
+    for number, (place, name) in enumerate(reactions_of(data)):
         energy = pair(data, "kissinger_energy", place)
         if np.isfinite(energy[0]):
             _draw_line(left, data, place, COLOURS[number], name)
@@ -145,12 +153,6 @@ def energies_panel(data: xr.Dataset) -> Panel | None:
         f"scatter about the lines. One reaction has one energy. Kissinger: {'; '.join(found)}."
     )
     return Panel("activation", "Activation energies", caption, figure)
-
-
-def _reactions(data: xr.Dataset) -> list[tuple[tuple[int, ...], str]]:
-    if "effect" not in data["kissinger_energy"].dims:
-        return [((), "")]
-    return [((number,), name) for number, name in enumerate(names_along(data["kissinger_energy"], "effect"))]
 
 
 def _draw_line(axes: Axes, data: xr.Dataset, place: tuple[int, ...], colour: str, name: str) -> None:
