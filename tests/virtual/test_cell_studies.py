@@ -14,12 +14,13 @@ from cathoscope.flow.recipe import load_recipe
 from cathoscope.io import open_raw
 from cathoscope.lab.cycles import cycles_of
 from cathoscope.lab.disturbances import disturbances_of
+from cathoscope.lab.impedance_fit import fit_circuit
 from cathoscope.lab.particle_cell import offset_of
 from cathoscope.lab.record import record_of
 from cathoscope.virtual.cell import Cell, Health
 from cathoscope.virtual.cell_files import Spectrum, eclab_impedance_text, impedance_text
 from cathoscope.virtual.cell_record import Sweep
-from cathoscope.virtual.coin_cells import rate_capability, steady
+from cathoscope.virtual.coin_cells import rate_capability, steady, theoretical_capacity
 from cathoscope.virtual.coin_study import COIN_PRESETS, CoinPlan, CoinSample, coin_recipe, simulate_coins
 from cathoscope.virtual.particle import L_NMC, ROD
 from cathoscope.virtual.particle_cell_study import (
@@ -83,7 +84,19 @@ def test_truth_tells_retention_of_the_second_cycle_and_the_cell_in_the_middle(co
 
 def test_recipes_of_cells_are_accepted(coins: Path) -> None:
     recipe = load_recipe(coins / "study.toml")
-    assert set(recipe.model.measurement) == {"rod-25C", "rod-25C-1-impedance", "rod-25C-2-impedance", "rod-rate"}
+    impedance = {"rod-25C-1-impedance", "rod-25C-2-impedance"}
+    assert set(recipe.model.measurement) == {"rod-25C", "rod-rate", "rod-xas"} | impedance
+
+
+def test_nickel_is_oxidised_as_the_charge_tells_and_its_edge_moves(coins: Path) -> None:
+    edges = Study.open(coins / "study.zarr").read("truth", "rod-xas")["derivative_edge"].values
+    taken = 0.82 * (edges[1] - edges[0]) / 1.6  # lithium per metal: every one of them oxidises a nickel
+    truth = Study.open(coins / "study.zarr").read("truth", "rod-25C")
+    charge = 1e6 * truth["charge_capacity"].values[:, 0].mean() / truth["cell_mass"].values.mean()
+    assert taken == pytest.approx(charge / theoretical_capacity(composition=ROD.core_composition), rel=0.03)
+    for state in ("pristine", "charged"):
+        data = open_raw(coins / "raw" / "rod-xas" / f"{state}.xdi")
+        assert {"absorption", "reference_absorption"} <= set(data)
 
 
 def test_one_seed_makes_the_same_bytes(coins: Path, tmp_path: Path) -> None:
@@ -144,3 +157,16 @@ def test_a_sweep_without_noise_holds_the_limits_of_the_circuit(tmp_path: Path) -
         np.testing.assert_allclose(found, spectrum.impedance, rtol=1e-6)
     assert spectrum.impedance[0].real == pytest.approx(4e6, rel=0.02)
     assert isinstance(spectrum, Spectrum)
+
+
+@pytest.mark.parametrize("area", [2.3e-10, 1e-9])
+def test_a_circuit_with_diffusion_finds_charge_transfer_and_one_without_it_too_much(area: float) -> None:
+    cell, health = Cell(sites=4e-10, diffusivity=3e-3), Health(1.0, area, 9.4e-10 / area, 4e6)
+    spectrum = Sweep(1e5, 0.2, 45).spectrum(cell, health, np.random.default_rng(1))
+    true = cell.charge_transfer(health)
+    found = {
+        text: fit_circuit(text, frequency=spectrum.frequency, impedance=spectrum.impedance).estimate("R1")
+        for text in ("R0-p(R1-W1,CPE1)", "R0-p(R1,CPE1)")
+    }
+    assert abs(found["R0-p(R1-W1,CPE1)"].value - true) < 4 * found["R0-p(R1-W1,CPE1)"].std
+    assert found["R0-p(R1,CPE1)"].value > 1.02 * true

@@ -26,7 +26,7 @@ ONE_C = 200.0  # mAh/g
 COIN_AGEING = Ageing(hairline=0.5, entering=1.0, layer=1.0474e-3, oxygen=5.9375e-5, film=1.0, spread=0.5)
 """Layer and oxygen are such that rod keeps 85.0 % and gravel 82.4 % of their second capacity after 150 cycles."""
 
-_NEW = 0.99  # filling of a cell that was never charged
+NEW = 0.99  # filling of a cell that was never charged
 _HUNDRED_HOURS = 100.0
 _STEPS = 150.0  # of a half cycle at the nominal rate
 
@@ -160,12 +160,26 @@ def health_in(
     return health, Side(oxidation=law.oxidation * replicate.oxidation * more * cell.warmer * health.area)
 
 
+def filling_when_charged(
+    wear: Wear, law: CoinLaw, replicate: Replicate, programme: Programme, specific: float
+) -> float:
+    """Mean lithium per site at the end of the first charge."""
+    course = course_of_cell(wear, law, replicate, programme)
+    cell = coin_cell(wear, law, replicate, programme, specific)
+    health, side = health_in(1, course, cell, law, replicate, programme)
+    rate = programme.charge[0]
+    current = 1e-6 * rate * replicate.mass * ONE_C
+    cycler = Cycler.fresh(cell, Protocol(current, programme.low, programme.high, 3600.0 / rate / _STEPS), NEW)
+    cycler.half(health, charge=True, side=side)
+    return cycler.mean_filling
+
+
 def turns(wear: Wear, law: CoinLaw, replicate: Replicate, programme: Programme, specific: float) -> list[Turn]:
     """All cycles of a cell, from the first charge on."""
     course = course_of_cell(wear, law, replicate, programme)
     cell = coin_cell(wear, law, replicate, programme, specific)
     one_c = 1e-6 * replicate.mass * ONE_C
-    cycler = Cycler.fresh(cell, Protocol(one_c, programme.low, programme.high, 1.0), _NEW)
+    cycler = Cycler.fresh(cell, Protocol(one_c, programme.low, programme.high, 1.0), NEW)
     done = []
     for number, rates in enumerate(zip(programme.charge, programme.discharge, strict=True), start=1):
         health, side = health_in(number, course, cell, law, replicate, programme)

@@ -19,12 +19,14 @@ from cathoscope.virtual.cell_health import Wear, misfit, wear_of
 from cathoscope.virtual.cell_record import Recorder, Sweep
 from cathoscope.virtual.cell_truth import cycle_numbers, impedance_truth, labelled_cycles, truth_of_cycles
 from cathoscope.virtual.coin_cells import (
+    NEW,
     ONE_C,
     CoinLaw,
     Programme,
     Replicate,
     Turn,
     coin_cell,
+    filling_when_charged,
     rate_capability,
     steady,
     theoretical_capacity,
@@ -32,6 +34,7 @@ from cathoscope.virtual.coin_cells import (
 )
 from cathoscope.virtual.cycling import CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
+from cathoscope.virtual.electrode_xas import STATES, electrode_spectrum, nickel_valence, scan_text, spectra_truth
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.outline import require_counts
@@ -201,8 +204,24 @@ def simulate_coins(study: Study, plan: CoinPlan, *, progress: Progress | None = 
         for kind in plan.preset.programmes:
             made.append(_condition(study, plan, wear, name, kind))
             progress.advance(1)
+        _electrode(study, plan, wear, name)
     progress.finish()
     return made
+
+
+def _electrode(study: Study, plan: CoinPlan, wear: Wear, name: str) -> None:
+    """Nickel spectra of the electrode before the first charge and after it."""
+    preset, sample, label = plan.preset, plan.preset.samples[name], f"{name}-xas"
+    first = next(iter(preset.programmes.values()))
+    filling = filling_when_charged(wear, preset.law, Replicate(preset.mass), first, sample.specific)
+    composition = sample.design.core_composition
+    lithium = (1.0, 1.0 - sample.mobile * (NEW - filling))
+    spectra = [electrode_spectrum(nickel_valence(lithium=one, composition=composition)) for one in lithium]
+    for state, spectrum in zip(STATES, spectra, strict=True):
+        rng = plan.rng(name, "xas", state)
+        text = scan_text(spectrum, name=f"{name} {state}", offset=float(0.6 * rng.standard_normal()), rng=rng)
+        write_text(study.path.parent / "raw" / label / f"{state}.xdi", text)
+    study.write("truth", label, spectra_truth(spectra, STATES))
 
 
 def _condition(study: Study, plan: CoinPlan, wear: Wear, name: str, kind: str) -> CoinMeasurement:
@@ -293,6 +312,7 @@ def coin_recipe(preset: str, seed: int, plan: CoinPlan, measurements: Sequence[C
     for name, sample in plan.preset.samples.items():
         metals = "".join(f"{metal}{share:.2g}" for metal, share in sample.design.core_composition.items())
         parts.append(f'[sample.{name}]\ncomposition = "Li{metals}O2"\nparticle = "virtual"\n')
+    parts += [_of_electrode(name) for name in plan.preset.samples]
     for one in measurements:
         parts.append(_of_cells(one, plan))
         if one.kind == "25C":
@@ -314,6 +334,12 @@ def _of_cells(one: CoinMeasurement, plan: CoinPlan) -> str:
         if one.sample == "rod" and "gravel" in plan.preset.samples:
             keys.append(f'against = "gravel-{one.kind}"')
     return head + "\n".join([*keys, ""])
+
+
+def _of_electrode(name: str) -> str:
+    files = ", ".join(f'"raw/{name}-xas/{state}.xdi"' for state in STATES)
+    head = f'[measurement.{name}-xas]\nsample = "{name}"\ntechnique = "xas"\nfiles = [{files}]\n\n'
+    return head + f'[measurement.{name}-xas.xas]\ncalibration = "reference"\n'
 
 
 def _told(count: int) -> list[int]:
