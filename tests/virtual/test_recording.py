@@ -259,7 +259,7 @@ def test_slabs_cover_all_rows_once_and_shrink_with_the_memory() -> None:
         Grid(128, 100, 0.05), Series((8300.0, 8400.0), 1, 180), optics=OPTICS, options=OPTIONS, seed=(1,)
     )
     thickness = []
-    for memory in (1e8, 4e8, 1e10):
+    for memory in (1e8, 8e8, 1e10):
         slabs = module._slabs(recording, 16, Resources(2, memory))
         covered = [row for slab in slabs for row in range(slab.start, slab.stop)]
         assert covered == list(range(100))

@@ -42,6 +42,8 @@ from cathoscope.virtual.txm import Detector, Frames, TxmOptions, dark_counts, dr
 
 _BATCH = 8  # rows of the fine grid that are projected together
 _TOGETHER = 4  # energies for which the line integrals are fetched from memory once
+# Memory of a batch while it is made, in units of its slices (their materials, places and copies), and of the program.
+_IN_WORK, _PROGRAM = 3.0, 2.5e8
 _HEADER_BYTES = 16_384  # names and small values of one file, generously
 # Kinds of random numbers; each has its own stream, so that one does not depend on how many another took.
 _DETECTOR, _VIEWS, _FRAMES, _COUNTS, _IDENTITY = range(5)
@@ -190,13 +192,13 @@ def record(
 def _slabs(recording: Recording, components: int, resources: Resources) -> list[slice]:
     """Rows of the detector in slabs of equal thickness, a multiple of ``SLAB_ROWS``, that fit into memory."""
     columns = FINE * recording.grid.columns
-    batch = 4 * _BATCH * columns * columns * components
+    batch = _IN_WORK * 4 * _BATCH * columns * columns * components
     row = 4 * FINE * recording.series.projections * columns * components
     blur = blur_of(recording.optics, recording.grid)
     middle = slice(recording.grid.rows // 2, recording.grid.rows // 2 + 1)
     halo = max(_height(rows_needed(views, recording.grid, middle, blur)) / FINE for views in recording.views)
     shown = 4 * _TOGETHER * resources.threads * recording.series.projections * recording.grid.columns
-    affordable = (resources.memory - resources.threads * batch - row * halo) / (row + shown)
+    affordable = (resources.memory - _PROGRAM - resources.threads * batch - row * halo) / (row + shown)
     most = max(int(affordable) // SLAB_ROWS, 1)
     blocks = -(-recording.grid.rows // SLAB_ROWS)
     thick = SLAB_ROWS * -(-blocks // -(-blocks // most))
