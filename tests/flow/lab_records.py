@@ -65,6 +65,28 @@ def write_calorimeter(folder: Path, rates: tuple[float, ...] = (2.5, 5.0, 10.0))
         (folder / f"dsc_{rate:g}.txt").write_text(text, encoding="cp1252")
 
 
+HOLDS = (190.0, 205.0, 215.0)
+
+
+def hold_rate(temperature: float, energy: float = 150.0) -> float:
+    """1/s at a temperature, degC."""
+    return float(np.exp(30.0 - 1e3 * energy / (8.314462618 * (temperature + 273.15))))
+
+
+def write_holds(folder: Path) -> None:
+    """Two hours at three temperatures, 5 % lost by Avrami's law with n = 1.5; the first ends too early."""
+    t = np.arange(0.0, 7200.0, 12.0)
+    for seed, held in enumerate(HOLDS):
+        done = 1 - np.exp(-((hold_rate(held) * t) ** 1.5))
+        temperature = np.concatenate([np.linspace(25, held - 5, 50), held + 0.05 * np.sin(t)])
+        time = np.concatenate([np.linspace(-600, -12, 50), t]) + 600
+        mass = np.concatenate([np.full(50, 12.0), 12 * (1 - 0.05 * done)])
+        mass += 0.002 * np.random.default_rng(seed).standard_normal(mass.size)
+        columns = time / 60, temperature, mass
+        text = thermal_text(sample="rod", method="Hold", mass=12.0, signal="Weight (mg)", columns=columns)
+        (folder / f"hold_{held:g}.txt").write_text(text, encoding="utf-16")
+
+
 def write_light(folder: Path, height: float = 0.2) -> None:
     """A solution with a flat absorbance, and its solvent; both read 0.01 too much."""
     for name, true in (("rod", height), ("solvent", 0.0)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,14 +15,17 @@ from cathoscope.flow.run import run
 from cathoscope.report.figures import panels_without_layout
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.heating_tables import heating_tables
-from cathoscope.report.lab_samples import lab_differences
+from cathoscope.report.lab_samples import heat_values, lab_differences
 from cathoscope.report.summary import main_numbers
 from tests.flow.lab_records import (
+    HOLDS,
     TEMPERATURE,
+    hold_rate,
     mass_left,
     write_balance,
     write_calorimeter,
     write_contents,
+    write_holds,
     write_light,
 )
 
@@ -98,6 +103,39 @@ def test_heat_and_activation_energies_are_those_that_were_put_in(study: Study) -
     # from 20 % on: before, the noise of the baseline is as large as what has flowed
     np.testing.assert_allclose(data["kas_energy"].values[0, 1:], 150.0, rtol=0.03)
     np.testing.assert_allclose(data["friedman_energy"].values[0, 1:], 150.0, rtol=0.04)
+
+
+def test_a_limit_at_which_heat_flows_is_told(tmp_path: Path) -> None:
+    write_calorimeter(tmp_path, (5.0,))
+    text = '[sample.rod]\n[measurement.heat]\nsample = "rod"\ntechnique = "calorimetry"\nfiles = "dsc_5.txt"\n'
+    text += 'calorimetry.effects = { cut = ["110 C", "190 C"], whole = ["110 C", "270 C"] }\n'
+    data = result_of(tmp_path, text, "heat")
+    assert data["effect_unlevel"].values.tolist() == [[True, False]]
+    assert "calorimetry.effects.cut: the heat flow is not level at 190 C" in " ".join(
+        data["effect_enthalpy"].attrs["remarks"]
+    )
+    assert [one.quantity for one in heat_values(data) if "enthalpy" in one.quantity] == [
+        "whole: enthalpy at 5 K/min (J/g)"
+    ]
+
+
+def test_holds_give_avramis_numbers_back(tmp_path: Path) -> None:
+    write_holds(tmp_path)
+    text = '[sample.rod]\n[measurement.hold]\nsample = "rod"\ntechnique = "mass-loss"\nfiles = "hold_*.txt"\n'
+    data = result_of(tmp_path, text + 'mass_loss = { programme = "hold", whole_loss = 5.0 }\n', "hold")
+    np.testing.assert_allclose(data["avrami_exponent"], 1.5, atol=0.04)
+    np.testing.assert_allclose(data["avrami_rate"], [hold_rate(one) for one in HOLDS], rtol=0.02)
+    assert pulls(data, "hold_energy", 150.0) < 4
+    # what is lost later is not known without the recipe
+    data = result_of(tmp_path, text + 'mass_loss.programme = "hold"\n', "hold")
+    told = [one for one in data["hold_temperature"].attrs["remarks"] if "still lost" in one]
+    assert ["hold_190" in one for one in told] == [True]
+
+
+def result_of(folder: Path, text: str, name: str) -> xr.Dataset:
+    (folder / "study.toml").write_text(text)
+    run(load_recipe(folder / "study.toml"), folder / "study.zarr", resources=Resources(threads=1), progress=Silent())
+    return Study.open(folder / "study.zarr").read("result", name).load()
 
 
 def test_solutions_are_what_was_put_in(study: Study) -> None:

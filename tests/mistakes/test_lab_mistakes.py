@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cathoscope.core.errors import RecipeError
 from cathoscope.core.parallel import Resources, Silent
 from cathoscope.core.study import Study
+from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import MeasurementOutcome, plan_measurement, run
 from tests.flow.lab_records import TEMPERATURE, balance_text, write_balance, write_contents, write_light
@@ -65,24 +65,56 @@ def test_keys_that_make_no_sense(tmp_path: Path, lines: str, words: str) -> None
     assert words in refused(tmp_path, lines)
 
 
-def test_time_that_runs_back_is_two_samples_in_one_file(tmp_path: Path, outcomes: Outcomes) -> None:
+def opened(folder: Path, lines: str) -> RawMeasurement:
+    """A measurement whose files are opened, and nothing is computed."""
+    (folder / "study.toml").write_text(f'[sample.rod]\n[measurement.one]\nsample = "rod"\n{lines}\n')
+    return plan_measurement(load_recipe(folder / "study.toml"), "one").raw
+
+
+def test_time_that_runs_back_is_two_samples_in_one_file(tmp_path: Path) -> None:
     write_balance(tmp_path)
     head, body = (tmp_path / "rod.txt").read_text("utf-16").split("StartOfData\n")
     (tmp_path / "two.txt").write_text(f"{head}StartOfData\n{body}{body}", "utf-16")
-    found = outcomes("mass-loss", 'files = ["rod.txt", "two.txt"]\nmass_loss.blank = "blank.txt"')["one"]
-    assert found.failure is None
-    ((file, reason),) = found.set_aside
-    assert file == "two.txt"
-    assert "time runs back" in reason
-    assert "at row 521 of 1040" in reason
+    raw = opened(tmp_path, 'technique = "mass-loss"\nfiles = ["two.txt", "rod.txt"]')
+    assert raw.coords["record"].values.tolist() == [2]  # the number of a record is that of its file
+    (aside,) = raw.set_aside
+    assert aside.file == "two.txt"
+    assert "time runs back" in aside.reason
+    assert "at row 521 of 1040" in aside.reason
 
 
-def test_a_cut_record_and_a_short_blank(tmp_path: Path, outcomes: Outcomes) -> None:
+def test_single_points_at_which_time_runs_back_are_left_out(tmp_path: Path) -> None:
+    write_balance(tmp_path)
+    lines = (tmp_path / "rod.txt").read_text("utf-16").splitlines()
+    lines[100], lines[101] = lines[101], lines[100]
+    (tmp_path / "rod.txt").write_text("\n".join(lines), "utf-16")
+    raw = opened(tmp_path, 'technique = "mass-loss"\nfiles = "rod.txt"')
+    assert raw.first.sizes["point"] == TEMPERATURE.size - 1
+    assert "rod.txt: 1 of 520 points at which time runs back are left out" in raw.remarks
+
+
+def test_a_cut_record_is_set_aside(tmp_path: Path) -> None:
     write_balance(tmp_path)
     text = (tmp_path / "rod.txt").read_text("utf-16")
     (tmp_path / "cut.txt").write_text(text[: len(text) // 60], "utf-16")
-    found = outcomes("mass-loss", 'files = ["rod.txt", "cut.txt"]\nmass_loss.blank = "blank.txt"')["one"]
-    assert [file for file, _ in found.set_aside] == ["cut.txt"]
+    raw = opened(tmp_path, 'technique = "mass-loss"\nfiles = ["rod.txt", "cut.txt"]')
+    assert [one.file for one in raw.set_aside] == ["cut.txt"]
+    assert len(raw.scans) == 1
+
+
+def test_mixed_units_are_those_of_the_columns(tmp_path: Path) -> None:
+    write_balance(tmp_path)
+    rows = zip((TEMPERATURE - 25) / 5, TEMPERATURE + 273.15, 0.012 - 1e-9 * TEMPERATURE, strict=True)
+    table = "\n".join(["time (min),temperature (K),mass (g)", *(f"{a},{b},{c}" for a, b, c in rows)])
+    (tmp_path / "kelvin.csv").write_text(table)
+    raw = opened(tmp_path, 'technique = "mass-loss"\nfiles = ["rod.txt", "kelvin.csv"]')
+    for scan in raw.scans.values():
+        assert float(scan["sample_temperature"][0]) == pytest.approx(25.0, abs=1e-3)
+        assert float(scan["sample_mass"][0]) == pytest.approx(12.0, abs=0.02)
+
+
+def test_a_blank_that_is_too_short(tmp_path: Path, outcomes: Outcomes) -> None:
+    write_balance(tmp_path)
     lines = (tmp_path / "blank.txt").read_text("utf-16").splitlines()
     (tmp_path / "blank.txt").write_text("\n".join(lines[:300]), "utf-16")
     failure = outcomes("mass-loss", 'files = "rod.txt"\nmass_loss.blank = "blank.txt"')["one"].failure
@@ -100,18 +132,6 @@ def test_files_of_another_instrument(tmp_path: Path, outcomes: Outcomes) -> None
     failure = outcomes("mass-loss", 'files = "rod.txt"\nmass_loss.blank = "rod-uv.txt"')["one"].failure
     assert failure is not None
     assert "mass_loss.blank: the file holds no record of a balance" in failure
-
-
-def test_mixed_units_are_those_of_the_columns(tmp_path: Path, outcomes: Outcomes) -> None:
-    write_balance(tmp_path)
-    rows = zip((TEMPERATURE - 25) / 5, TEMPERATURE + 273.15, 0.012 - 1e-9 * TEMPERATURE, strict=True)
-    table = "\n".join(["time (min),temperature (K),mass (g)", *(f"{a},{b},{c}" for a, b, c in rows)])
-    (tmp_path / "kelvin.csv").write_text(table)
-    found = outcomes("mass-loss", 'files = ["rod.txt", "kelvin.csv"]')["one"]
-    assert found.failure is None
-    data = Study.open(tmp_path / "study.zarr").read("result", "one")
-    np.testing.assert_allclose(np.nanmin(data["sample_temperature"].values, axis=1), 25.0, atol=1e-3)
-    np.testing.assert_allclose(data["sample_mass"].values[:, 0], 12.0, atol=0.02)
 
 
 def test_what_is_saturated_is_told(tmp_path: Path, outcomes: Outcomes) -> None:
