@@ -61,8 +61,8 @@ class Scatter:
     """
 
     mass: float = 0.05
-    load: float = 0.06
-    layer: float = 0.05
+    load: float = 0.008
+    layer: float = 0.01
     resistance: float = 0.1
     oxidation: float = 0.1
     weighing: float = 0.01
