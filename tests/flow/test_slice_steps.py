@@ -206,3 +206,7 @@ def test_a_stack_becomes_a_volume_of_oxide(tmp_path: Path, monkeypatch: pytest.M
     assert data["oxide_share"].dims == ("z", "y", "x")
     np.testing.assert_allclose(np.diff(data["z"]), 0.12)
     assert float(data["slice_porosity_std"]) == pytest.approx(np.hypot(0.01, 0.02))
+    listening = Listening()
+    small = Resources(memory=1e8)
+    run(load_recipe(tmp_path / "study.toml"), tmp_path / "small.zarr", resources=small, progress=listening)
+    assert any("more than the 0.1 GB allowed" in words for words in listening.remarks)

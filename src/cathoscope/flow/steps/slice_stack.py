@@ -15,6 +15,7 @@ from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.steps.pixels import pixel_size_of, slice_thickness_of
 from cathoscope.volume.fibsem import prepare_stack
 
+_PER_VOXEL, _PROGRAM = 13.0, 4e8  # bytes: grey value, share of oxide, phase, and one more while slices are put in place
 MAKES = ("oxide_share", "slice_porosity", "slice_porosity_std", "slice_porosity_systematic")
 
 
@@ -38,6 +39,12 @@ def stack(context: Context) -> xr.Dataset:
     if thickness is None:  # `open_measurement` has refused it
         raise MeasurementError("the thickness of the slices is not known", where=context.name)
     voxel = (thickness, pixel, pixel)
+    needed = _PROGRAM + _PER_VOXEL * float(np.prod(scan["pages"].shape))
+    if needed > context.resources.memory:
+        context.progress.remark(
+            f"{context.name}: the whole stack is held and needs {needed / 1e9:.1f} GB, more than the "
+            f"{context.resources.memory / 1e9:.1f} GB allowed; to stay within it, crop the slices to the particle"
+        )
     found = prepare_stack(_Frames(scan["pages"]), voxel_size=voxel, progress=context.progress)
     for words in found.remarks:
         context.progress.remark(f"{context.name}: {words}")
