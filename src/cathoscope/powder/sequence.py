@@ -361,8 +361,7 @@ def _supported(more: Refinement, fewer: Refinement) -> bool:
     """Whether a pattern supports what one refinement has more than another.
 
     What both miss of the pattern is no noise, so the gain counts in units of what the better one leaves: of its mean
-    square, and of the variance that local misfit gives to how much there is of the phase. A phase that makes up for
-    peaks of another, which are wider to one side than their law, is pulled to by few of its peaks.
+    square, and of the variance that local misfit gives to how much there is of the phase.
     """
     told = (more.bic - more.fit.chi2) - (fewer.bic - fewer.fit.chi2)
     return (fewer.fit.chi2 - more.fit.chi2) / _misfit_of_extra(more, fewer) > told
