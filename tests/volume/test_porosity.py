@@ -179,3 +179,14 @@ def test_bad_input_is_answered():
         solid_share(ball_grey(5.0, 28)[0], ball_grey(5.0, 28)[1] > 0.5, voxel_size=VOXEL)
     with pytest.raises(MeasurementError, match="nothing of the particle"):
         porosity(shared("rod", 1), box_region((64,) * 3, voxel_size=VOXEL, low=(0.0,) * 3, high=(2.1 * EDGE,) * 3))
+
+
+def test_a_large_hollow_core_has_no_level_of_solid():
+    radius, hollow = 36, 20
+    z, y, x = (np.arange(2 * radius + 14) - radius - 6.5 - shift for shift in (0.3, -0.2, 0.1))
+    r = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+    share = np.clip(radius + 0.5 - r, 0, 1) - np.clip(hollow + 0.5 - r, 0, 1)
+    noise = 0.08 * np.random.default_rng(11000).standard_normal(r.shape, dtype=np.float32)
+    found = solid_share(gaussian_filter(share.astype(np.float32), 1.0) + noise, r < radius, voxel_size=(0.06,) * 3)
+    np.testing.assert_allclose(found.solid_level.level, 1.0, atol=0.005)
+    assert np.abs(found.solid[r < hollow - 4]).mean() == pytest.approx(0.08 * np.sqrt(2 / np.pi), rel=0.02)

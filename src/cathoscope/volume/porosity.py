@@ -148,7 +148,8 @@ def solid_share(
     covariance = _noise(volume, inner, radius, levels.solid, voxel_size)
     split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed)
     white = float(np.sqrt(covariance[3, 3, 3]))
-    level = solid_level(split, inner, radius, levels.solid, white) if reference is None else reference
+    if (level := reference) is None:
+        level = solid_level(split, inner, radius, levels.solid, white, levels.threshold)
     law = (level.radius, level.level, void.value)
     scale_both(split.select, split.average, radius, law)
     surface = _envelope(split, depth, particle, voxel_size)

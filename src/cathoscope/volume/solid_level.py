@@ -227,16 +227,13 @@ def crack_free_uniform(inside: Interior, start: float, away: float) -> BoolArray
     return kept
 
 
-def crack_free(
-    inside: Interior, away: float, spread: float, levels: Float64Array | None = None
-) -> tuple[BoolArray, Float64Array]:
+def crack_free(inside: Interior, away: float, spread: float, levels: Float64Array) -> tuple[BoolArray, Float64Array]:
     """Where solid is farther than ``away`` voxels from anything darker than its level, and the levels by the radius.
 
     ``spread`` is the standard deviation of the noise of the smoothed volume, ``levels`` [class] are a first guess.
     Radii with few such voxels are left out: where all solid lies near cracks, what seems to be a lower level is their
     blur.
     """
-    levels = _upper_levels(inside, spread) if levels is None else levels
     total = sum((np.bincount(plane.ravel(), minlength=_OUT + 1) for plane in inside.place), np.zeros(_OUT + 1, int))
     total = total[:_CLASSES]
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
@@ -337,7 +334,9 @@ def _no_reference(count: int) -> MeasurementError:
     )
 
 
-def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start: float, noise: float) -> SolidLevel:
+def solid_level(
+    split: SplitGrey, inner: BoolArray, radius: Float32Array, start: float, noise: float, threshold: float = -np.inf
+) -> SolidLevel:
     """Grey level of crack-free solid along the radius.
 
     Parameters
@@ -352,6 +351,9 @@ def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start:
         First guess: the peak of the solid in the histogram.
     noise
         Standard deviation of the volume's noise, grey value.
+    threshold
+        Between void and solid: a radius whose brightest voxels are below it, as within a hollow core, has no level of
+        its own.
 
     Raises
     ------
@@ -359,7 +361,8 @@ def solid_level(split: SplitGrey, inner: BoolArray, radius: Float32Array, start:
         If fewer than 200 voxels are free of cracks.
     """
     inside = interior_of(split.select, inner, radius, voxel_size=split.voxel_size)
-    kept, levels = crack_free(inside, _AWAY, split.smooth_noise)
+    upper = _upper_levels(inside, split.smooth_noise)
+    kept, levels = crack_free(inside, _AWAY, split.smooth_noise, np.where(upper < threshold, start, upper))
     count = int(np.count_nonzero(kept))
     if count < _LEAST:
         raise _no_reference(count)
