@@ -12,7 +12,7 @@ from cathoscope.virtual.lab_files import contents_text, spectrum_text, thermal_t
 Floats = NDArray[np.float64]
 
 RATE = 5.0  # K/min
-TEMPERATURE = np.arange(25.0, 285.0, 0.5)
+TEMPERATURE = np.arange(25.0, 285.0, 0.8)
 LIFT = 0.06 * (1 - 298.15 / (TEMPERATURE + 273.15))  # mg
 WAVELENGTH = np.arange(350.0, 700.5, 2.0)
 CONTENTS = {

@@ -111,7 +111,7 @@ def test_a_limit_at_which_heat_flows_is_told(tmp_path: Path) -> None:
     text += 'calorimetry.effects = { cut = ["110 C", "190 C"], whole = ["110 C", "270 C"] }\n'
     data = result_of(tmp_path, text, "heat")
     assert data["effect_unlevel"].values.tolist() == [[True, False]]
-    assert "calorimetry.effects.cut: the heat flow is not level at 190 C" in " ".join(
+    assert "calorimetry.effects.cut: at 190 C the heat flow leaves the baseline" in " ".join(
         data["effect_enthalpy"].attrs["remarks"]
     )
     assert [one.quantity for one in heat_values(data) if "enthalpy" in one.quantity] == [

@@ -29,7 +29,8 @@ Floats = NDArray[np.float64]
 _Ramp = tuple[Floats, Floats, Floats, NDArray[np.int64]]
 
 RECORDS = ("elapsed_time", "sample_temperature", "heat_flow")
-_END, _LEVEL = 0.025, 0.04  # share of the width at a limit, and of the height by which heat flow may change there
+_END, _FEW = 0.025, 4  # half of the share of the width at a limit in which its slope is taken; points there
+_LEVEL = 0.2  # of the height: how far a slope at a limit, held over all of the width, may lead off the baseline
 _NUMBERS = {"effect_enthalpy": "enthalpy", "effect_onset": "onset", "effect_peak": "peak", "effect_height": "height"}
 _LIMITS_SYSTEMATIC = "uncertainties are those of noise; where the limits of an effect are laid is not in them"
 
@@ -108,21 +109,21 @@ def effects(context: Context) -> xr.Dataset:
 
 
 def _unlevel(ramp: _Ramp, limits: tuple[float, float], found: HeatEffect) -> list[str]:
-    """Limits at which the heat flow still changes: heat goes on there."""
+    """Limits at which the heat flow leaves the line between both: heat goes on there."""
     _, kelvin, flow, _ = ramp
-    told, width = [], _END * (limits[1] - limits[0])
-    for limit, inward in ((limits[0], 1.0), (limits[1], -1.0)):
-        near, next_to_it = (
-            flow[(inward * (kelvin - limit) >= place * width) & (inward * (kelvin - limit) < (place + 1) * width)]
-            for place in (0, 1)
-        )
-        change = float(near.mean() - next_to_it.mean()) if near.size and next_to_it.size else 0.0
-        if abs(change) > _LEVEL * abs(found.height.value):
-            told.append(
-                f"the heat flow is not level at {limit:g} C ({change:+.2g} mW within {width:.2g} K): the effect goes "
-                "on or another begins, and its enthalpy depends on the limit"
-            )
-    return told
+    width = limits[1] - limits[0]
+    middles = limits[0] + _END * width, limits[1] - _END * width
+    near = [np.abs(kelvin - middle) <= _END * width for middle in middles]
+    if min(np.count_nonzero(one) for one in near) < _FEW:
+        return []
+    slopes = [float(np.polyfit(kelvin[one], flow[one], 1)[0]) for one in near]
+    chord = float(flow[near[1]].mean() - flow[near[0]].mean()) / (width * (1 - 2 * _END))
+    return [
+        f"at {limit:g} C the heat flow leaves the baseline by {slope - chord:+.2g} mW/K: the effect goes on or another "
+        "begins, and its enthalpy depends on the limits"
+        for limit, slope in zip(limits, slopes, strict=True)
+        if abs(slope - chord) * width > _LEVEL * abs(found.height.value)
+    ]
 
 
 _PARTS = ("value", "total", "systematic")
