@@ -30,7 +30,7 @@ from cathoscope.volume.envelope_kernels import (
     tail_sums,
 )
 from cathoscope.volume.reach import within_reach
-from cathoscope.volume.smoothing import smoothed, smoothed_share
+from cathoscope.volume.smoothing import smoothed
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -173,7 +173,7 @@ def _halved(field: Float32Array) -> Float32Array:
 def _refined(psi: Float32Array, blur: float, edges: Float64Array, fine: _Fine) -> None:
     """Depth on the volume's grid, linear between the points, and the blurred share of each voxel, to ``fine``."""
     refine(psi, fine.depth, fine.room)
-    smoothed_share(fine.room, blur / edges, target=fine.share)
+    smoothed(fine.room, blur / edges, target=fine.share)
 
 
 def _smoothed_depth(psi: Float32Array, width: float, edges: Float64Array) -> Float32Array:
@@ -189,7 +189,7 @@ def _mark_dark(smooth: Float32Array, fine: _Fine, edges: Float64Array, dark: Boo
 
     The noise of every layer of depth is that of what is brighter.
     """
-    expected, least = smoothed_share(fine.share, 1 / edges, truncate=3, target=fine.room), _SEEN if first else _LATER
+    expected, least = smoothed(fine.share, 1 / edges, truncate=3, target=fine.room), _SEEN if first else _LATER
     sums = np.zeros((_LAYERS + 1, 2))
     layer_noise(smooth, expected, fine.depth, (least, _LAYER), sums)
     limit = _DARK * np.sqrt(sums[:, 1] / np.maximum(sums[:, 0], 1))
@@ -234,7 +234,7 @@ def _spread_out(
     over, under = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     for field, columns in ((over, sums), (under, counts)):
         for width, weight in ((_LOCAL, 1.0), (2 * _LOCAL, 1e-4)):
-            field += np.float32(weight) * smoothed_share(columns, width / (2 * edges), truncate=3)
+            field += np.float32(weight) * smoothed(columns, width / (2 * edges), truncate=3)
     # a column counts in one of eight voxels of a point
     return np.asarray(over / np.maximum(under, 8e-9), dtype=np.float32)
 

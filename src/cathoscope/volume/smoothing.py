@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.volume.sheetness_kernels import smooth_plane
-from cathoscope.volume.smoothing_kernels import REACH, smooth_uneven
 
 Float32Array = NDArray[np.float32]
 
@@ -45,19 +44,4 @@ def smoothed(
     work = np.empty(source.shape[1:], dtype=np.float32)
     for number, plane in enumerate(planes):
         smooth_plane(source, plane, (z, y, x), work, target[number])
-    return target
-
-
-def smoothed_share(
-    share: Float32Array, sigma: ArrayLike, *, truncate: float = 4.0, target: Float32Array | None = None
-) -> Float32Array:
-    """As `smoothed`, in a fraction of the time where most of ``share`` [z, y, x] is one level or another.
-
-    What lies farther from any other level than the filter reaches is that level to the last digit.
-    """
-    halves = [gaussian_half(float(one), truncate) for one in np.broadcast_to(np.asarray(sigma), 3)]
-    if max(half.size for half in halves) - 1 > REACH:
-        return smoothed(share, sigma, truncate=truncate, target=target)
-    target = np.empty(share.shape, dtype=np.float32) if target is None else target
-    smooth_uneven(share, (halves[0], halves[1], halves[2]), target)
     return target
