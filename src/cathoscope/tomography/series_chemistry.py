@@ -36,7 +36,8 @@ _NARROW = 0.7  # standard deviation in voxels of the narrower Gaussian of the ba
 _REACH = 4.0  # standard deviations at which a Gaussian is cut off
 _DEGREE = 3  # of the polynomials
 _MODES = 4  # axis and displacement along x, y, z
-_SLAB = 16  # rows of voxels whose regressors are in memory together
+_SLAB = 32  # rows of voxels that are band-passed together
+_MARGIN = int(np.ceil(_REACH * WIDE)) + 1  # voxels that the band-pass and a slope reach
 _FEWEST_BLOCKS = 16
 _TELLING = 64  # projections that tell what one feigns by itself
 
@@ -119,18 +120,20 @@ def _feigned(volumes: _Volumes) -> tuple[Float64Array, Float64Array]:
     MeasurementError
         If there is no particle, or one of few blocks.
     """
-    mask = with_rim(particle_voxels(volumes.mean, 1.0))
+    volumes, mask = _cut(volumes, with_rim(particle_voxels(volumes.mean, 1.0)))
     block, edges = blocks_of(np.argwhere(mask).astype(np.int32))
     if block.max() + 1 < _FEWEST_BLOCKS:
         raise MeasurementError("too little of a particle", found=f"{block.max() + 1} blocks")
-    sums = [(columns.T @ columns, columns.T @ seen) for columns, seen, _ in _slabs(volumes, mask)]
+    slabs = list(_slabs(volumes, mask))  # in single precision, some four scans for a particle that fills the view
+    wide = ((columns.astype(np.float64), seen) for columns, seen, _ in slabs)
+    sums = [(columns.T @ columns, columns.T @ seen) for columns, seen in wide]
     normal, right = (np.sum(part, axis=0) for part in zip(*sums, strict=True))
     unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     inverse = np.linalg.pinv(normal / np.outer(unit, unit), rcond=1e-10, hermitian=True) / np.outer(unit, unit)
     solution = inverse @ right
     rest = np.empty((len(block), right.shape[1]))
     totals = np.zeros((right.shape[1], int(block.max()) + 1, _MODES))
-    for columns, seen, part in _slabs(volumes, mask):
+    for columns, seen, part in slabs:
         rest[part] = seen - columns @ solution
         influence = columns @ inverse[:, :_MODES]
         for one, left in zip(totals, rest[part].T, strict=True):
@@ -143,19 +146,29 @@ def _feigned(volumes: _Volumes) -> tuple[Float64Array, Float64Array]:
     return solution[:_MODES].T, np.sqrt(variance)
 
 
-def _slabs(volumes: _Volumes, mask: BoolArray) -> Iterator[tuple[Float64Array, Float64Array, slice]]:
+def _cut(volumes: _Volumes, mask: BoolArray) -> tuple[_Volumes, BoolArray]:
+    """The box of the mask, with what the band-pass reaches around it."""
+    box = []
+    for axis in range(3):
+        along = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(max(int(along[0]) - _MARGIN, 0), int(along[-1]) + 1 + _MARGIN))
+    z, y, x = box
+    return _Volumes(volumes.mean[z, y, x], volumes.chemistry[:, z, y, x], volumes.moved_axis[z, y, x]), mask[z, y, x]
+
+
+def _slabs(volumes: _Volumes, mask: BoolArray) -> Iterator[tuple[Float32Array, Float32Array, slice]]:
     """Regressors ``[voxel, mode and polynomial]`` and the chemistry ``[voxel, component - 1]`` of the mask, by rows."""
-    margin, done = int(np.ceil(_REACH * WIDE)) + 1, 0
+    done = 0
     for start in range(0, len(mask), _SLAB):
         here = mask[start : start + _SLAB]
         count = int(np.count_nonzero(here))
         if not count:
             continue
-        rows = slice(max(start - margin, 0), start + _SLAB + margin)
+        rows = slice(max(start - _MARGIN, 0), start + _SLAB + _MARGIN)
         inner = slice(start - rows.start, start - rows.start + len(here))
         columns = [column[inner][here] for column in _regressors(volumes, rows)]
         seen = [_sharp(one[rows])[inner][here] for one in volumes.chemistry]
-        yield np.stack(columns, axis=1).astype(np.float64), np.stack(seen, axis=1), slice(done, done + count)
+        yield np.stack(columns, axis=1), np.stack(seen, axis=1), slice(done, done + count)
         done += count
 
 
