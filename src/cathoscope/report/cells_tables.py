@@ -86,8 +86,10 @@ def _cells_table(data: xr.Dataset) -> Table:
             Column(f"{one}_slippage", head, scale.unit, _tuple(value), _tuple(std), csv_name=f"{one} slippage")
         )
     names = tuple(record_names(data)[place] for place in places)
-    notes = ("Medians are over the cycles that are used. σ of a capacity holds noise and times of switches, not the "
-             "calibration of the current.",)  # fmt: skip
+    notes = (
+        "Medians are over the cycles that are used. σ of a capacity holds noise and times of switches, or the steps of "
+        "a counter; not the calibration of the current.",
+    )
     covers = (
         "condition_of_record",
         "cell_mass",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from cathoscope.flow.steps.cell_records import mass_of, reason_of, record_of_sca
 from cathoscope.lab.curves import curve_of
 from cathoscope.lab.cycles import Cycles, cycles_of_halves
 from cathoscope.lab.differential import Differential, differential_of
-from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of
+from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of, resolution_of
 from cathoscope.lab.particle_cell import offset_of
 from cathoscope.lab.record import Record
 from cathoscope.numerics.estimate import Estimate
@@ -74,7 +75,17 @@ def cell_of_scan(section: MeasurementSection, scan: xr.Dataset) -> tuple[Record,
     chosen = section.cycling
     halves = half_cycles_of(record, rest_level=chosen.rest_level, turn=chosen.exchanged)
     counted = chosen.charge_from == "counter" or (chosen.charge_from == "auto" and not offset.value and _agree(halves))
-    return record, cycles_of_halves(halves, chosen.electrode, "counter" if counted else "integration"), offset
+    found = cycles_of_halves(halves, chosen.electrode, "counter" if counted else "integration")
+    return record, _of_counter(found, record) if counted else found, offset
+
+
+def _of_counter(found: Cycles, record: Record) -> Cycles:
+    """With the uncertainty of a counter, which knows when it switched: the steps in which it is written."""
+    step = 0.0 if record.counter is None else resolution_of(record.counter)
+    std = step * float(np.sqrt(2 / 12))
+    relative = np.hypot(std / found.charge, std / found.discharge)
+    charge, discharge = (np.where(np.isfinite(one), std, np.nan) for one in (found.charge, found.discharge))
+    return replace(found, charge_std=charge, discharge_std=discharge, efficiency_std=found.efficiency * relative)
 
 
 def _agree(halves: HalfCycles) -> bool:

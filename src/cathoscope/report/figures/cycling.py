@@ -99,7 +99,7 @@ def _efficiency_axis(axes: Axes, of: Sequence[tuple[xr.Dataset, int, str]], *, l
         typical = np.quantile(joined, [0.05, 0.95])
         spread = max(float(np.ptp(typical)), 0.5)
         twin.set_ylim(typical[1] - 12 * spread, typical[1] + 1.5 * spread)
-        ticks = MaxNLocator(3).tick_values(typical[0] - spread, typical[1] + spread)
+        ticks = MaxNLocator(2).tick_values(typical[0] - spread, typical[1] + spread)
         twin.set_yticks([one for one in ticks if typical[0] - 1.2 * spread <= one <= typical[1] + 1.4 * spread])
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.12 * (high - low))
