@@ -43,7 +43,7 @@ from cathoscope.virtual.txm import Detector, Frames, TxmOptions, dark_counts, dr
 _BATCH = 8  # rows of the fine grid that are projected together
 _TOGETHER = 4  # energies for which the line integrals are fetched from memory once
 # Memory of a batch while it is made, in units of its slices (their materials, places and copies), and of the program.
-_IN_WORK, _PROGRAM = 3.0, 2.5e8
+_IN_WORK, _PROGRAM = 3.0, 3.7e8
 _HEADER_BYTES = 16_384  # names and small values of one file, generously
 # Kinds of random numbers; each has its own stream, so that one does not depend on how many another took.
 _DETECTOR, _VIEWS, _FRAMES, _COUNTS, _IDENTITY = range(5)
