@@ -108,17 +108,18 @@ def common_motion(
         variance *= _VARIANCE_WITHOUT_MASS
     still = moved_back(mean, motion.column_shift, motion.row_shift, middle)
     axis_std = _axis_std(still, _reprojected(mean, plan, motion, middle), remark is None)
-    return CommonMotion(motion.column_shift, motion.row_shift, *variance, axis_std, rounds, change, remark)
+    moved = motion.column_shift, motion.row_shift
+    return CommonMotion(*moved, variance[0], variance[1], axis_std, rounds, change, remark)
 
 
 def moved_back(
     images: Float32Array, column: Float64Array, row: Float64Array, middle: tuple[float, float]
 ) -> Float32Array:
     """Images ``[projection, row, column]`` without their motion (px, ``[projection]``), the axis in the middle."""
-    result = np.zeros((1, *images.shape), dtype=np.float32)
+    result: Float32Array = np.zeros((1, *images.shape), dtype=np.float32)
     place, everywhere = np.stack([column, row], axis=1), np.ones(len(images), dtype=bool)
     accumulate(spline_coefficients(images), (*middle, 1.0), place, np.ones(1), everywhere, result)
-    return result[0]
+    return np.asarray(result[0])
 
 
 def _axis_std(still: Float32Array, reprojected: Float32Array, by_mass: bool) -> float:
