@@ -35,7 +35,7 @@ CELL_ARRAYS = (
     ArraySpec("condition", ("condition",), "1", "i", "Number of a temperature and rate; the attribute names says them"),
     ArraySpec("told", ("told",), "1", "f", "Cycle at which cells are compared"),
     ArraySpec("curve", ("curve",), "1", "f", "Cycle of which a voltage curve is kept"),
-    ArraySpec("direction", ("direction",), "1", "i", "0 charge, 1 discharge"),
+    ArraySpec("direction", ("direction",), "1", "i", "Half of a cycle: 0 charge, 1 discharge"),
     ArraySpec("voltage_bin", ("voltage_bin",), "V", "f", "Voltage of a differential capacity"),
     ArraySpec("rate_step", ("rate_step",), "1", "i", "Number of a stretch of cycles at one current"),
     ArraySpec("disturbance", ("disturbance",), "1", "i", "Number of a disturbance; the attributes say kind and reason"),
@@ -78,7 +78,13 @@ CELL_ARRAYS = (
     # curves
     ArraySpec("curve_voltage", _CURVE, "V", "f", "Voltage along a charge or discharge"),
     ArraySpec("curve_charge", _CURVE, "Ah", "f", "Charge passed since it began"),
-    ArraySpec("differential_capacity", _BIN, "Ah/V", "f", "dQ/dV of a charge or discharge, smoothed as stated"),
+    ArraySpec(
+        "differential_capacity",
+        _BIN,
+        "Ah/V",
+        "f",
+        "Smoothed dQ/dV of a charge or discharge",
+    ),
     # cells of one condition
     *_interval("retention_mean", _MEAN, "1", "Mean retention of the cells of a condition"),
     ArraySpec("retention_spread", _MEAN, "1", "f", "Standard deviation of the retention between cells"),

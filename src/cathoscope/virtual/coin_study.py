@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core import schema
+from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Silent
 from cathoscope.core.study import Study
 from cathoscope.virtual.boundaries import boundary_network
@@ -143,6 +144,12 @@ class CoinPlan:
 
     def __post_init__(self) -> None:
         require_counts(self.seed, self.particles)
+        if self.particles != 1:
+            raise CathoscopeError(
+                "a coin cell holds many particles, of which one stands for all",
+                expected="--particles 1; the number of cells is that of the preset",
+                found=f"--particles {self.particles}",
+            )
 
     def rng(self, *key: str) -> np.random.Generator:
         """Random numbers of one purpose."""
