@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,7 +18,16 @@ from cathoscope.report.figures.cycling_samples import retention_samples_panel
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.style import journal_style
-from tests.flow.cell_records import CURRENT, CYCLES, FADES, RESISTANCES, cell_text, write_cells, write_spectra
+from tests.flow.cell_records import (
+    CURRENT,
+    CYCLES,
+    FADES,
+    RESISTANCES,
+    cell_text,
+    spectrum_text,
+    write_cells,
+    write_spectra,
+)
 
 RECIPE = """
 [sample.rod]
@@ -167,3 +178,13 @@ def test_figures_and_tables(outcome: tuple[Study, RunOutcome]) -> None:
         assert cycling.regimes_panel(read(outcome, "particle")) is not None
     assert [table.key for table in cell_tables(both[0].data)][:3] == ["cells", "retention", "comparison"]
     assert [table.key for table in impedance_tables(spectra)] == ["circuit", "interface", "circuits"]
+
+
+def test_another_range_of_frequencies_is_another_result(tmp_path: Path) -> None:
+    (tmp_path / "z.csv").write_text(spectrum_text(5e6, seed=1))
+    text = '[sample.rod]\n[measurement.z]\nsample = "rod"\ntechnique = "impedance"\nfiles = "z.csv"\n'
+    for lowest in (0.1, 1.0):
+        chosen = f"impedance = {{ range = [{lowest}, 1e5], compare = [], relaxation = false }}\n"
+        (tmp_path / "study.toml").write_text(text + chosen)
+        run(load_recipe(tmp_path / "study.toml"), tmp_path / "study.zarr", resources=Resources(), progress=Silent())
+        assert float(Study.open(tmp_path / "study.zarr").read("result", "z")["frequency"].min()) >= lowest

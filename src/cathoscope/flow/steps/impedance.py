@@ -393,7 +393,7 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
     beside = () if section.impedance.surface_of is None else (BESIDE,)
     fitted = ("circuit_value", "circuit_outcome", "gate_passed")
     found = [
-        Step("spectra", spectra, needs=(RAW,), makes=SPECTRA),
+        Step("spectra", spectra, needs=(RAW,), makes=SPECTRA, choices=("impedance",)),  # range and cycles
         Step("gate", gate, needs=SPECTRA, makes=GATE, choices=("impedance",)),
         Step("circuits", circuits, needs=SPECTRA, makes=CIRCUIT, choices=("impedance",)),
         Step("interface", interface, needs=(*SPECTRA, *fitted), makes=INTERFACE, choices=("impedance",)),
