@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cathoscope.core.errors import RecipeError
+from cathoscope.flow.beside import in_order
 from cathoscope.flow.check import check_recipe
 from cathoscope.flow.recipe import load_recipe
 from tests.flow.cell_records import cell_text, spectrum_text
@@ -105,3 +106,17 @@ def test_keys_that_make_no_sense_are_refused_at_their_line(
     answer = refused(tmp_path, lines, technique)
     assert words in answer
     assert "study.toml, line" in answer
+
+
+def test_two_samples_that_are_held_against_each_other_are_refused(tmp_path: Path) -> None:
+    pairs = (("rod", "gravel"), ("gravel", "rod"))
+    parts = [
+        f'[measurement.{own}]\nsample = "any"\ntechnique = "cycling"\nfiles = "*.csv"\ncycling.against = "{other}"\n'
+        for own, other in pairs
+    ]
+    (tmp_path / "study.toml").write_text("\n".join(["[sample.any]", *parts]))
+    with pytest.raises(RecipeError, match=r"rod uses gravel in turn") as caught:
+        in_order(load_recipe(tmp_path / "study.toml"))
+    assert "study.toml, line" in str(caught.value)
+    (tmp_path / "study.toml").write_text("\n".join(["[sample.any]", *parts]).replace('cycling.against = "rod"', ""))
+    assert in_order(load_recipe(tmp_path / "study.toml")) == ["gravel", "rod"]

@@ -64,10 +64,17 @@ def _append(recipe: Recipe, name: str, order: list[str], above: tuple[str, ...])
     if name in order:
         return
     used = named_by(recipe.model.measurement[name])
-    if used is not None and (other := checked(recipe, name)) not in above:
+    if used is not None:
+        other = checked(recipe, name)
+        if other in above:
+            key = used[0].key
+            raise recipe.mistake(
+                ("measurement", name, *key),
+                f"{'.'.join(key)}: {other} uses {name} in turn, and neither can be first",
+                cure=f"leave {'.'.join(key)} out of one of them",
+            )
         _append(recipe, other, order, (*above, name))
-    if name not in order:
-        order.append(name)
+    order.append(name)
 
 
 def checked(recipe: Recipe, name: str) -> str:
