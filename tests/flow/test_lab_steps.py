@@ -13,9 +13,11 @@ from cathoscope.core.study import Study
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import run
 from cathoscope.report.figures import panels_without_layout
+from cathoscope.report.figures.lab_samples import dissolved_samples_panel
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.lab_samples import heat_values, lab_differences
+from cathoscope.report.style import journal_style
 from cathoscope.report.summary import main_numbers
 from tests.flow.lab_records import (
     HOLDS,
@@ -179,3 +181,26 @@ def test_a_sample_differs_from_another_by_what_it_differs(study: Study) -> None:
     assert change.sigma is not None
     assert change.sigma[0] == pytest.approx(np.sqrt(2 * shifts.var(ddof=1) / 3), rel=1e-4)
     assert "95 % from 7.73 to 12.27, 3 and 3 records" in table.words[0]  # t(0.975, 4) = 2.776
+    # a number without an uncertainty has no interval, least of all one of no width
+    (table,) = lab_differences(
+        [ParticleResult(name, name, data.assign(total_loss_std=0 * data["total_loss_std"])) for name in "ab"]
+    )
+    row = next(row for row, name in enumerate(table.names) if name.startswith("loss in all"))
+    assert table.words[row] == "nothing tells how sure it is"
+    assert table.columns[2].sigma is not None
+    assert np.isnan(table.columns[2].sigma[row])
+
+
+def test_a_metal_that_was_not_analysed_has_no_bar(study: Study) -> None:
+    data = study.read("result", "icp").load()
+    elements = data["element"].attrs["names"]
+    kept = [k for k, name in enumerate(elements) if name != "Co"]
+    fewer = data.isel(element=kept)
+    fewer["element"].attrs["names"] = [elements[k] for k in kept]
+    with journal_style():
+        panel = dissolved_samples_panel([ParticleResult("a", "a", data), ParticleResult("b", "b", fewer)])
+    assert panel is not None
+    (axes,) = panel.figure.axes
+    whole, less = ([bar.get_height() for bar in bars] for bars in axes.containers if hasattr(bars, "patches"))
+    assert len(whole) == len(less) + 1
+    assert set(less) <= set(whole)

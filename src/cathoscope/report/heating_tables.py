@@ -169,8 +169,9 @@ def _energies_table(data: xr.Dataset) -> Table | None:
         for array, title in (("kas_energy", "Kissinger, Akahira, Sunose"), ("friedman_energy", "Friedman")):
             table = np.asarray(data[array].values[place], np.float64)
             level = int(np.argmin(np.abs(data["conversion"].values - 0.5)))
-            told = f"at half conversion; {np.nanmin(table):.0f} to {np.nanmax(table):.0f} from 10 to 90 %"
-            found.append((title, pair(data, array, (*place, level)), told if np.isfinite(table).any() else ""))
+            if (known := table[np.isfinite(table)]).size:
+                told = f"at half conversion; {known.min():.0f} to {known.max():.0f} from 10 to 90 %"
+                found.append((title, pair(data, array, (*place, level)), told))
         for title, (value, std), remark in found:
             rows.append(f"{name}, {title}" if name else title)
             values.append(value)

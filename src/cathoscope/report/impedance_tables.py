@@ -29,6 +29,12 @@ def _tuple(values: Floats) -> tuple[float, ...]:
     return tuple(np.asarray(values, np.float64).tolist())
 
 
+def _medians(values: Floats) -> tuple[float, ...]:
+    """Of the spectra, circuit by circuit; NaN of a circuit that fits none."""
+    known = [column[np.isfinite(column)] for column in values.T]
+    return tuple(float(np.median(one)) if one.size else float("nan") for one in known)
+
+
 def _names(data: xr.Dataset) -> tuple[str, ...]:
     return tuple(spectrum_name(data, place) for place in range(data.sizes["cycle"]))
 
@@ -98,14 +104,12 @@ def _circuits_table(data: xr.Dataset) -> Table | None:
     best = (criterion == 0).sum(axis=0).astype(float)
     columns = (
         Column("circuit_criterion", "best of spectra", "1", _tuple(best), is_count=True, csv_name="best of spectra"),
-        Column(
-            "", "AICc above the best, median", "1", _tuple(np.nanmedian(criterion, axis=0)), digits=3, csv_name="AICc"
-        ),
+        Column("", "AICc above the best, median", "1", _medians(criterion), digits=3, csv_name="AICc"),
         Column(
             "",
             "median residual (%)",
             "1",
-            _tuple(100 * np.nanmedian(data["circuit_misfit"].values, axis=0)),
+            _medians(100 * np.asarray(data["circuit_misfit"].values)),
             digits=2,
             csv_name="misfit %",
         ),

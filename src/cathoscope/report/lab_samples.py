@@ -149,11 +149,13 @@ def _difference(first: Sequence[Value], second: Sequence[Value]) -> tuple[_Pair,
     replicated = min(len(first), len(second)) > 1
     (a, sa), (b, sb) = (_mean(one, replicated) for one in (first, second))
     change, std = a - b, float(np.hypot(sa, sb))
+    if not std > 0:
+        return (a, sa), (b, sb), (change, float("nan")), "nothing tells how sure it is"
     reach = _NORMAL
-    if replicated and std > 0:
+    if replicated:
         reach = float(special.stdtrit(_freedom(sa, sb, len(first), len(second)), _LEVEL))
     low, high = change - reach * std, change + reach * std
-    digits = int(np.clip(1 - np.floor(np.log10(std)), 0, 6)) if std > 0 else 3
+    digits = int(np.clip(1 - np.floor(np.log10(std)), 0, 6))
     told = f"95 % from {low:.{digits}f} to {high:.{digits}f}".replace("-", "−")
     return (a, sa), (b, sb), (change, std), told + (f", {len(first)} and {len(second)} records" if replicated else "")
 

@@ -134,8 +134,9 @@ def dissolved_samples_panel(results: Sequence[ParticleResult]) -> Panel | None:
     for number, (each, name) in enumerate(zip(usable, names_of(usable), strict=True)):
         row, names = dissolved_rows(each.data)[0], names_along(each.data["element_ratio"], "element")
         value, std = with_std(each.data, "element_ratio")
-        places = [names.index(one) if one in names else 0 for one in elements]
-        x = np.arange(len(elements)) + (number - 0.5 * (len(usable) - 1)) * width
+        there = [k for k, one in enumerate(elements) if one in names]
+        places = [names.index(elements[k]) for k in there]
+        x = np.array(there) + (number - 0.5 * (len(usable) - 1)) * width
         heights, errors = value[row, places], std[row, places]
         axes.bar(x, heights, 0.92 * width, yerr=errors, color=_look(usable, number), label=name, alpha=0.85)
         for at, height in zip(x, heights, strict=True):
