@@ -102,7 +102,7 @@ def absorbance(context: Context) -> xr.Dataset:
             )
     coords = {"spectrum": data["spectrum"]}
     arrays = [label("net_absorbance", net, ("spectrum", "point"), coords=coords)]
-    arrays[0].attrs |= {"remarks": remarks, "band": list(band)}
+    arrays[0].attrs |= {"remarks": remarks, "band": list(band), "saturated": SATURATED}
     of = ("spectrum",)
     arrays.append(label("band_absorbance", numbers[0], of, coords=coords))
     arrays.append(label("band_absorbance_std", numbers[1], of, coords=coords, std_source="scatter"))

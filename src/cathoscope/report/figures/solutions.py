@@ -15,7 +15,6 @@ from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, add_legend, n
 Floats = NDArray[np.float64]
 
 WAVELENGTH = "wavelength (nm)"
-_SATURATED = 2.5
 _MOST = len(COLOURS)
 _WIDE = 0.8  # of the room of a group of bars
 
@@ -47,9 +46,9 @@ def draw_spectrum(axes: Axes, data: xr.Dataset, row: int, colour: str, words: st
         np.asarray(data[name].values[row], np.float64) for name in ("wavelength", "net_absorbance", "absorbance")
     )
     there = np.isfinite(x) & np.isfinite(net)
-    dark = np.where(there & (raw > _SATURATED), net, np.nan)
-    axes.plot(x[there], np.where(raw[there] > _SATURATED, np.nan, net[there]), color=colour, label=words)
-    axes.plot(x[there], dark[there], color=colour, alpha=0.35)
+    dark = raw > data["net_absorbance"].attrs.get("saturated", np.inf)
+    axes.plot(x[there], np.where(dark, np.nan, net)[there], color=colour, label=words)
+    axes.plot(x[there], np.where(dark, net, np.nan)[there], color=colour, alpha=0.35)
 
 
 def finish_spectra(axes: Axes, data: xr.Dataset) -> None:
