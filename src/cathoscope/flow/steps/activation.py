@@ -36,6 +36,17 @@ class Course(NamedTuple):
     speed: Floats
 
 
+def no_course() -> Course:
+    """Of a record without the reaction."""
+    return Course(*np.full((2, LEVELS.size), np.nan))
+
+
+def too_few(rates: Floats) -> str | None:
+    """What is to be said if the heating rates (K/min) of a reaction are too few for its energies."""
+    count = distinct(rates)
+    return f"activation energies need three heating rates or more: there are {count}" if count < FEWEST else None
+
+
 def course_of(time: Floats, temperature: Floats, conversion: Floats) -> Course:
     """Along a ramp: times s, temperatures degC, conversion from 0 to 1, (point,)."""
     before, after = (temperatures_of_conversion(time, conversion, LEVELS + side) for side in (-_NEAR, _NEAR))

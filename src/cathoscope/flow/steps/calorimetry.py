@@ -15,11 +15,12 @@ from cathoscope.flow.steps.activation import (
     FEWEST,
     Course,
     course_of,
-    distinct,
     energies_of,
     labelled_energies,
     names_with_std,
+    no_course,
     several_files,
+    too_few,
 )
 from cathoscope.flow.steps.lab_records import known, labelled_records, names_of_records, open_beside, rate_of
 from cathoscope.lab.calorimetry import HeatEffect, heat_effect
@@ -42,12 +43,12 @@ def calorimeter(context: Context) -> xr.Dataset:
     flow = -flow if section.inverted else flow
     if section.blank is not None:
         empty = open_beside(context, section.blank, "calorimetry.blank", ("sample_temperature", "heat_flow"))
-        kelvin, below = known(*(np.asarray(empty[name].values, np.float64) for name in RECORDS[1:]))
-        ramp = heating_ramp(kelvin)
-        order = np.argsort(kelvin[ramp], kind="stable")
+        celsius, below = known(*(np.asarray(empty[name].values, np.float64) for name in RECORDS[1:]))
+        ramp = heating_ramp(celsius)
+        order = np.argsort(celsius[ramp], kind="stable")
         temperature = data["sample_temperature"].values
         sign = -1.0 if section.inverted else 1.0
-        flow -= sign * np.interp(temperature, kelvin[ramp][order], below[ramp][order], left=np.nan, right=np.nan)
+        flow -= sign * np.interp(temperature, celsius[ramp][order], below[ramp][order], left=np.nan, right=np.nan)
     data = data.assign(heat_flow=data["heat_flow"].copy(data=flow))
     data["elapsed_time"].attrs["remarks"] = (
         [] if section.effects else ["no heat effect is stated (calorimetry.effects)"]
@@ -57,14 +58,14 @@ def calorimeter(context: Context) -> xr.Dataset:
 
 def _ramp(data: xr.Dataset, row: int) -> _Ramp:
     """Times, temperatures, heat flows along the ramp of a record, by rising temperature, and their places."""
-    time, kelvin, flow = (np.asarray(data[name].values[row], np.float64) for name in RECORDS)
-    good = np.flatnonzero(np.isfinite(time) & np.isfinite(kelvin) & np.isfinite(flow))
+    time, celsius, flow = (np.asarray(data[name].values[row], np.float64) for name in RECORDS)
+    good = np.flatnonzero(np.isfinite(time) & np.isfinite(celsius) & np.isfinite(flow))
     if not good.size:
         raise MeasurementError("heat needs times", expected="elapsed times in the file", found="none")
-    places = good[heating_ramp(kelvin[good])]
+    places = good[heating_ramp(celsius[good])]
     # the temperature jitters where a sensor does; time rises
-    places = places[np.argsort(kelvin[places], kind="stable")]
-    return np.sort(time[places]), kelvin[places], flow[places], places
+    places = places[np.argsort(celsius[places], kind="stable")]
+    return np.sort(time[places]), celsius[places], flow[places], places
 
 
 def effects(context: Context) -> xr.Dataset:
@@ -110,13 +111,13 @@ def effects(context: Context) -> xr.Dataset:
 
 def _unlevel(ramp: _Ramp, limits: tuple[float, float], found: HeatEffect) -> list[str]:
     """Limits at which the heat flow leaves the line between both: heat goes on there."""
-    _, kelvin, flow, _ = ramp
+    _, celsius, flow, _ = ramp
     width = limits[1] - limits[0]
     middles = limits[0] + _END * width, limits[1] - _END * width
-    near = [np.abs(kelvin - middle) <= _END * width for middle in middles]
+    near = [np.abs(celsius - middle) <= _END * width for middle in middles]
     if min(np.count_nonzero(one) for one in near) < _FEW:
         return []
-    slopes = [float(np.polyfit(kelvin[one], flow[one], 1)[0]) for one in near]
+    slopes = [float(np.polyfit(celsius[one], flow[one], 1)[0]) for one in near]
     chord = float(flow[near[1]].mean() - flow[near[0]].mean()) / (width * (1 - 2 * _END))
     return [
         f"at {limit:g} C the heat flow leaves the baseline by {slope - chord:+.2g} mW/K: the effect goes on or another "
@@ -175,9 +176,8 @@ def activation(context: Context) -> xr.Dataset:
         peaks, std = (np.asarray(data[f"effect_peak{end}"].values[:, column], np.float64) for end in ("", "_std"))
         courses = [_course(data, row, column) for row in range(rates.size)]
         found.append(energies_of(rates, peaks, std, courses))
-        count = distinct(rates[np.isfinite(peaks)])
-        if count < FEWEST:
-            remarks.append(f"{name}: activation energies need three heating rates or more: there are {count}")
+        told = too_few(rates[np.isfinite(peaks)])
+        remarks += [f"{name}: {told}"] if told else []
     arrays = labelled_energies(found, data["effect"])
     arrays[0].attrs["remarks"] = remarks
     return dataset(arrays)
@@ -186,13 +186,13 @@ def activation(context: Context) -> xr.Dataset:
 def _course(data: xr.Dataset, row: int, column: int) -> Course:
     """Conversion of an effect: heat above the baseline that has flowed, over all of it."""
     limits = data["effect"].attrs["limits"][column]
-    time, kelvin, flow, base = (np.asarray(data[name].values[row], np.float64) for name in (*RECORDS, "heat_baseline"))
-    inside = np.isfinite(base) & (kelvin >= limits[0]) & (kelvin <= limits[1])
+    time, celsius, flow, base = (np.asarray(data[name].values[row], np.float64) for name in (*RECORDS, "heat_baseline"))
+    inside = np.isfinite(base) & (celsius >= limits[0]) & (celsius <= limits[1])
     if not np.isfinite(data["effect_peak"].values[row, column]) or np.count_nonzero(inside) < FEWEST:
-        return Course(*np.full((2, 9), np.nan))
-    time, kelvin, above = time[inside], kelvin[inside], (flow - base)[inside]
+        return no_course()
+    time, celsius, above = time[inside], celsius[inside], (flow - base)[inside]
     heat = np.concatenate([[0.0], np.cumsum(0.5 * (above[1:] + above[:-1]) * np.diff(time))])
-    return course_of(time, kelvin, heat / heat[-1])
+    return course_of(time, celsius, heat / heat[-1])
 
 
 _MAKES = (

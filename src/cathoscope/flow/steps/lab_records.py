@@ -204,7 +204,7 @@ def known(*curves: Floats) -> tuple[Floats, ...]:
 
 def rate_of(time: Floats, temperature: Floats) -> float:
     """Heating rate of a ramp, K/min: the slope of the line through it; NaN without times."""
-    t, kelvin = known(time, temperature)
+    t, celsius = known(time, temperature)
     if t.size < 2 or not np.ptp(t) > 0:
         return float("nan")
-    return 60.0 * float(np.polyfit(t - t.mean(), kelvin, 1)[0])
+    return 60.0 * float(np.polyfit(t - t.mean(), celsius, 1)[0])

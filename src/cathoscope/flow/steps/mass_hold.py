@@ -36,7 +36,7 @@ def hold(context: Context) -> xr.Dataset:
     aside, remarks = [], [] if whole else ["a conversion of 1 is the mass lost by the end of the hold"]
     for (row,) in sorted(raw.scans):
         try:
-            time, kelvin, mass = _held(known(*(data[name].values[row] for name in _RECORDS)))
+            time, celsius, mass = _held(known(*(data[name].values[row] for name in _RECORDS)))
             conversion, goes_on = _conversion(time, mass, whole)
             # neighbours within a window are smoothed together and count once
             apart = np.linspace(0.0, time[-1], int(_WINDOWS) + 1)
@@ -46,7 +46,7 @@ def hold(context: Context) -> xr.Dataset:
             continue
         if goes_on and not whole:
             remarks.append(f"{names_of_records(data)[row]}: {_GOES_ON.format(goes_on)}")
-        numbers["hold_temperature"][row] = kelvin.mean()
+        numbers["hold_temperature"][row] = celsius.mean()
         curves["hold_time"][row, : time.size], curves["hold_conversion"][row, : time.size] = time, conversion
         for name, one in zip(_NUMBERS, found, strict=True):
             numbers[name][row], std[name][row] = one.value, one.std

@@ -19,11 +19,12 @@ from cathoscope.flow.steps.activation import (
     ENERGIES,
     Course,
     course_of,
-    distinct,
     energies_of,
     labelled_energies,
     names_with_std,
+    no_course,
     several_files,
+    too_few,
 )
 from cathoscope.flow.steps.lab_records import known, labelled_records, names_of_records, open_beside, rate_of
 from cathoscope.lab.mass_loss import (
@@ -351,7 +352,7 @@ def activation(context: Context) -> xr.Dataset:
     data = context.data
     rates = np.asarray(data["heating_rate"].values, np.float64)
     peaks, std = np.full(rates.size, np.nan), np.full(rates.size, np.nan)
-    courses = [Course(*np.full((2, 9), np.nan))] * rates.size
+    courses = [no_course()] * rates.size
     for row in range(rates.size):
         onset, onsets = data["rapid_loss_onset"].values[row], data["step_onset"].values[row]
         if not np.isfinite(onset):
@@ -360,9 +361,8 @@ def activation(context: Context) -> xr.Dataset:
         peaks[row], std[row] = (float(data[f"step_steepest{end}"].values[row, step]) for end in ("", "_std"))
         courses[row] = _course(data, row, step, rates[row])
     arrays = labelled_energies([energies_of(rates, peaks, std, courses)], None)
-    if distinct(rates[np.isfinite(peaks)]) < 3:
-        told = f"activation energies need three heating rates or more: there are {distinct(rates[np.isfinite(peaks)])}"
-        arrays[0].attrs["remarks"] = [told]
+    told = too_few(rates[np.isfinite(peaks)])
+    arrays[0].attrs["remarks"] = [told] if told else []
     return dataset(arrays)
 
 

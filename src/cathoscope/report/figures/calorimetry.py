@@ -85,11 +85,11 @@ def draw_heat(axes: Axes, data: xr.Dataset, row: int, colour: Any, look: tuple[s
     x, y = heat_of(data, row)
     axes.plot(x, y + shift, color=colour, linewidth=0.8, label=words)
     if "heat_baseline" in data:
-        kelvin, base = (
+        celsius, base = (
             np.asarray(data[name].values[row], np.float64) for name in ("sample_temperature", "heat_baseline")
         )
         there = np.isfinite(base)
-        axes.plot(kelvin[there], base[there] + shift, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)))
+        axes.plot(celsius[there], base[there] + shift, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)))
 
 
 def _draw_marks(axes: Axes, data: xr.Dataset, place: tuple[int, int], look: tuple[Any, float], words: str) -> None:
