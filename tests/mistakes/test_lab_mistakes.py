@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from cathoscope.core.study import Study
 from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import MeasurementOutcome, plan_measurement, run
-from tests.flow.lab_records import TEMPERATURE, balance_text, write_balance, write_contents, write_light
+from tests.flow.lab_records import (
+    TEMPERATURE,
+    balance_text,
+    write_balance,
+    write_calorimeter,
+    write_contents,
+    write_light,
+)
 
 Outcomes = Callable[[str, str], dict[str, MeasurementOutcome]]
 
@@ -80,6 +88,7 @@ def test_time_that_runs_back_is_two_samples_in_one_file(tmp_path: Path) -> None:
     (aside,) = raw.set_aside
     assert aside.file == "two.txt"
     assert "time runs back" in aside.reason
+    assert "write each into a file of its own" in aside.reason
     assert f"at row {TEMPERATURE.size + 1} of {2 * TEMPERATURE.size}" in aside.reason
 
 
@@ -157,3 +166,14 @@ def test_a_record_without_a_step_says_so(tmp_path: Path, outcomes: Outcomes) -> 
     remarks = Study.open(tmp_path / "study.zarr").attributes("raw", "one")["remarks"]
     assert any("no step of mass loss stands out" in one for one in remarks)
     assert any("no blank is taken off" in one for one in remarks)
+
+
+def test_a_mass_that_nobody_typed_is_asked_for(tmp_path: Path, outcomes: Outcomes) -> None:
+    write_calorimeter(tmp_path, (5.0,))
+    text = (tmp_path / "dsc_5.txt").read_text("cp1252")
+    for mass in ("0", "-"):
+        (tmp_path / "dsc_5.txt").write_text(re.sub(r"(?m)^(Size\s+)\S+", rf"\g<1>{mass}", text), "cp1252")
+        lines = 'files = "dsc_5.txt"\ncalorimetry.effects = { all = ["60 C", "270 C"] }'
+        failure = outcomes("calorimetry", lines)["one"].failure
+        assert failure is not None
+        assert 'neither in the file nor in the recipe; add calorimetry.mass = "4 mg"' in " ".join(failure.split())

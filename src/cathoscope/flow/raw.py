@@ -33,6 +33,12 @@ class SetAside:
     reason: str
 
 
+def in_one_line(error: MeasurementError) -> str:
+    """Why something is set aside, in one line, with what helps."""
+    found = f" ({' '.join(error.found.split())})" if error.found else ""
+    return f"{error.problem}{found}{f'; {error.cure}' if error.cure else ''}"
+
+
 @dataclass
 class RawMeasurement:
     """Scans in order, indexed along ``dims`` (temperature and energy, where the measurement scans them)."""

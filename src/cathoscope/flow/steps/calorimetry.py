@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
+from cathoscope.flow.raw import in_one_line
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.activation import (
     ENERGIES,
@@ -83,7 +84,7 @@ def effects(context: Context) -> xr.Dataset:
         try:
             mass, ramp = _mass(context, row), _ramp(data, row)
         except MeasurementError as error:
-            aside.append(context.raw.put_aside((row,), f"{error.problem} ({error.found})"))
+            aside.append(context.raw.put_aside((row,), in_one_line(error)))
             continue
         rates[row] = _rate(context, row, ramp)
         for column, (name, limits) in enumerate(section.effects.items()):
@@ -154,10 +155,9 @@ def _mass(context: Context, row: int) -> float:
         If neither the recipe nor the file says it.
     """
     stated = context.section.calorimetry.mass or context.raw.scans[(row,)].attrs.get("sample_mass_stated")
-    if stated is None:
+    if not stated:  # programs write 0 where nobody typed a mass
         raise MeasurementError(
-            "the mass of the sample is neither in the file nor in the recipe",
-            found='add  calorimetry.mass = "4 mg"',
+            "the mass of the sample is neither in the file nor in the recipe", cure='add  calorimetry.mass = "4 mg"'
         )
     return float(stated)
 

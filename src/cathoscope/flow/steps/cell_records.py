@@ -12,7 +12,7 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.cell_sections import CellColumnsSection
-from cathoscope.flow.raw import RawMeasurement, SetAside
+from cathoscope.flow.raw import RawMeasurement, SetAside, in_one_line
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.particle_plan import particle_of, plan_of_section
@@ -233,8 +233,7 @@ def _sweeps(raw: RawMeasurement, scan: xr.Dataset) -> list[xr.Dataset]:
             checked_spectrum(one["frequency"].values, real + 1j * imaginary, fewest=_FEWEST_POINTS)
         except MeasurementError as error:
             several = f"sweep {int(sweep)}: " if np.unique(number).size > 1 else ""
-            cure = f"; {error.cure}" if error.cure else ""
-            raw.set_aside.append(SetAside(file, f"{several}{error.problem} ({error.found}){cure}"))
+            raw.set_aside.append(SetAside(file, f"{several}{in_one_line(error)}"))
             continue
         found.append(one)
     return found
@@ -255,7 +254,5 @@ def names_of_records(data: xr.Dataset) -> list[str]:
 
 
 def reason_of(error: MeasurementError) -> str:
-    """Why a record is set aside, in one line, with what helps."""
-    found = f" ({' '.join(error.found.split())})" if error.found else ""
-    cure = with_key(error)
-    return f"{error.problem}{found}{f'; {cure}' if cure else ''}"
+    """Why a record is set aside, in one line, with the key that helps."""
+    return in_one_line(MeasurementError(error.problem, found=error.found, cure=with_key(error)))

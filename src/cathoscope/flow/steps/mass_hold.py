@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
+from cathoscope.flow.raw import in_one_line
 from cathoscope.flow.steps.lab_records import known, names_of_records
 from cathoscope.lab.reaction_rates import GAS_CONSTANT, avrami, straight_line
 from cathoscope.numerics.local_polynomial import local_polynomial
@@ -42,7 +43,7 @@ def hold(context: Context) -> xr.Dataset:
             apart = np.linspace(0.0, time[-1], int(_WINDOWS) + 1)
             found = avrami(time=apart, conversion=np.interp(apart, time, conversion))
         except MeasurementError as error:
-            aside.append(raw.put_aside((row,), f"{error.problem} ({error.found})"))
+            aside.append(raw.put_aside((row,), in_one_line(error)))
             continue
         if goes_on and not whole:
             remarks.append(f"{names_of_records(data)[row]}: {_GOES_ON.format(goes_on)}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Step
+from cathoscope.flow.raw import in_one_line
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import mass_gas, mass_hold
 from cathoscope.flow.steps.activation import (
@@ -85,7 +86,7 @@ def balance(context: Context) -> xr.Dataset:
                 mass[place] = _less(data, place[0], (drift[0][ramp], drift[1][ramp]))
             except MeasurementError as error:
                 mass[place] = np.nan
-                aside.append(context.raw.put_aside(place, f"mass_loss.blank: {error.problem} ({error.found})"))
+                aside.append(context.raw.put_aside(place, f"mass_loss.blank: {in_one_line(error)}"))
         data = data.assign(sample_mass=data["sample_mass"].copy(data=mass))
         _require_some(context, aside)
     data["elapsed_time"].attrs |= {"remarks": remarks, "set_aside": aside}
@@ -129,7 +130,7 @@ def mass_loss(context: Context) -> xr.Dataset:
         try:
             found[row] = _analysed(context, row)
         except MeasurementError as error:
-            aside.append(context.raw.put_aside((row,), f"{error.problem} ({error.found})"))
+            aside.append(context.raw.put_aside((row,), in_one_line(error)))
     _require_some(context, aside)
     oxide, remarks = _oxide(context)
     arrays = _Arrays(data["record"], found, oxide)

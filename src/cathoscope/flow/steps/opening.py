@@ -57,7 +57,7 @@ def open_measurement(recipe: Recipe, name: str) -> RawMeasurement:
             except MeasurementError as error:
                 # the ending of a powder pattern tells its format
                 most = _MOST_REASONS if section.technique in ("diffraction", *_CELLS) else None
-                cure = f"; {error.cure}" if section.technique in _CELLS and error.cure else ""
+                cure = f"; {error.cure}" if section.technique in (*_CELLS, *_LAB) and error.cure else ""
                 raw.set_aside.append(SetAside(group[0].name, _one_line(error, most) + cure))
     if not opened and not section.start and (section.files or section.series):
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
