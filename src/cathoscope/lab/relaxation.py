@@ -9,17 +9,19 @@ The usual penalty on the curvature of gamma itself splits the peak of a constant
 lambda follows from generalised cross-validation [1], or from the prediction of each of the real and the imaginary part
 from the other alone [2], which fails where arcs are not closed within the frequencies.
 
-A peak reaches from one minimum of gamma to the next; what is above the minima is three standard uncertainties or more,
-else it belongs to the peak beside it. Its area is the resistance of the process. Uncertainties are
-those of the posterior that the penalty makes, in its normal approximation [3]. What the tails
-of neighbours carry across a minimum is told as systematic: gamma there times one unit of ln tau. A weak process beside
-a strong one takes some of its tail; `arcs_of_peaks` then fits arcs to the spectrum itself, from these peaks.
+A peak rises above the minima beside it by three standard uncertainties of its area, else it belongs to the peak beside
+it. Its resistance is its part of the area: a sum of constant-phase arcs [4], one for each peak, is fitted to gamma,
+which is then shared at every time constant as these arcs share their sum. Cut at the minima instead, a weak peak keeps
+the tail of a strong one. Uncertainties are those of the posterior that the penalty makes, in its normal approximation
+[3]; by how much the two ways to share differ is told as systematic. `arcs_of_peaks` fits arcs to the spectrum itself,
+from these peaks: more exact where processes are such arcs.
 
 References
 ----------
 .. [1] G. H. Golub, M. Heath, G. Wahba, Technometrics 21 (1979) 215.
 .. [2] M. Saccoccio, T. H. Wan, C. Chen, F. Ciucci, Electrochim. Acta 147 (2014) 470.
 .. [3] F. Ciucci, C. Chen, Electrochim. Acta 167 (2015) 439.
+.. [4] K. S. Cole, R. H. Cole, J. Chem. Phys. 9 (1941) 341.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import least_squares
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.impedance_fit import CircuitFit, Constraints, Weighting, fit_circuit
@@ -48,6 +51,7 @@ _LOWEST = -60.0  # logarithm of a value that is none
 _SMALLEST_PEAK = 0.01  # of the whole area
 _SURE = 3.0  # standard uncertainties that the area of a peak has at least
 _ALPHA = 0.85  # of an arc, to begin with
+_ALPHAS = 0.3, 0.99  # of the arcs that share gamma
 
 
 class Peak(NamedTuple):
@@ -341,12 +345,13 @@ def _peaks(time_constant: Array, density: Array, covariance: Array) -> tuple[Pea
     if not tops:  # it rises to an end: the process is slower, or faster, than was measured
         return ()
     found = []
-    for top, first, last in zip(tops, [0, *valleys], [*valleys, density.size], strict=True):
-        share = np.zeros(density.size)
-        share[first:last] = step * density[first:last]
-        area, tails = float(share.sum()), sum(float(density[at]) for at in (first, last) if at in valleys)
+    edges = [0, *valleys, density.size]
+    for top, part, (first, last) in zip(tops, _parts(log_tau, density, tops, valleys), pairwise(edges), strict=True):
+        share = step * part * density
+        area = float(share.sum())
         if area < _SMALLEST_PEAK * step * density.sum():
             continue
+        cut = abs(area - step * float(density[first:last].sum()))
         before, at, after = np.log(density[top - 1 : top + 2])
         bend = 2.0 * at - before - after
         place = log_tau[top] + 0.5 * (after - before) / bend * step
@@ -356,7 +361,39 @@ def _peaks(time_constant: Array, density: Array, covariance: Array) -> tuple[Pea
             Peak(
                 float(np.exp(place)),
                 float(np.sqrt(slope @ covariance @ slope) / np.log(10.0)),
-                Estimate(area, float(np.sqrt(share @ covariance @ share)), tails),
+                Estimate(area, float(np.sqrt(share @ covariance @ share)), cut),
             )
         )
     return tuple(found)
+
+
+def _parts(log_tau: Array, density: Array, tops: list[int], valleys: list[int]) -> Array:
+    """What part of gamma belongs to each peak, [peak, time], of sum 1: arcs fitted to gamma share it as their sum.
+
+    The place of an arc stays between the minima beside it. What rises again towards an end is no peak and not fitted.
+    """
+    count, within = len(tops), slice(int(np.argmin(density[: tops[0]])), tops[-1] + int(np.argmin(density[tops[-1] :])))
+    if count == 1:
+        return np.ones((1, density.size))
+    largest, edges = float(density.max()), log_tau[[0, *valleys, -1]]
+    start = np.stack([density[tops] / largest, log_tau[tops], np.full(count, _ALPHA)])
+    lowest = np.stack([np.zeros(count), edges[:-1], np.full(count, _ALPHAS[0])])
+    highest = np.stack([np.full(count, np.inf), edges[1:], np.full(count, _ALPHAS[1])])
+
+    def apart(numbers: Array) -> Array:
+        height, place, alpha = numbers.reshape(3, count)
+        arcs = _arcs(log_tau[within], height=height, place=place, alpha=alpha)
+        return np.asarray(arcs.sum(axis=0) - density[within] / largest)
+
+    fit = least_squares(apart, start.ravel(), bounds=(lowest.ravel(), highest.ravel()))
+    height, place, alpha = fit.x.reshape(3, count)
+    arcs = np.maximum(_arcs(log_tau, height=height, place=place, alpha=alpha), 1e-300)
+    return np.asarray(arcs / arcs.sum(axis=0))
+
+
+def _arcs(log_tau: Array, *, height: Array, place: Array, alpha: Array) -> Array:
+    """Densities of constant-phase arcs [arc, time] of the height 1 at their places times ``height``: with
+    x = ln(tau/tau0) they are h (1 + cos(pi alpha)) / (cosh(alpha x) + cos(pi alpha)) [4]."""
+    cosine = np.cos(np.pi * alpha)[:, None]
+    bell = (1.0 + cosine) / (np.cosh(alpha[:, None] * (log_tau - place[:, None])) + cosine)
+    return np.asarray(height[:, None] * bell)
