@@ -15,6 +15,7 @@ from cathoscope.flow.run import RunOutcome, run
 from cathoscope.report.cells_tables import cell_numbers, cell_tables
 from cathoscope.report.figures import cycling, impedance
 from cathoscope.report.figures.cycling_samples import retention_samples_panel
+from cathoscope.report.figures.particle_cells import cells_with_spectra, particle_cells_panel
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.style import journal_style
@@ -188,3 +189,42 @@ def test_another_range_of_frequencies_is_another_result(tmp_path: Path) -> None:
         (tmp_path / "study.toml").write_text(text + chosen)
         run(load_recipe(tmp_path / "study.toml"), tmp_path / "study.zarr", resources=Resources(), progress=Silent())
         assert float(Study.open(tmp_path / "study.zarr").read("result", "z")["frequency"].min()) >= lowest
+
+
+def test_a_particle_is_shown_with_its_own_spectra_only(outcome: tuple[Study, RunOutcome]) -> None:
+    cell, spectra = (read(outcome, name) for name in ("particle", "impedance"))
+    results = [ParticleResult("rod", "particle", cell), ParticleResult("rod", "impedance", spectra)]
+    assert cells_with_spectra(results) == [(results[0], results[1])]
+    for sample, number in (("gravel", "impedance"), ("rod", "2")):
+        assert cells_with_spectra([results[0], ParticleResult(sample, number, spectra)]) == []
+    with journal_style():
+        panel = particle_cells_panel(results)
+    assert panel is not None
+    assert "in cycle 6, resistance from" in panel.caption
+    assert panel.caption.endswith("MΩ (cycle 20).")
+    curves, nyquist, course = panel.figure.axes[:3]
+    assert len(nyquist.lines) == 2 * 3  # the spectrum that drifts is left out
+    shown = set(read(outcome, "particle")["curve"].values.tolist()) - {4}
+    assert len(curves.lines) == 2 * len(shown)
+    assert np.isnan(np.asarray(course.lines[0].get_ydata(), np.float64)).sum() == 1
+
+
+def test_rates_are_named_above_their_cycles() -> None:
+    capacity = np.repeat([2.0, 1.5, 1.0, 1.9], 2) * 1e-3
+    along = {"first": [1, 3, 5, 7], "last": [2, 4, 6, 8], "capacity": capacity[::2], "multiple": [0.2, 1, 2, 0.2]}
+    data = xr.Dataset(
+        {
+            "cell_capacity": (("record", "cycle"), capacity[None], {"names": ["one"]}),
+            "cycle_used": (("record", "cycle"), np.ones((1, 8), dtype=np.bool_)),
+            **{f"rate_{name}": (("record", "rate_step"), np.array([values])) for name, values in along.items()},
+        },
+        coords={"cycle": np.arange(1.0, 9.0), "record": [0]},
+    )
+    with journal_style():
+        panel = cycling.rates_panel(data)
+    assert panel is not None
+    (axes,) = panel.figure.axes
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [  # type: ignore[attr-defined]
+        ("0.2C", (1.5, 2.0)), ("1C", (3.5, 1.5)), ("2C", (5.5, 1.0)), ("0.2C", (7.5, 1.9)),
+    ]  # fmt: skip
+    assert axes.lines[0].get_ydata() == pytest.approx(1e3 * capacity)

@@ -15,6 +15,7 @@ from cathoscope.flow.starter import STARTER_RECIPE
 
 RecipeWriter = Callable[..., Path]
 LAB = ("balance", "heat", "solution", "contents")
+CELLS = ("cells", "particle", "spectra")
 
 
 def uncommented() -> str:
@@ -31,7 +32,8 @@ def test_it_is_valid_as_it_stands(write_recipe: RecipeWriter) -> None:
 
 def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWriter) -> None:
     recipe = load_recipe(write_recipe(uncommented()))
-    assert list(recipe.model.measurement) == ["gravel", "pillar", "map", "powder", "frames", "neutrons", *LAB, "again"]
+    others = ("pillar", "map", "powder", "frames", "neutrons", *LAB, *CELLS, "again")
+    assert list(recipe.model.measurement) == ["gravel", *others]
     assert {section.technique for section in recipe.model.measurement.values()} == {
         "xanes-tomography",
         "tomography",
@@ -43,6 +45,9 @@ def test_every_line_that_is_commented_out_is_valid_too(write_recipe: RecipeWrite
         "calorimetry",
         "uv-vis",
         "elements",
+        "cycling",
+        "particle-cell",
+        "impedance",
     }
 
 

@@ -127,6 +127,25 @@ files = "gravel_150C/*.h5"
 # files = "icp.csv"
 # elements = { before = "gravel pristine", after = "gravel charged" }
 
+# Coin cells, each file one cell (mass of the active material); cells of one temperature and rate are replicates:
+# [measurement.cells]
+# sample = "gravel"
+# technique = "cycling"
+# series = [{ temperature = "25 C", files = "cells-25C/*.mpr" }, { temperature = "40 C", files = "cells-40C/*.mpr" }]
+# cycling = { mass = "5 mg", one_c = "200 mAh/g", at = [50, 150] }  # against = "rod" compares two samples
+
+# A single particle as a cell (without files: only its plan), and its impedance after some cycles:
+# [measurement.particle]
+# sample = "gravel"
+# technique = "particle-cell"
+# files = "particle.mpt"
+# particle_cell = { diameter = "8.5 um", diameter_std = "0.2 um", porosity = 0.04, rate = 0.5 }
+# [measurement.spectra]
+# sample = "gravel"
+# technique = "impedance"
+# files = "impedance/cycle_*.mpt"
+# impedance = { circuit = "R0-p(R1-W1,CPE1)", compare = "R0-p(R1,CPE1)", surface = "250 um2" }
+
 # Start from an array of an earlier study instead of raw files:
 # [measurement.again]
 # sample = "gravel"

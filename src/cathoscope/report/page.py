@@ -20,7 +20,14 @@ from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study, write_failure
 from cathoscope.report.cells_tables import cell_tables
 from cathoscope.report.dissolution import solution_tables
-from cathoscope.report.figures import comparison_panels, cycling_samples, diffraction_samples, lab_samples, panels_of
+from cathoscope.report.figures import (
+    comparison_panels,
+    cycling_samples,
+    diffraction_samples,
+    lab_samples,
+    panels_of,
+    particle_cells,
+)
 from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.heating_tables import heating_tables
@@ -46,6 +53,7 @@ _SIDE_BY_SIDE = {
     "white_line_mean": (samples_panel,),
     "porosity_trend": (series_panel,),
     "retention_mean": (cycling_samples.retention_samples_panel,),
+    "cycle": (particle_cells.particle_cells_panel,),
     "diffraction_fit": (diffraction_samples.first_patterns_panel, diffraction_samples.series_panel),
     "mass_left": (lab_samples.mass_samples_panel,),
     "heat_flow": (lab_samples.heat_samples_panel,),

@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 
 _MOST_MARKS = 26  # error bars along a curve
 _MOST_NAMES = 8
+_MOST_RATES = 12
 _MARKS = {"jump": "jump", "short": "short", "electrolyte loss": "loss"}
 
 
@@ -410,48 +411,50 @@ def slippage_panel(data: xr.Dataset) -> Panel | None:
 
 
 def rates_panel(data: xr.Dataset) -> Panel | None:
-    """Mean capacity of stretches of cycles at one current, in their order."""
+    """Capacity of every cycle, and its mean in stretches at one current, in their order."""
     if "rate_capacity" not in data or np.isfinite(data["rate_capacity"].values).sum(axis=1).max(initial=0) < 3:
         return None
     specific, factor, unit = _charge_axis(data)
-    places, names = there(data), record_names(data)
-    multiple = bool(np.isfinite(data["rate_multiple"].values).any())
+    places, names, cycle = there(data), record_names(data), cycles_of(data)
     figure = new_figure(width=SINGLE_COLUMN, height=66)
     axes = figure.subplots()
     looks = _looks(data, places)
+    capacity = factor[:, None] * used(data, "cell_capacity")
     for place in places:
         colour, marker = looks[place]
-        first = np.asarray(data["rate_first"].values[place], np.float64)
-        last = np.asarray(data["rate_last"].values[place], np.float64)
-        value, spread = (
-            factor[place] * np.asarray(data[f"rate_{one}"].values[place]) for one in ("capacity", "spread")
-        )
-        axes.errorbar(
-            0.5 * (first + last), value, np.nan_to_num(spread), 0.5 * (last - first), fmt=marker, color=colour,
-            label=names[place], elinewidth=0.8, markersize=3,
+        axes.plot(
+            cycle, capacity[place], marker, color=colour, markersize=2.6, markerfacecolor="none", markeredgewidth=0.6,
+            label=names[place],
         )  # fmt: skip
-    place = places[0]
-    for step in np.flatnonzero(np.isfinite(data["rate_capacity"].values[place]))[:12]:
-        middle = 0.5 * float(data["rate_first"].values[place, step] + data["rate_last"].values[place, step])
-        top = factor[place] * float(data["rate_capacity"].values[place, step])
-        axes.annotate(
-            _rate_words(data, place, int(step), multiple),
-            (middle, top),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6,
-        )
+        first, last, mean = (np.asarray(data[f"rate_{one}"].values[place]) for one in ("first", "last", "capacity"))
+        axes.hlines(factor[place] * mean, first - 0.5, last + 0.5, color=colour, linewidth=0.6, alpha=0.6, zorder=1)
+    _name_rates(axes, data, capacity)
     axes.set_xlabel("cycle")
     axes.set_ylabel(f"{'specific ' if specific else ''}capacity ({unit})")
-    axes.margins(y=0.15)
-    if len(places) > 1:
-        axes.legend(loc="best")
+    axes.margins(y=0.12)
+    _names_above(figure, axes, len(places))
     caption = (
-        "Mean capacity of cycles in a row at one current (bars along the axis: which; upwards: standard deviation "
-        "between these cycles, which holds their fade). A return to the first current tells what is recovered."
+        "Capacity of every cycle that is used (points) and its mean over cycles in a row at one current (lines), with "
+        f"the current{_which_rates(data, places)}. A return to the first current tells what is recovered."
     )
     return Panel("rates", "Rate capability", caption, figure)
+
+
+def _name_rates(axes: Axes, data: xr.Dataset, capacity: Floats) -> None:
+    """The rates of the first cell above the points of all cells."""
+    place, cycle = there(data)[0], cycles_of(data)
+    multiple = bool(np.isfinite(data["rate_multiple"].values).any())
+    for step in np.flatnonzero(np.isfinite(data["rate_capacity"].values[place]))[:_MOST_RATES]:
+        ends = [float(data[f"rate_{one}"].values[place, step]) for one in ("first", "last")]
+        inside = capacity[:, (cycle >= ends[0]) & (cycle <= ends[1])]
+        axes.annotate(
+            _rate_words(data, place, int(step), multiple), (0.5 * sum(ends), float(np.nanmax(inside))), (0, 5),
+            textcoords="offset points", ha="center", fontsize=6,
+        )  # fmt: skip
+
+
+def _which_rates(data: xr.Dataset, places: Sequence[int]) -> str:
+    return f" of {record_names(data)[places[0]]}" if len(places) > 1 else ""
 
 
 def _rate_words(data: xr.Dataset, place: int, step: int, multiple: bool) -> str:
