@@ -381,6 +381,7 @@ def _parts(log_tau: Array, density: Array, tops: list[int], valleys: list[int]) 
     highest = np.stack([np.full(count, np.inf), edges[1:], np.full(count, _ALPHAS[1])])
 
     def apart(numbers: Array) -> Array:
+        """How far the arcs are from gamma, relative to its largest value, [time]."""
         height, place, alpha = numbers.reshape(3, count)
         arcs = _arcs(log_tau[within], height=height, place=place, alpha=alpha)
         return np.asarray(arcs.sum(axis=0) - density[within] / largest)

@@ -337,7 +337,7 @@ def _weeded(scans: Scans, passed: Passed) -> Passed:
     for energy, one in enumerate(passed.found):
         reason = None if one is None else _why_not(one, misfit[energy] / np.nanmedian(misfit), float(scale))
         if reason is not None:
-            scans.drop(energy, reason)
+            scans.drop(energy, scans.reason[energy] or reason)  # what was seen at first is the cause
             motions[energy] = None
     if all(motion is None for motion in motions):
         raise MeasurementError(
