@@ -1,6 +1,18 @@
 """Workbooks of battery cyclers (``.xlsx``): LAND, Arbin, Neware, and any sheet with such names.
 
-Schema, uncertainties and metadata are those of `cycler_table`.
+Schema
+------
+As `cycler_table`: ``elapsed_time``, ``cell_voltage``, ``cell_current`` (point), and where a sheet has them
+``cell_charge``, ``cell_energy``, ``cell_temperature``, ``file_cycle``, ``file_step`` (point); other numbers are
+``other_column`` (other, point).
+
+Uncertainties
+-------------
+None are stored in the files.
+
+Metadata
+--------
+As `cycler_table`.
 
 File structure
 --------------
