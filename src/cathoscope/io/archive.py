@@ -15,10 +15,12 @@ _DAMAGE = (
     lzma.LZMAError,
     EOFError,  # compressed bytes that end early
     OSError,  # no compressed bytes (bz2), or the file cannot be read
-    RuntimeError,  # a password is asked for; as NotImplementedError, a compression or version that it does not know
+    NotImplementedError,  # a compression, an encryption or a version that it does not know
     ValueError,  # a place that no file has; as UnicodeDecodeError, a name that is no text
     MemoryError,  # a member that is not compressed may state any size
 )
+
+_ENCRYPTED = 0x1  # bit of a member's flags
 
 
 class BrokenArchive(Exception):
@@ -49,9 +51,11 @@ def member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
     """
     if name not in archive.namelist():
         raise BrokenArchive(f"the archive has no {name}")
-    size = archive.getinfo(name).file_size
-    if size > most_bytes:
-        raise BrokenArchive(f"{name} of {size} bytes")
+    stated = archive.getinfo(name)
+    if stated.file_size > most_bytes:
+        raise BrokenArchive(f"{name} of {stated.file_size} bytes")
+    if stated.flag_bits & _ENCRYPTED:
+        raise BrokenArchive(f"{name} is encrypted")
     try:
         return archive.read(name)
     except _DAMAGE as error:

@@ -38,7 +38,7 @@ from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.electrode_xas import STATES, electrode_spectrum, nickel_valence, scan_text, spectra_truth
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import require_counts
+from cathoscope.virtual.outline import require_counts, rng_of
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -153,7 +153,7 @@ class CoinPlan:
 
     def rng(self, *key: str) -> np.random.Generator:
         """Random numbers of one purpose."""
-        return np.random.default_rng(np.random.SeedSequence((self.seed, *(zlib.crc32(one.encode()) for one in key))))
+        return rng_of(self.seed, *key)
 
     @property
     def bytes_on_disk(self) -> int:

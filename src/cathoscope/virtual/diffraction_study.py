@@ -38,7 +38,7 @@ from cathoscope.virtual.diffraction_structure import Sums
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import HeatingLaw, heated_states
-from cathoscope.virtual.outline import require_counts
+from cathoscope.virtual.outline import require_counts, rng_of
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recording import require_space
@@ -132,8 +132,7 @@ class DiffractionPlan:
 
     def rng(self, *key: str | int) -> np.random.Generator:
         """Random numbers of one purpose."""
-        numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
-        return np.random.default_rng(np.random.SeedSequence((self.seed, *numbers)))
+        return rng_of(self.seed, *key)
 
     @property
     def instruments(self) -> list[Diffractometer]:

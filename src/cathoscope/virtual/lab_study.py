@@ -25,7 +25,7 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import OXYGEN_FLOW, HeatingLaw, Track, heat
 from cathoscope.virtual.lab_files import contents_text, spectrum_text, thermal_text
 from cathoscope.virtual.lab_truth import content_truth, formula_mass, heat_truth, light_truth, mass_truth
-from cathoscope.virtual.outline import require_counts
+from cathoscope.virtual.outline import require_counts, rng_of
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recording import require_space
@@ -116,7 +116,7 @@ class LabPlan:
 
     def rng(self, *key: str) -> np.random.Generator:
         """Random numbers of one purpose."""
-        return np.random.default_rng(np.random.SeedSequence((self.seed, *(zlib.crc32(one.encode()) for one in key))))
+        return rng_of(self.seed, *key)
 
     @property
     def bytes_on_disk(self) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.truth import Windows
@@ -81,6 +84,12 @@ pre_edge = ["{below[0]:g} eV", "{below[1]:g} eV"]
 post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
 """
     ]
+
+
+def rng_of(seed: int, *key: str | int) -> np.random.Generator:
+    """Random numbers of one purpose: the same for the same ``seed`` and ``key``, whatever else is drawn."""
+    numbers = (zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)
+    return np.random.default_rng(np.random.SeedSequence((seed, *numbers)))
 
 
 def require_counts(seed: int, particles: int) -> None:

@@ -31,7 +31,7 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import jobs_of, require_counts
+from cathoscope.virtual.outline import jobs_of, require_counts, rng_of
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -160,7 +160,7 @@ class ParticleCellPlan:
 
     def rng(self, *key: str) -> np.random.Generator:
         """Random numbers of one purpose."""
-        return np.random.default_rng(np.random.SeedSequence((self.seed, *(zlib.crc32(one.encode()) for one in key))))
+        return rng_of(self.seed, *key)
 
     def wear(self, job: tuple[str, int]) -> Wear:
         """What cycles do to one particle."""
