@@ -22,14 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from cathoscope.xanes.line_calibration import (
-    apply_calibration,
-    calibrate,
-    combine_with_maximum,
-    maximum_of_spectra,
-    mixed_states,
-    plan_maximum,
-)
+from cathoscope.xanes.line_calibration import apply_calibration, calibrate, maximum_of_spectra
+from cathoscope.xanes.line_combination import combine_with_maximum, mixed_states, with_joint_errors
 from cathoscope.xanes.line_steps import compress, fit_compressed
 from cathoscope.xanes.line_tables import basis_with_data, plan_fit
 from cathoscope.xanes.whiteline import fit_white_line
@@ -227,8 +221,9 @@ def real_shapes(noise: str, shapes: RealShapes) -> bool:
     basis = basis_with_data(energy=shapes.energy, noise_std=std, spectra=bins)
     plan = plan_fit(energy=shapes.energy, noise_std=std, basis=basis)
     z = compress(plan, values)
-    calibration = calibrate(plan, compress(plan, bins), noise_scale=1 / 64)
-    search = plan_maximum(plan, z)
+    z_bins = compress(plan, bins)
+    calibration = with_joint_errors(plan, calibrate(plan, z_bins, noise_scale=1 / 64), z_bins)
+    search = calibration.maximum
     fit, top = fit_compressed(plan, z), maximum_of_spectra(search, z)
     lines = apply_calibration(calibration, fit)
     both = combine_with_maximum(calibration, lines, top)
@@ -247,7 +242,7 @@ def real_shapes(noise: str, shapes: RealShapes) -> bool:
     }
     for name, (energy, std_of, speed) in rows.items():
         line(name, (energy - true)[good], std_of[good], np.polyfit(true[good], energy[good], 1)[0], speed)
-    mixed = mixed_states(lines, top)[good].mean()
+    mixed = mixed_states(calibration, lines, top)[good].mean()
     print(f"  {calibration.order} scale, tau {calibration.tau:.3f} eV; {good.mean():.3%} good; {mixed:.2%} mixed")
     error = (both.energy - true)[good]
     accurate = np.sqrt(np.mean(error**2)) <= LARGEST_ON_REAL_SHAPES[noise] and np.std(error / both.std[good]) < 1.3

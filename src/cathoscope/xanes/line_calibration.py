@@ -27,7 +27,7 @@ Float64Array = NDArray[np.float64]
 
 _LEAST_EIGENVALUE = 2.0  # mean square of a component, in units of its noise
 _COMPONENTS = (5, 20)
-_INTERPOLATION_STD = 0.02  # eV: error of a spline's highest point on noise-free nickel spectra in steps of 0.5 eV
+INTERPOLATION_STD = 0.02  # eV: error of a spline's highest point on noise-free nickel spectra in steps of 0.5 eV
 _FARTHEST = 5.0  # robust standard deviations beyond which a bin does not count for tau
 _LEAST_BINS = 20
 _BINS_PER_COEFFICIENT = 15
@@ -243,6 +243,8 @@ class LineCalibration:
         The search for the highest point of the bins.
     artefact_std
         Scatter of the highest points of voxels that is neither noise nor scatter of shapes, eV: `with_artefacts`.
+    joint
+        How noise moves fit and highest point of single voxels together: `with_joint_errors`. None: not known.
     """
 
     order: str
@@ -256,6 +258,27 @@ class LineCalibration:
     remarks: tuple[str, ...]
     maximum: MaximumPlan = field(repr=False)
     artefact_std: float = 0.0
+    joint: JointErrors | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class JointErrors:
+    """How noise moves the calibrated fit and the highest point of the same spectrum, by energy.
+
+    Attributes
+    ----------
+    energy
+        Mean energy of the calibrated fit, eV, ascending, ``[group]``.
+    of_fit, of_maximum
+        Standard deviations of the two errors, in units of the uncertainty that the fit states, ``[group]``.
+    correlation
+        Between the two, ``[group]``.
+    """
+
+    energy: Float64Array
+    of_fit: Float64Array
+    of_maximum: Float64Array
+    correlation: Float64Array
 
 
 @dataclass(frozen=True)
@@ -456,45 +479,6 @@ def apply_calibration(calibration: LineCalibration, fit: WhiteLineFit) -> Calibr
     energy = x + gradient @ calibration.coefficients
     undetermined = _SLOPE_ERROR * (u if calibration.order == "shift" else beyond)
     systematic = np.einsum("np,pq,nq->n", gradient, calibration.covariance, gradient) + undetermined**2
-    systematic += _INTERPOLATION_STD**2
+    systematic += INTERPOLATION_STD**2
     own = np.abs(slope) * noise
     return CalibratedLines(energy, np.hypot(own, calibration.tau), own, np.sqrt(systematic), beyond != 0.0)
-
-
-def combine_with_maximum(
-    calibration: LineCalibration, lines: CalibratedLines, maximum: SpectrumMaximum
-) -> CalibratedLines:
-    r"""Best linear combination of the calibrated fit and the highest point of each spectrum.
-
-    The fit errs by its noise :math:`\sigma_x` and by the scatter of shapes :math:`\tau`, the highest point by its noise
-    :math:`\sigma_t` and 0.02 eV of interpolation. Both see the same noise; of two estimates from the same data the
-    covariance is about the variance of the more precise one (exact where that is efficient). Where either is NaN
-    the fit stands.
-    """
-    own, shape = lines.noise_std**2, calibration.tau**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        common = np.minimum(own, maximum.std**2)
-        of_fit = own + shape - common
-        share = of_fit / (of_fit + maximum.std**2 + _INTERPOLATION_STD**2 - common)
-    usable = np.isfinite(share) & np.isfinite(maximum.energy)
-    share = np.where(usable, share, 0.0)
-    energy = lines.energy + share * np.where(usable, maximum.energy - lines.energy, 0.0)
-    variance = own + shape - share * np.where(usable, of_fit, 0.0)
-    return CalibratedLines(energy, np.sqrt(variance), lines.noise_std, lines.systematic_std, lines.outside)
-
-
-def mixed_states(lines: CalibratedLines, maximum: SpectrumMaximum, *, threshold: float = 3.0) -> NDArray[np.bool_]:
-    """Spectra whose calibrated fit and highest point differ by more than ``threshold`` standard uncertainties.
-
-    A mixture of two states has no single white line: the fit gives something like their mean, the highest point the
-    stronger one. ``lines`` is from `apply_calibration`, not combined. The variance is that of the highest point minus
-    that of the fit, which share their noise, plus the scatter of shapes.
-    """
-    variance = _excess(lines, maximum) + lines.std**2 - lines.noise_std**2 + _INTERPOLATION_STD**2
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(maximum.energy - lines.energy) > threshold * np.sqrt(variance))
-
-
-def _excess(lines: CalibratedLines, maximum: SpectrumMaximum) -> Float64Array:
-    """Variance of the difference of highest point and fit through their common noise, at least a quarter of one."""
-    return np.asarray(np.maximum(np.abs(maximum.std**2 - lines.noise_std**2), 0.25 * maximum.std**2))

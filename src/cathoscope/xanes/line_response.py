@@ -1,8 +1,7 @@
-"""What a white-line fit makes of noise, for the shapes of the data themselves.
+"""What a white-line fit makes of noise and of artefacts, for the shapes of the data themselves.
 
-The standard uncertainty of a fit assumes that the model is right. Where real shapes differ from it, the same noise
-moves the maximum by more or less than that, and on average not by zero. Both are found by adding noise of known
-size to mean spectra of the data, and removed.
+Where real shapes differ from the model, the same noise moves the maximum on average not by zero. That is found by
+adding noise of known size to mean spectra of the data, and removed. What two halves of the data share is no noise.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import null_space
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.line_calibration import (
-    CalibratedLines,
-    LineCalibration,
-    apply_calibration,
-    combine_with_maximum,
-    maximum_of_spectra,
-    mixed_states,
+from cathoscope.xanes.line_calibration import LineCalibration, apply_calibration, maximum_of_spectra
+from cathoscope.xanes.line_combination import (
+    DRAWS,
+    FEWEST_IN_GROUP,
+    calibrated_fit,
+    noisy_spectra,
+    spectra_of_states,
+    without_failed,
 )
 from cathoscope.xanes.line_steps import fit_compressed
 from cathoscope.xanes.line_tables import FitPlan
@@ -29,37 +29,7 @@ from cathoscope.xanes.whiteline import WhiteLineFlag
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
-_GROUPS = 12
-_FEWEST_IN_GROUP = 6
-_DRAWS = 1500
 _MAD_TO_STD = 1.4826
-_FARTHEST = 5.0  # robust standard deviations beyond which an error is that of a failed fit
-# Of the difference between fit and highest point; at 3 noise alone flags a fifth of noisy voxels.
-_MIXED = 3.25
-
-
-def calibrated_fit(
-    plan: FitPlan, calibration: LineCalibration, z: ArrayLike, *, noise_scale: float = 1.0
-) -> tuple[CalibratedLines, NDArray[np.int8]]:
-    """White lines on the calibrated scale, the fit and the highest point of the spectrum combined, and their flags.
-
-    Spectra whose highest point is not where the fit puts it are flagged as mixed; their energy is that of the fit.
-
-    Parameters
-    ----------
-    z
-        Coefficients, ``[spectrum, K]``.
-    noise_scale
-        Variance of their noise in units of the plan's.
-    """
-    fit = fit_compressed(plan, z, noise_scale=noise_scale)
-    lines = apply_calibration(calibration, fit)
-    highest = maximum_of_spectra(calibration.maximum, z, noise_scale=noise_scale)
-    highest = replace(highest, std=np.hypot(highest.std, calibration.artefact_std))
-    flag = fit.flag.copy()
-    if calibration.order != "none":  # else fit and highest point differ for every spectrum alike
-        flag[(flag == WhiteLineFlag.GOOD) & mixed_states(lines, highest, threshold=_MIXED)] = WhiteLineFlag.MIXED
-    return combine_with_maximum(calibration, lines, highest), flag
 
 
 def with_artefacts(
@@ -92,7 +62,7 @@ def with_artefacts(
         )
     odd, even = (_discrepancy(plan, calibration, z, noise_scale) for z in halves)
     both = np.isfinite(odd + even)
-    if calibration.order == "none" or both.sum() < _FEWEST_IN_GROUP:
+    if calibration.order == "none" or both.sum() < FEWEST_IN_GROUP:
         return calibration
     common = (_robust_std((odd + even)[both]) ** 2 - _robust_std((odd - even)[both]) ** 2) / 4.0
     # which of the two errs cannot be told: half of it each
@@ -147,41 +117,21 @@ class LineResponse:
         Mean calibrated energy of each group of spectra, eV, ascending, ``[group]``.
     bias, bias_std
         Mean of fit minus maximum of the noise-free spectrum, and its standard uncertainty, eV, ``[group]``.
-    width
-        Standard deviation of the error over the standard uncertainty of the fit, ``[group]``.
-    rmse
-        Root mean square error, eV, ``[group]``.
-    failed
-        Share of fits without a trusted value, ``[group]``.
-    slope
-        Of the mean fitted energy against the true one, from group to group; nan with fewer than three groups.
     """
 
     energy: Float64Array
     bias: Float64Array
     bias_std: Float64Array
-    width: Float64Array
-    rmse: Float64Array
-    failed: Float64Array
-    slope: float
 
-    def corrected(self, energy: Float64Array, std: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Energies without the bias and standard uncertainties as wide as the errors are, eV."""
-        bias = np.interp(energy, self.energy, self.bias)
-        return energy - bias, std * np.interp(energy, self.energy, self.width)
-
-    def with_width_of(self, other: LineResponse) -> LineResponse:
-        """With the width of another response: of one to noise alone, where sigma holds more than simulated noise."""
-        return replace(self, width=np.interp(self.energy, other.energy, other.width))
+    def corrected(self, energy: Float64Array) -> Float64Array:
+        """Energies without the bias, eV."""
+        return energy - np.interp(energy, self.energy, self.bias)
 
 
 def response_of_fit(
     plan: FitPlan, calibration: LineCalibration, z_bins: ArrayLike, *, noise_scale: float = 1.0, seed: int = 0
 ) -> LineResponse | None:
     """Simulate fits of the spectra of the data; None if there are too few.
-
-    Bins are sorted by their fitted energy, the more precise, into groups of equal size; the mean of a group, nearly
-    free of noise, is the spectrum that is fitted with noise of ``noise_scale`` (a variance) added.
 
     Parameters
     ----------
@@ -192,44 +142,29 @@ def response_of_fit(
     seed
         Of the simulated noise.
     """
-    z = np.asarray(z_bins, dtype=np.float32)
-    maximum = maximum_of_spectra(calibration.maximum, z)
-    usable = np.isfinite(maximum.energy) & ~maximum.at_end
-    if usable.sum() < 2 * _FEWEST_IN_GROUP:
-        return None
-    fitted = fit_compressed(plan, z).white_line_energy
-    order = np.flatnonzero(usable)[np.argsort(fitted[usable], kind="stable")]
-    groups = np.array_split(order, min(_GROUPS, order.size // _FEWEST_IN_GROUP))
     rng = np.random.default_rng(seed)
-    found = [_group(plan, calibration, z[group].mean(axis=0), noise_scale, rng) for group in groups]
+    found = [
+        _bias_at(plan, calibration, spectrum, noise_scale, rng)
+        for spectrum in spectra_of_states(plan, calibration, z_bins)
+    ]
     good = [row for row in found if np.isfinite(row).all()]
     if not good:
         return None
-    true, energy, bias, bias_std, width, rmse, failed = np.array(sorted(good, key=lambda row: row[1])).T
-    slope = float(np.polyfit(true - true.mean(), true + bias, 1)[0]) if np.ptp(true) > 0.1 and true.size > 2 else np.nan
-    return LineResponse(np.maximum.accumulate(energy), bias, bias_std, width, rmse, failed, slope)
+    energy, bias, bias_std = np.array(sorted(good)).T
+    return LineResponse(energy, bias, bias_std)
 
 
-def _group(
+def _bias_at(
     plan: FitPlan, calibration: LineCalibration, spectrum: Float32Array, noise_scale: float, rng: np.random.Generator
-) -> tuple[float, ...]:
-    """True and mean fitted energy, bias and its uncertainty, width of the pull, rms error, and share of failures."""
+) -> tuple[float, float, float]:
+    """Mean fitted energy of a spectrum with noise, its bias and the uncertainty of that, eV."""
     true = float(maximum_of_spectra(calibration.maximum, spectrum[None]).energy[0])
-    noise = rng.standard_normal((_DRAWS, spectrum.size)).astype(np.float32)
-    noisy = spectrum + np.float32(np.sqrt(noise_scale)) * noise
-    lines, flag = calibrated_fit(plan, calibration, noisy, noise_scale=noise_scale)
+    lines, flag = calibrated_fit(plan, calibration, noisy_spectra(spectrum, noise_scale, rng), noise_scale=noise_scale)
     good = (flag == WhiteLineFlag.GOOD) & np.isfinite(lines.energy)
-    if good.sum() < _DRAWS // 10:
-        return (np.nan,) * 7
-    error, std = lines.energy[good] - true, lines.std[good]
-    # tails of failed fits are flagged or rare: the middle of the errors is what most voxels have
-    middle = float(np.median(error))
-    spread = _MAD_TO_STD * float(np.median(np.abs(error - middle)))
+    if good.sum() < DRAWS // 10:
+        return (np.nan,) * 3
     # The errors are skew, and their skewness changes with the state. Without their mean the means of many voxels are
     # right, and the slope from state to state; without their median neither is.
-    kept = np.clip(error, middle - _FARTHEST * spread, middle + _FARTHEST * spread)
-    bias, bias_std = float(kept.mean()), float(kept.std() / np.sqrt(kept.size))
-    pull = error / std
-    width = _MAD_TO_STD * float(np.median(np.abs(pull - np.median(pull))))
-    rmse = float(np.sqrt(np.mean(error**2)))
-    return true, true + bias, bias, bias_std, width, rmse, 1.0 - float(good.mean())
+    error = without_failed(lines.energy[good] - true)
+    bias = float(error.mean())
+    return true + bias, bias, float(error.std() / np.sqrt(error.size))

@@ -17,8 +17,8 @@ from cathoscope.flow.steps.mask import edge_energy
 from cathoscope.flow.steps.voxels import SPECTRA, Voxels
 from cathoscope.xanes.audit import AuditOptions, AuditResult, audit
 from cathoscope.xanes.line_calibration import calibrate
+from cathoscope.xanes.line_combination import calibrated_fit, with_joint_errors
 from cathoscope.xanes.line_methods import METHODS, estimate
-from cathoscope.xanes.line_response import calibrated_fit
 from cathoscope.xanes.line_steps import compress, fit_compressed
 from cathoscope.xanes.line_tables import LineGrid, basis_with_data, plan_fit
 from cathoscope.xanes.whiteline import WhiteLineFit, fit_white_line
@@ -142,7 +142,9 @@ def _compressed(voxels: Voxels, samples: Samples, edge: float) -> Method:
     plan = plan_fit(energy=samples.energy, noise_std=samples.noise, basis=basis, grid=grid)
     calibration = None
     if voxels.context.section.white_line.self_calibration:
-        calibration = calibrate(plan, compress(plan, samples.spectra), noise_scale=samples.noise_of_bins)
+        bins = compress(plan, samples.spectra)
+        calibration = calibrate(plan, bins, noise_scale=samples.noise_of_bins)
+        calibration = with_joint_errors(plan, calibration, bins)
 
     def fit(spectra: NDArray[np.float32]) -> WhiteLineFit:
         """Compressed fit of spectra, calibrated where there are bins."""

@@ -16,10 +16,10 @@ from cathoscope.flow.steps.mask import edge_energy
 from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import Voxels
 from cathoscope.xanes.line_calibration import LineCalibration, calibrate
+from cathoscope.xanes.line_combination import calibrated_fit, with_joint_errors
 from cathoscope.xanes.line_methods import METHODS, estimate
 from cathoscope.xanes.line_response import (
     LineResponse,
-    calibrated_fit,
     response_of_fit,
     shared_over_noise,
     with_artefacts,
@@ -147,7 +147,7 @@ class Compressed:
         lines, flag = calibrated_fit(self.plan, self.calibration, z, noise_scale=scale)
         energy, std = np.asarray(lines.energy), np.asarray(lines.std)
         if self.response is not None:
-            energy, std = self.response.corrected(energy, std)
+            energy = self.response.corrected(energy)
         return Lines(energy, std, flag)
 
 
@@ -174,13 +174,13 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
         calibration = calibrate(plan, bins.z, noise_scale=bins.noise)
     except MeasurementError:  # too few energies around the line to look for the highest
         return bare
-    response, of_halves = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale), None
+    calibration = with_joint_errors(plan, calibration, bins.z, noise_scale=noise_scale)
+    of_halves = None
     if voxels.has_halves:
         calibration = _with_artefacts(bare, calibration)
-        weighed = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
-        response = weighed.with_width_of(response) if weighed is not None and response is not None else None
         # twice the noise is no less biased, and what halves agree on is the spread
         of_halves = response_of_fit(plan, calibration, bins.z, noise_scale=2 * noise_scale)
+    response = response_of_fit(plan, calibration, bins.z, noise_scale=noise_scale)
     common = np.asarray(calibrated_fit(plan, calibration, bins.z, noise_scale=bins.noise)[0].systematic_std)
     known = common[np.isfinite(common)]
     fitted = Compressed(voxels, condition, plan, keep, noise_scale, calibration, response)
