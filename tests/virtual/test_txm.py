@@ -77,9 +77,10 @@ def test_counts_follow_the_poisson_law_and_not_only_its_variance(photons: float)
     assert 1e-4 < chi2.cdf(statistic, expected.size - 1) < 1 - 1e-4
 
 
-def test_variance_of_counts_grows_with_their_mean_as_photons_and_read_noise_say() -> None:
+@pytest.mark.parametrize("exposures", [1, 4])
+def test_variance_of_counts_grows_with_their_mean_as_photons_and_read_noise_say(exposures: int) -> None:
     options = replace(IDEAL, counting_noise=True, read_noise=5.0, dark_level=80.0, illumination=0.9, photons=3000.0)
-    options = replace(options, flats=4000)
+    options = replace(options, flats=4000, exposures=exposures)
     grid = Grid(16, 8, 0.4)
     detector, scan = draw_detector(grid, options, rng_of(1)), draw_scan(grid, 20, options, rng_of(1))
     counts = flat_counts(scan, detector, options, rng_of(2)).astype(np.float64)
@@ -87,8 +88,8 @@ def test_variance_of_counts_grows_with_their_mean_as_photons_and_read_noise_say(
     assert np.ptp(mean) > 2000
     slope, offset = np.polyfit(mean, variance, 1, w=1 / variance)
     error = np.sqrt(2 / 4000)
-    assert slope == pytest.approx(1, abs=4 * error / np.sqrt(mean.size) * mean.mean() / mean.std())
-    pull = (variance / (mean + 25 + 1 / 12) - 1) / error
+    assert slope * exposures == pytest.approx(1, abs=4 * error / np.sqrt(mean.size) * mean.mean() / mean.std())
+    pull = (variance / ((mean + 25) / exposures + 1 / 12) - 1) / error
     assert pull.std() == pytest.approx(1, abs=4 / np.sqrt(2 * pull.size))
     assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
     assert np.isfinite(offset)

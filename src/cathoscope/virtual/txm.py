@@ -21,6 +21,9 @@ _BLOCK = 32  # projections at a time; part of what a seed means, since noise is 
 _STRIPE_FREE_MARGIN = 2  # columns
 
 
+_LEAST = {"photons": 1, "exposures": 1, "flats": 1, "darks": 1, "sub_pixels": 1, "axis_offset": -np.inf, "arc": 1}
+
+
 @dataclass(frozen=True)
 class TxmOptions:
     """What the instrument does to an ideal measurement; a zero switches that effect off.
@@ -29,6 +32,8 @@ class TxmOptions:
     ----------
     photons
         Mean counts of the open beam.
+    exposures
+        Exposures whose mean is written as one image: more photons than one exposure can hold.
     flats, darks
         Images of each kind per scan.
     counting_noise
@@ -64,6 +69,7 @@ class TxmOptions:
     """
 
     photons: float = 40_000.0
+    exposures: int = 1
     flats: int = 10
     darks: int = 10
     counting_noise: bool = True
@@ -90,9 +96,7 @@ class TxmOptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            least = {"photons": 1, "flats": 1, "darks": 1, "sub_pixels": 1, "axis_offset": -np.inf, "arc": 1}.get(
-                field.name, 0
-            )
+            least = _LEAST.get(field.name, 0)
             value = getattr(self, field.name)
             if not value >= least:
                 raise CathoscopeError(
@@ -106,7 +110,8 @@ class TxmOptions:
     def ideal(cls, *, photons: float = 40_000.0, sub_pixels: int = 2) -> TxmOptions:
         """Nothing but Beer-Lambert: no noise, a flat beam, a perfect detector, the axis in the middle."""
         off = {name: type(value)(0) for name, value in asdict(cls()).items()}
-        return cls(**{**off, "photons": photons, "sub_pixels": sub_pixels, "flats": 1, "darks": 1, "arc": cls.arc})
+        ones = {"exposures": 1, "flats": 1, "darks": 1}
+        return cls(**{**off, **ones, "photons": photons, "sub_pixels": sub_pixels, "arc": cls.arc})
 
     @property
     def largest_axis_offset(self) -> float:
@@ -253,10 +258,11 @@ def expose(
 ) -> NDArray[np.uint16]:
     """Counts (image, row, column) of exposures with relative ``beam`` and (image,) row, column ``response``."""
     mean = options.photons * response * beam[:, None, None]
-    signal = rng.poisson(mean).astype(np.float64) if options.counting_noise else mean
+    signal = rng.poisson(mean * options.exposures) / options.exposures if options.counting_noise else mean
     signal = np.where(detector.dead | detector.hot, 0.0, signal) + detector.dark
     if options.read_noise:
-        signal += options.read_noise * rng.standard_normal(signal.shape, dtype=np.float32)
+        read_noise = options.read_noise / np.sqrt(options.exposures)
+        signal += read_noise * rng.standard_normal(signal.shape, dtype=np.float32)
     signal[:, detector.hot] = 0.95 * FULL_COUNT + signal[:, detector.hot]
     struck = rng.integers(0, signal.size, size=rng.poisson(options.zinger_fraction * signal.size))
     np.add.at(signal.reshape(-1), struck, rng.uniform(3e3, 2e4, size=struck.size))
