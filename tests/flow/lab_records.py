@@ -41,6 +41,14 @@ def write_balance(folder: Path) -> None:
     (folder / "blank.txt").write_text(balance_text(0 * TEMPERATURE, seed=2), encoding="utf-16")
 
 
+def write_gas(path: Path, middle: float) -> None:
+    """Oxygen that is seen about a temperature (C) while the sample is heated."""
+    seconds = (TEMPERATURE - 25) / RATE * 60
+    signal = 1e-9 + 1e-8 * np.exp(-0.5 * ((TEMPERATURE - middle) / 8) ** 2)
+    rows = "".join(f"{0}\t{t:.3f}\t{value:.5e}\n" for t, value in zip(seconds, signal, strict=True))
+    path.write_text(f"32\nTime\tTime Relative [s]\tIon Current [A]\n{rows}")
+
+
 def reaction(rate: float, energy: float = 150.0) -> Floats:
     """Conversion of a first-order reaction along a ramp (K/min); energy in kJ/mol, ln(A min) 38."""
     k = np.exp(38.0 - 1e3 * energy / (8.314462618 * (TEMPERATURE + 273.15)))

@@ -136,6 +136,14 @@ def test_a_disturbed_cycle_is_left_out_and_said_to_be(outcome: tuple[Study, RunO
     assert "left out" in " ".join(table.key for table in cell_tables(data)).replace("-", " ")
 
 
+def test_ends_of_charge_are_followed_up_to_a_cycle_that_is_not_used(outcome: tuple[Study, RunOutcome]) -> None:
+    """What flowed in that cycle is not known, and so is where the next ones begin."""
+    data = read(outcome, "particle")
+    for name in ("charge_end", "discharge_end"):
+        assert np.isfinite(np.asarray(data[name])[0]).tolist() == [True] * 3 + [False] * (len(PARTICLE) - 3)
+    assert "up to cycle 3, the next is not used" in " ".join(data["charge_end"].attrs["remarks"])
+
+
 def test_rise_then_fade_of_a_particle_is_found(outcome: tuple[Study, RunOutcome]) -> None:
     data = read(outcome, "particle")
     kinds = data["regime_kind"].attrs["flag_meanings"].split()

@@ -22,11 +22,13 @@ from cathoscope.report.summary import main_numbers
 from tests.flow.lab_records import (
     HOLDS,
     TEMPERATURE,
+    balance_text,
     hold_rate,
     mass_left,
     write_balance,
     write_calorimeter,
     write_contents,
+    write_gas,
     write_holds,
     write_light,
 )
@@ -132,6 +134,19 @@ def test_holds_give_avramis_numbers_back(tmp_path: Path) -> None:
     data = result_of(tmp_path, text + 'mass_loss.programme = "hold"\n', "hold")
     told = [one for one in data["hold_temperature"].attrs["remarks"] if "still lost" in one]
     assert ["hold_190" in one for one in told] == [True]
+
+
+def test_gas_belongs_to_the_first_record_that_is_used(tmp_path: Path) -> None:
+    """A record of which nothing is left has no ramp along which a gas is seen."""
+    write_balance(tmp_path)
+    (tmp_path / "a.txt").write_text(balance_text(np.full_like(TEMPERATURE, -5.0), seed=3), encoding="utf-16")
+    write_gas(tmp_path / "gas.asc", 240.0)
+    text = '[sample.rod]\n[measurement.mass]\nsample = "rod"\ntechnique = "mass-loss"\nfiles = ["a.txt", "rod.txt"]\n'
+    data = result_of(tmp_path, text + 'mass_loss.gas = "gas.asc"\n', "mass")
+    assert np.isfinite(data["mass_left"]).any(axis=1).values.tolist() == [False, True]
+    signal = data["gas_signal"]
+    assert signal.attrs["row"] == 1
+    assert float(data["temperature"][int(np.argmax(signal[0].values))]) == pytest.approx(240.0, abs=1.0)
 
 
 def result_of(folder: Path, text: str, name: str) -> xr.Dataset:

@@ -90,18 +90,16 @@ def regimes(context: Context) -> xr.Dataset:
     """Where the course of the retention changes, and its slopes; a cell with few cycles has none."""
     data = context.data
     cycle = np.asarray(data["cycle"].values, np.float64)
-    value, std = (np.asarray(data[name].values) for name in RETENTION)
+    value = np.asarray(data["capacity_retention"].values)
     level = context.section.cycling.level
     coords = {"record": data["record"], "cycle": data["cycle"]}
     table = {name: np.full(value.shape[0], np.nan) for name in REGIMES if name not in ("regime_kind", "regime_curve")}
     kind, curve, remarks = np.zeros(value.shape[0], dtype=np.int16), np.full(value.shape, np.nan), []
     for place, name in enumerate(data["record"].attrs["names"]):
         rows = np.flatnonzero(np.isfinite(value[place]) & (cycle > formation_of(context.section)))
-        rows = rows[:: 1 + rows.size // _MOST_CYCLES]
-        # the uncertainty of the reference is shared by all, and its own share is exact
-        typical = float(np.nanmedian(std[place][rows])) if rows.size else 0.0
+        rows = rows[:: max(1, -(-rows.size // _MOST_CYCLES))]
         try:
-            found = regimes_of(cycle[rows], value[place][rows], typical or 1.0, level=level)
+            found = regimes_of(cycle[rows], value[place][rows], level=level)
         except MeasurementError as error:
             remarks.append(f"{name}: {error.problem} ({error.found})")
             continue
@@ -138,7 +136,8 @@ def slippage(context: Context) -> xr.Dataset:
     """Ends of charge and discharge since the first cycle, and how far they move per cycle."""
     data = context.data
     both = [np.asarray(data[name].values) for name in ("charge_capacity", "discharge_capacity")]
-    known = np.isfinite(both[0]) & np.isfinite(both[1])
+    # charge that a disturbance let pass is not known: what comes after cannot be counted from the first cycle
+    known = np.isfinite(both[0]) & np.isfinite(both[1]) & np.asarray(data["cycle_used"].values, dtype=bool)
     ends = np.full((2, *known.shape), np.nan)
     slips = np.full((4, known.shape[0]), np.nan)
     remarks = []
@@ -148,6 +147,9 @@ def slippage(context: Context) -> xr.Dataset:
         first = int(np.argmax(known[place]))
         gaps = np.flatnonzero(~known[place, first:])
         rows = slice(first, first + int(gaps[0]) if gaps.size else None)
+        if gaps.size and known[place, first + int(gaps[0]) :].any():
+            last = int(data["cycle"].values[rows][-1])
+            remarks.append(f"{name}: ends are followed up to cycle {last}, the next is not used")
         skip = max(formation_of(context.section) - first, 0)
         try:
             found = slippage_of(both[0][place, rows], both[1][place, rows], skip=skip)
@@ -209,11 +211,11 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
     capacity = ("cell_capacity", "cell_capacity_std", "cycle_used")
     return (
         Step("retention", retention, needs=capacity, makes=RETENTION, choices=("technique", "cycling")),
-        Step("regimes", regimes, needs=RETENTION, makes=REGIMES, choices=("technique", "cycling")),
+        Step("regimes", regimes, needs=RETENTION[:1], makes=REGIMES, choices=("technique", "cycling")),
         Step(
             "slippage",
             slippage,
-            needs=("charge_capacity", "discharge_capacity"),
+            needs=("charge_capacity", "discharge_capacity", "cycle_used"),
             makes=SLIPPAGE,
             choices=("technique", "cycling"),
         ),

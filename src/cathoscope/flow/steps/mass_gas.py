@@ -18,7 +18,9 @@ _KEY = "mass_loss.gas"
 
 
 def gas(context: Context) -> xr.Dataset:
-    """Mean signal of every ion on whole degrees, along the ramp of the first record; both clocks start together.
+    """Mean signal of every ion on whole degrees, along the ramp of the first record that is used.
+
+    Both clocks start together.
 
     Raises
     ------
@@ -27,7 +29,8 @@ def gas(context: Context) -> xr.Dataset:
     """
     data, section = context.data, context.section.mass_loss
     found = open_beside(context, str(section.gas), _KEY, ("ion_time", "ion_signal"))
-    time, temperature = known(*(data[name].values[0] for name in ("elapsed_time", "sample_temperature")))
+    first = int(np.argmax(np.isfinite(data["mass_left"].values).any(axis=1)))
+    time, temperature = known(*(data[name].values[first] for name in ("elapsed_time", "sample_temperature")))
     if not time.size:
         raise MeasurementError(
             f"{_KEY}: the record of the balance has no times to which those of the gas belong",
@@ -50,7 +53,8 @@ def gas(context: Context) -> xr.Dataset:
         )
     coords = {"ion": found["ion"], "temperature": data["temperature"]}
     array = label("gas_signal", signal, ("ion", "temperature"), coords=coords)
-    array.attrs |= {"unit": str(found.attrs.get("unit", "")), "remarks": list(found.attrs.get("remarks", ()))}
+    remarks = list(found.attrs.get("remarks", ()))
+    array.attrs |= {"row": first, "unit": str(found.attrs.get("unit", "")), "remarks": remarks}
     return dataset([array])
 
 

@@ -140,7 +140,7 @@ def gas_panel(data: xr.Dataset) -> Panel | None:
     figure = new_figure(width=DOUBLE_COLUMN, height=86)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
     x = np.asarray(data["temperature"].values, np.float64)
-    upper.plot(x, -np.asarray(data["mass_rate"].values[0]), color="black")
+    upper.plot(x, -np.asarray(data["mass_rate"].values[data["gas_signal"].attrs.get("row", 0)]), color="black")
     upper.set_ylabel("loss (wt%/K)")
     for number, name in enumerate(names):
         y = np.asarray(data["gas_signal"].values[number], np.float64)
@@ -152,9 +152,9 @@ def gas_panel(data: xr.Dataset) -> Panel | None:
     lower.set_xlabel(TEMPERATURE)
     add_figure_legend(figure, lower)
     caption = (
-        "Above: loss of mass per kelvin of the first record. Below: signals of the ions in the gas, means over "
-        f"{_GAS_WINDOW} K, each from its lowest (0) to its highest value (1). Oxygen (m/z 32) shows where the oxide "
-        "gives it off, m/z 44 carbonate or carbon, m/z 18 water."
+        "Above: loss of mass per kelvin of the first record that is used. Below: signals of the ions in the gas, means "
+        f"over {_GAS_WINDOW} K, each from its lowest (0) to its highest value (1). Oxygen (m/z 32) shows where the "
+        "oxide gives it off, m/z 44 carbonate or carbon, m/z 18 water."
     )
     return Panel("gas", "Gas on heating", caption, figure)
 
