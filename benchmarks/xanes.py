@@ -95,6 +95,7 @@ def voxels(result: xr.Dataset, truth: xr.Dataset) -> list[str]:
             f"  {float(found['temperature']):5.0f} C: pull {np.nanmean(pull[good]):+.2f},"
             f" width {np.nanstd(pull[good]):.2f} (robust {robust:.2f}); sigma {sigma:.3f} eV;"
             f" not good {100 * (1 - good.sum() / mask.sum()):.1f} %, mixed {100 * mixed.sum() / mask.sum():.1f} %"
+            f" (pull {np.nanmean(pull[mixed]):+.2f}, width {np.nanstd(pull[mixed]):.2f})"
             f" | mean {float(found['white_line_mean']) - float(true['white_line_mean']):+.3f}"
             f" +- {float(found['white_line_mean_std']):.3f} eV"
             f" | width {float(found['white_line_width']):.3f} +- {float(found['white_line_width_std']):.3f},"
