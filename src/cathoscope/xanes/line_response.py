@@ -39,7 +39,8 @@ def with_artefacts(
 
     A reconstruction errs by more than its noise: rims ring, and energies are not quite in register. The few energies
     around the maximum feel that most. Where odd and even projections find the same difference between highest point
-    and fit, it is no noise; its variance beyond the scatter of shapes is shared by the two.
+    and fit, it is no noise; its variance beyond the scatter of shapes is that of the highest point: the fit is the more
+    efficient of the two, so that the difference tells nothing of its error (Hausman, Econometrica 46, 1251, 1978).
     The middle of the distribution decides, so voxels of truly mixed states, being fewer, stay conspicuous.
     With fewer than 6 voxels that both halves know, or none at all, the calibration stays as it is.
 
@@ -65,9 +66,7 @@ def with_artefacts(
     if calibration.order == "none" or both.sum() < FEWEST_IN_GROUP:
         return calibration
     common = (_robust_std((odd + even)[both]) ** 2 - _robust_std((odd - even)[both]) ** 2) / 4.0
-    # which of the two errs cannot be told: half of it each
-    each = max(common - calibration.tau**2, 0.0) / 2.0
-    return replace(calibration, tau=float(np.sqrt(calibration.tau**2 + each)), artefact_std=float(np.sqrt(each)))
+    return replace(calibration, artefact_std=float(np.sqrt(max(common - calibration.tau**2, 0.0))))
 
 
 def shared_over_noise(odd: ArrayLike, even: ArrayLike, components: ArrayLike) -> float:

@@ -140,7 +140,7 @@ class Compressed:
         return z + half, z - half
 
     def _lines(self, z: NDArray[np.float32], noise: float) -> Lines:
-        scale = noise * self.noise_scale
+        scale = (noise + self.shared_noise) * self.noise_scale
         if self.calibration is None:
             fit = fit_compressed(self.plan, z, noise_scale=scale)
             return Lines(fit.white_line_energy, fit.white_line_energy_std, fit.flag)
@@ -188,7 +188,8 @@ def _compressed(voxels: Voxels, condition: ScanIndex) -> Compressed | None:
     fitted = replace(fitted, calibration_std=common_std, response_of_halves=of_halves)
     if not voxels.has_halves:
         return fitted
-    return replace(fitted, resolution_std=_resolution_std(fitted), shared_noise=_shared_noise(fitted, calibration))
+    fitted = replace(fitted, shared_noise=_shared_noise(fitted, calibration))
+    return replace(fitted, resolution_std=_resolution_std(fitted))
 
 
 # A reconstruction is not the mean over a voxel: it has sinc(f) within the circle of the Nyquist frequency instead of
