@@ -181,7 +181,7 @@ def test_a_closed_void_is_in_the_way_and_a_closed_grain_is_cut_off() -> None:
 
 def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the kernels as Python."""
-    for name in ("_beside", "_cell", "_longer", "_seen", "_wider"):
+    for name in ("_anchor", "_beside", "_cell", "_longer", "_seen", "_wider"):
         monkeypatch.setattr(geodesic_kernels, name, getattr(geodesic_kernels, name).py_func)
     for name in ("lengths_of", "march", "path_sums", "seed_front"):
         monkeypatch.setattr(geodesic, name, getattr(geodesic_kernels, name).py_func)

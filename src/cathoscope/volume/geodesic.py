@@ -23,6 +23,8 @@ Float32Array = NDArray[np.float32]
 # planes of all directions (0.29) and spheres (0.1 to 0.35); and what is not known of it.
 SURFACE_OFFSET, SURFACE_OFFSET_STD = 0.25, 0.12
 _BITS = 10  # of a coordinate in 32 bits
+_TIE = 1e-6  # relative: distances that are one
+_NEVER = np.float32(1e12)  # um: longer than any path
 _CELL = np.dtype([("length", np.float32), ("anchor", np.int32)])
 _WIDE_CELL = np.dtype([("length", np.float32), ("anchor", np.int64)], align=True)
 
@@ -51,7 +53,11 @@ class PathStatistics(NamedTuple):
 
 
 def path_length(
-    solid: NDArray[np.bool_], source: NDArray[np.bool_], *, voxel_size: tuple[float, float, float]
+    solid: NDArray[np.bool_],
+    source: NDArray[np.bool_],
+    *,
+    voxel_size: tuple[float, float, float],
+    straight: Float32Array | None = None,
 ) -> Float32Array:
     """Length of the shortest path through the solid to the nearest surface, at every voxel of the solid.
 
@@ -64,6 +70,8 @@ def path_length(
         Solid voxels in it count as source.
     voxel_size
         Edges z, y, x of a voxel, um.
+    straight
+        `straight_distance` of the source, if it is known.
 
     Returns
     -------
@@ -81,23 +89,44 @@ def path_length(
     edges = checked_voxel(voxel_size)
     if max(inside.shape) > 1 << 20:
         raise MeasurementError("the volume is too long", expected="below 1048576 voxels", found=str(inside.shape))
+    straight = straight_distance(start, voxel_size=edges) if straight is None else straight
+    hidden = _hidden(inside & ~start, straight, edges)
+    offset = np.float32(SURFACE_OFFSET * np.mean(edges))
+    if not hidden.any():
+        return np.where(inside, np.maximum(straight - offset, np.float32(0)), np.float32(0))
     wide = max(inside.shape) > 1 << _BITS
     bits = 20 if wide else _BITS
     blocks = int(np.prod([(n + 1) // 2 for n in inside.shape]))
-    room = np.zeros(8 * blocks, dtype=_WIDE_CELL if wide else _CELL)
-    front = seed_front(start, inside, bits, room["length"], room["anchor"])
-    if front.size == 0:
+    cells = np.zeros(8 * blocks, dtype=_WIDE_CELL if wide else _CELL)
+    room = cells["length"], cells["anchor"]
+    step = tuple(np.float32(edge) for edge in edges)
+    front, entry = seed_front((start, inside, hidden), straight, room, step, bits)
+    if front.size == 0 and np.array_equal(hidden, inside & ~start):
         raise MeasurementError(
             "no voxel of the source touches the solid",
             expected="a surface from which paths start",
             found=f"{start.sum()} voxels of source, {inside.sum()} of solid",
             cure="pass the outside of the particle together with the pores that are open to it",
         )
-    step = tuple(np.float32(edge) for edge in edges)
-    march(room["length"], room["anchor"], inside.shape, front, step, bits)
+    del hidden
+    order = np.argsort(entry, kind="stable")
+    march(room, inside.shape, (front[order], np.append(entry[order], _NEVER)), step, bits)
     length = np.empty(inside.shape, dtype=np.float32)
-    lengths_of(room["length"], np.float32(SURFACE_OFFSET * np.mean(edges)), length)
+    lengths_of(room[0], offset, length)
     return length
+
+
+def straight_distance(source: NDArray[np.bool_], *, voxel_size: tuple[float, float, float]) -> Float32Array:
+    """Distance (um) of all voxels to the centre of the nearest one of a source, bool [z, y, x], through anything."""
+    distance: Any = edt.edt(~source, anisotropy=voxel_size, black_border=False, parallel=1)
+    return np.asarray(distance, dtype=np.float32)
+
+
+def _hidden(solid: NDArray[np.bool_], straight: Float32Array, edges: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Voxels of the solid with another hole nearer than the source: it may be in the way."""
+    nearest: Any = edt.edt(solid, anisotropy=edges, black_border=False, parallel=1)
+    nearest *= np.float32(1 + _TIE)
+    return np.asarray(solid & (nearest < straight), dtype=np.bool_)
 
 
 def path_statistics(
@@ -106,6 +135,7 @@ def path_statistics(
     source: NDArray[np.bool_],
     *,
     voxel_size: tuple[float, float, float],
+    straight: Float32Array | None = None,
 ) -> PathStatistics:
     """Depths of the solid in numbers, from the map of `path_length` of the same masks.
 
@@ -121,7 +151,7 @@ def path_statistics(
     edges = checked_voxel(voxel_size)
     edge = float(np.mean(edges))
     systematic = SURFACE_OFFSET_STD * edge
-    straight = edt.edt(~start, anisotropy=edges, black_border=False, parallel=1)
+    straight = straight_distance(start, voxel_size=edges) if straight is None else straight
     way = np.ascontiguousarray(length, dtype=np.float32)
     reached = np.empty(np.count_nonzero(inside), dtype=np.float32)
     joined, total, sum_of_lengths, sum_of_ratios = path_sums(

@@ -5,6 +5,8 @@ source voxel, or the corner behind which it lies, to which it is joined by a str
 anchor plus the Euclidean distance to it (as in Theta*, Nash, Daniel, Koenig and Felner, AAAI 2007), so a straight path
 of any direction has its exact length. Whether the anchor sees the voxel is asked of one voxel only: the one a step
 back on the line, which was reached before. Voxels wait in buckets of equal distance (Dial, Commun. ACM 12, 632, 1969).
+Only voxels that do not see their nearest source are waited for: where no other hole is as near as the source, the way
+to it is straight, and a distance transform knows its length. The front starts at their border.
 
 An anchor is one whole number: z, y, x with ``bits`` bits each, and a fourth field that is 1 if it is a corner.
 The front is everywhere in the volume at once, so memory decides the speed: voxels are stored in blocks of 2 x 2 x 2,
@@ -17,6 +19,7 @@ import numpy as np
 from numba import njit
 
 _BUCKETS = 16  # a power of two; no step is longer than half of them
+_NEAR, _TIE = 2, 1e-5  # voxels around where a source is sought; relative: distances that are one
 
 
 @njit(cache=True, nogil=True)
@@ -61,31 +64,69 @@ def _wider(array):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def seed_front(source, solid, bits, distance, anchor):  # type: ignore[no-untyped-def]
-    """Distance 0 at sources, inf in solid, -1 elsewhere; returns the packed positions of the sources beside solid.
+def _anchor(source, straight, place, voxel, bits):  # type: ignore[no-untyped-def]
+    """Anchor of a voxel that sees its source, at the ``straight`` distance: sought where the distance falls.
 
-    ``distance`` and ``anchor`` hold blocks; masks are [z, y, x].
+    Where it is not found there, between two sources, the voxel is a corner of its own.
     """
+    z, y, x = place
+    code = (z << (2 * bits)) | (y << bits) | x
+    away = straight[z, y, x]
+    if away == 0:
+        return code
+    depth, height, width = source.shape
+    a, b = max(z - 1, 0), min(z + 1, depth - 1)
+    slope_z = (straight[b, y, x] - straight[a, y, x]) / (max(b - a, 1) * voxel[0])
+    a, b = max(y - 1, 0), min(y + 1, height - 1)
+    slope_y = (straight[z, b, x] - straight[z, a, x]) / (max(b - a, 1) * voxel[1])
+    a, b = max(x - 1, 0), min(x + 1, width - 1)
+    slope_x = (straight[z, y, b] - straight[z, y, a]) / (max(b - a, 1) * voxel[2])
+    way = away / max(np.sqrt(slope_z**2 + slope_y**2 + slope_x**2), 1e-6)
+    to_z, to_y, to_x = (
+        z - int(np.rint(way * slope_z / voxel[0])),
+        y - int(np.rint(way * slope_y / voxel[1])),
+        x - int(np.rint(way * slope_x / voxel[2])),
+    )
+    for i in range(max(to_z - _NEAR, 0), min(to_z + _NEAR + 1, depth)):
+        for j in range(max(to_y - _NEAR, 0), min(to_y + _NEAR + 1, height)):
+            for k in range(max(to_x - _NEAR, 0), min(to_x + _NEAR + 1, width)):
+                if source[i, j, k]:
+                    far = ((i - z) * voxel[0]) ** 2 + ((j - y) * voxel[1]) ** 2 + ((k - x) * voxel[2]) ** 2
+                    if abs(np.sqrt(far) - away) <= _TIE * away:
+                        return (i << (2 * bits)) | (j << bits) | k
+    return (np.int64(1) << (3 * bits)) | code
+
+
+@njit(cache=True, nogil=True)
+def seed_front(masks, straight, room, voxel, bits):  # type: ignore[no-untyped-def]
+    """Packed positions and distances of the voxels from which the front goes on to those that see no source.
+
+    ``masks`` [z, y, x] are the source, the solid, and what of the solid is hidden from its source; ``straight`` the
+    distances to the source. ``room`` are distance and anchor in blocks: distances become 0 at sources, straight where
+    they are seen, inf where they are hidden, and -1 elsewhere.
+    """
+    source, solid, hidden = masks
+    distance, anchor = room
     depth, height, width = source.shape
     blocks = (height + 1) >> 1, (width + 1) >> 1
-    front = np.empty(4096, dtype=np.int64)
+    front, entry = np.empty(4096, dtype=np.int64), np.empty(4096, dtype=np.float32)
     near = np.empty(width, dtype=np.bool_)
     count = 0
     for z in range(depth):
         for y in range(height):
-            start, row = source[z, y], solid[z, y]
             for x in range(width):
-                kind = np.float32(0.0) if start[x] else (np.float32(np.inf) if row[x] else np.float32(-1.0))
-                distance[_cell(z, y, x, blocks)] = kind
-            _beside(solid, z, y, near)
+                known = source[z, y, x] or (solid[z, y, x] and not hidden[z, y, x])
+                outside = np.float32(np.inf) if hidden[z, y, x] else np.float32(-1.0)
+                distance[_cell(z, y, x, blocks)] = straight[z, y, x] if known else outside
+            _beside(hidden, z, y, near)
             if front.size < count + width:
-                front = _longer(front, width)
+                front, entry = _longer(front, width), _longer(entry, width)
             for x in range(width):
-                if near[x] and start[x]:
-                    front[count] = (z << (2 * bits)) | (y << bits) | x
-                    anchor[_cell(z, y, x, blocks)] = front[count]
+                if near[x] and (source[z, y, x] or (solid[z, y, x] and not hidden[z, y, x])):
+                    front[count], entry[count] = (z << (2 * bits)) | (y << bits) | x, straight[z, y, x]
+                    anchor[_cell(z, y, x, blocks)] = _anchor(source, straight, (z, y, x), voxel, bits)
                     count += 1
-    return front[:count]
+    return front[:count], entry[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -124,11 +165,13 @@ def _seen(distance, anchor, start, q, v, bits, blocks):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyped-def]
-    """Carry the front of `seed_front` through the solid; ``voxel`` holds the edges z, y, x of a voxel.
+def march(room, shape, front, voxel, bits):  # type: ignore[no-untyped-def]
+    """Carry the front of `seed_front`, nearest first, through the solid; ``voxel`` holds the edges of a voxel.
 
-    Returns the number of voxels that left a bucket, more than the voxels reached where some were corrected.
+    The distances of the front end with one that no path has. Returns the number of voxels that left a bucket, more than
+    the voxels reached where some were corrected.
     """
+    distance, anchor = room
     depth, height, width = shape
     blocks = (height + 1) >> 1, (width + 1) >> 1
     along_y, along_z = 8 * blocks[1], 8 * blocks[0] * blocks[1]
@@ -138,15 +181,17 @@ def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyp
     waiting = np.empty((_BUCKETS, 4096), dtype=np.int64)
     entered = np.empty((_BUCKETS, 4096), dtype=np.float32)
     filled = np.zeros(_BUCKETS, dtype=np.int64)
-    queued, popped, bucket = 0, 0, 0
-    n_front = front.size
-    while n_front > 0 or queued > 0:
-        if n_front > 0:
-            n_front -= 1
-            place, at_entry = front[n_front], np.float32(0.0)
+    queued, popped, bucket, begun = 0, 0, 0, 0
+    places, entries = front
+    while begun < places.size or queued > 0:
+        first = int(entries[begun] * per_length)
+        bucket = bucket if queued > 0 else first
+        while bucket < first and filled[bucket & (_BUCKETS - 1)] == 0:
+            bucket += 1
+        if bucket == first:
+            place, at_entry = places[begun], entries[begun]
+            begun += 1
         else:
-            while filled[bucket & (_BUCKETS - 1)] == 0:
-                bucket += 1
             at = bucket & (_BUCKETS - 1)
             filled[at] -= 1
             queued -= 1
@@ -164,17 +209,13 @@ def march(distance, anchor, shape, front, voxel, bits):  # type: ignore[no-untyp
             qz, qy, qx, step = z, y, x, hx
             # across a face of the block the next block, else the other half of this one
             if side == 0:
-                qx -= 1
-                inside, other = x > 0, cell - 1 if x & 1 else cell - 7
+                qx, inside, other = x - 1, x > 0, cell - 1 if x & 1 else cell - 7
             elif side == 1:
-                qx += 1
-                inside, other = qx < width, cell + 7 if x & 1 else cell + 1
+                qx, inside, other = x + 1, x + 1 < width, cell + 7 if x & 1 else cell + 1
             elif side == 2:
-                qy, step = qy - 1, hy
-                inside, other = y > 0, cell - 2 if y & 1 else cell - along_y + 2
+                qy, step, inside, other = y - 1, hy, y > 0, cell - 2 if y & 1 else cell - along_y + 2
             elif side == 3:
-                qy, step = qy + 1, hy
-                inside, other = qy < height, cell + along_y - 2 if y & 1 else cell + 2
+                qy, step, inside, other = y + 1, hy, y + 1 < height, cell + along_y - 2 if y & 1 else cell + 2
             elif side == 4:
                 qz, step = qz - 1, hz
                 inside, other = z > 0, cell - 4 if z & 1 else cell - along_z + 4

@@ -24,7 +24,7 @@ from cathoscope.volume.connection import (
 )
 from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals, crack_widths
 from cathoscope.volume.domains import Domains, crack_bounded_domains
-from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics
+from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics, straight_distance
 from cathoscope.volume.minkowski import Functionals, functionals
 from cathoscope.volume.particle import OuterMask, outer_mask
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
@@ -160,7 +160,10 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     cracks = _cracks(volume, share, outer.particle, split, remarks)
     joined = open_to_outside(pore, outer.particle) if pore.any() else None
     reached = ~outer.particle if joined is None else ~outer.particle | joined
-    path = path_length(solid, reached, voxel_size=voxel_size)
+    straight = straight_distance(reached, voxel_size=voxel_size)
+    path = path_length(solid, reached, voxel_size=voxel_size, straight=straight)
+    paths = path_statistics(path, solid, reached, voxel_size=voxel_size, straight=straight)
+    del straight
     sheets = None if cracks is None else cracks.sheets.mask
     return Morphology(
         outer=outer,
@@ -176,7 +179,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         solid=functionals(solid, voxel_size=voxel_size, connectivity=6),
         pore_thickness=_thickness(pore, split, voxel_size),
         path=path,
-        paths=path_statistics(path, solid, reached, voxel_size=voxel_size),
+        paths=paths,
         domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
         remarks=tuple(remarks),
     )
