@@ -17,7 +17,6 @@ from scipy import stats
 
 from cathoscope.lab.cycles import cycles_of
 from cathoscope.lab.record import Record, record_of
-from cathoscope.lab.regimes import regimes_of
 from cathoscope.lab.replicates import compared, replicates_of
 from cathoscope.lab.retention import retention_of
 from tests.lab.cells import Cell, Fate, simulated
@@ -98,39 +97,6 @@ def effect_held(rng: np.random.Generator) -> bool:
     return low < 2.6 / 0.7 < high
 
 
-def correlated(rng: np.random.Generator, count: int, scale: float, correlation: float) -> Array:
-    """Noise of which each value keeps a part of the one before."""
-    noise = rng.normal(0.0, scale, count)
-    for place in range(1, count):
-        noise[place] = correlation * noise[place - 1] + np.sqrt(1 - correlation**2) * noise[place]
-    return noise
-
-
-def change_held(
-    at: float, slopes: tuple[float, float], count: int, correlation: float
-) -> Callable[[np.random.Generator], bool | None]:
-    """Two slopes that meet at a cycle, with 0.5 % noise."""
-    x = np.arange(1.0, count + 1)
-    course = 1.0 + slopes[0] * np.minimum(x - at, 0.0) + slopes[1] * np.maximum(x - at, 0.0)
-
-    def held(rng: np.random.Generator) -> bool | None:
-        change = regimes_of(x, course + correlated(rng, count, 0.005, correlation), level=LEVEL).change
-        return None if change is None else change.low <= at <= change.high
-
-    return held
-
-
-def false_changes(count: int = 400) -> None:
-    """Print how often a change is told where there is none."""
-    x = np.arange(1.0, 101.0)
-    cases = {"a line": 1 - 0.001 * x, "a curve": 0.8 + 0.2 * np.exp(-x / 30)}
-    for name, course in cases.items():
-        for r in (0.0, 0.6):
-            rng = np.random.default_rng(0)
-            told = sum(regimes_of(x, course + correlated(rng, 100, 0.004, r)).verdict == "change" for _ in range(count))
-            print(f"{name}, noise with correlation {r:g}: a change is told in {told} of {count}")
-
-
 def disturbances() -> bool:
     """Print precision and recall by kind; whether all hold."""
     start = time.process_time()
@@ -152,11 +118,8 @@ def main() -> int:
         capacity_pulls(),
         covered("retention from three cells", retention_held),
         covered("effect of two kinds of three cells", effect_held),
-        covered("rise then fade, 45 cycles", change_held(10.0, (0.01, -0.004), 45, 0.0)),
-        covered("knee, 100 cycles, correlated noise", change_held(60.0, (-0.0005, -0.004), 100, 0.5)),
         disturbances(),
     ]
-    false_changes()
     return 0 if all(held) else 1
 
 

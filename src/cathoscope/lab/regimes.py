@@ -3,15 +3,15 @@ r"""Whether and where a quantity changes its course along cycles: rise then fade
     y(n) = a + b n + c max(n - m, 0) + e,        slopes b before the change m and b + c after it
 
 Errors e have one unknown scale, times stated uncertainties, and may hang together from cycle to cycle: their
-correlation is r^d at the distance d (in usual steps), r from 0 to 0.95. For every m and r the rest is linear. The
-likelihood of m is the restricted one, which does not take scatter lost to fitted numbers for agreement; its interval
-holds all m with
+correlation is r^d at the distance d (in usual steps), r from -0.6 to 0.95. For every m and r the rest is linear. The
+likelihood L of m and r is the restricted one, which does not take scatter lost to fitted numbers for agreement. How
+sure m is depends on r, which the same few values have to tell; so r is not set to its likeliest value, but summed over:
 
-    L(m) >= L(best) - (N - 3)/2 ln(1 + F(1, N' - 4)/(N - 4)),    N' = N (1 - r)/(1 + r)
+    p(m) = sum over r of sqrt(1 - r^2) exp L(m, r)
 
-which is exact for a linear number and independent errors; N' is how many independent values say as much. A change is
-accepted over one line if BIC falls by more than 6, and over smooth curves (exponential, power, sigmoid, parabola) if it
-falls by more than 2 below the best of them.
+The interval of m are the places of highest p that hold the share ``level`` of its sum; for a linear number and one r it
+is Student's with N - 4 degrees of freedom. A change is accepted over one line if BIC falls by more than 6, and over
+smooth curves (exponential, power, sigmoid, parabola) if it falls by more than 2 below the best of them.
 
 References
 ----------
@@ -40,8 +40,9 @@ Verdict = Literal["one line", "change", "smooth curve", "change or smooth curve"
 _OVER_LINE = 6.0
 _OVER_CURVE = 2.0
 _FEWEST = 8
-_CORRELATIONS = np.array([0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.95])
-_FREE = 3.0  # degrees of freedom, at least
+_CORRELATIONS = np.array([-0.6, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.95])
+# each stands for what lies nearest to it
+_WEIGHTS = np.log(np.gradient(_CORRELATIONS) * np.sqrt(1.0 - _CORRELATIONS**2))
 _PLACES = 161
 _ZOOM = 8.0  # loss of log-likelihood within which a finer grid is laid
 _RIM = 0.02  # share of the series at either end in which no change can be told
@@ -63,7 +64,7 @@ class Regimes:
     before, after
         Slopes per cycle, the uncertainty of the change's place included.
     correlation
-        Of errors one usual step apart.
+        Of errors one usual step apart, the likeliest.
     bic
         Of every model, by name; the smallest is the best.
     curve
@@ -209,8 +210,8 @@ def _whitened(series: _Series, basis: Array, correlation: float) -> tuple[Array,
     scaled, y = basis / series.std[:, None], series.y / series.std
     if correlation == 0:
         return scaled, y, 0.0
-    step = np.diff(series.t)
-    r = correlation ** (step / np.median(step))
+    steps = np.diff(series.t) / np.median(np.diff(series.t))
+    r = np.sign(correlation) ** np.rint(steps) * abs(correlation) ** steps
     left = np.sqrt(1.0 - r**2)
     white = scaled.copy()
     white[:, 1:] = (scaled[:, 1:] - r[:, None] * scaled[:, :-1]) / left[:, None]
@@ -250,15 +251,13 @@ def _with(
     best, place = (int(one) for one in np.unravel_index(np.argmax(fit.restricted), fit.restricted.shape))
     r, at = float(_CORRELATIONS[place]), float(fit.shapes[best, 0])
     basis = fit.family.basis(series.t, fit.shapes[best : best + 1])
-    coefficient, _ = _estimated(series, basis, r, 4)
-    moved = -coefficient[2] * (series.t > at)  # what a later change would do
-    _, covariance = _estimated(series, np.concatenate([basis, moved[None, :, None]], axis=2), r, 4)
+    coefficient, covariance = _bent(series, basis, at, fit.restricted)
     scale = np.ptp(y) / np.ptp(x)
     sums = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]])
     slopes = sums[:, :3] @ coefficient * scale
     spreads = np.sqrt(np.einsum("ip,pq,iq->i", sums, covariance, sums)) * scale
     before, after = (Estimate(float(b), float(s)) for b, s in zip(slopes, spreads, strict=True))
-    low, high = _ends(fit, series.t.size, level)
+    low, high = _ends(fit, level)
     change = Interval(*(float(x[0] + np.ptp(x) * one) for one in (at, low, high)))
     curve = y.mean() + np.ptp(y) * (basis[0] @ coefficient)
     return Regimes(verdict, _kind(before.value, after.value), change, before, after, r, bic, curve, level)
@@ -271,21 +270,40 @@ def _estimated(series: _Series, basis: Array, correlation: float, numbers: int) 
     return coefficient[0], inverse[0] * square[0] / (y.size - numbers)
 
 
-def _ends(fit: _Fit, count: int, level: float) -> tuple[float, float]:
-    """Where the profile falls below what the level allows, between places of the grid on a straight line."""
-    profile = fit.restricted.max(axis=1)
-    r = float(_CORRELATIONS[np.argmax(fit.restricted.max(axis=0))])
-    free = max(count * (1 - r) / (1 + r) - 4, _FREE)
-    allowed = profile.max() - 0.5 * (count - 3) * np.log1p(special.fdtri(1, free, level) / (count - 4))
+def _bent(series: _Series, basis: Array, at: float, likelihood: Array) -> tuple[Array, Array]:
+    """Coefficients and covariance of two lines that meet there, their place unsure, over all correlations."""
+    weight = special.softmax(likelihood.max(axis=0) + _WEIGHTS)
+    likely = np.flatnonzero(weight > 0)
+    coefficients, covariances = [], []
+    for place in likely:
+        coefficient, _ = _estimated(series, basis, float(_CORRELATIONS[place]), 4)
+        moved = -coefficient[2] * (series.t > at)  # what a later change would do
+        both = np.concatenate([basis, moved[None, :, None]], axis=2)
+        _, covariance = _estimated(series, both, float(_CORRELATIONS[place]), 4)
+        coefficients.append(coefficient)
+        covariances.append(covariance)
+    mean = weight[likely] @ np.array(coefficients)
+    total = np.einsum("r,rpq->pq", weight[likely], np.array(covariances))
+    apart = np.array(coefficients) - mean
+    total[:3, :3] += np.einsum("r,rp,rq->pq", weight[likely], apart, apart)
+    return mean, total
+
+
+def _ends(fit: _Fit, level: float) -> tuple[float, float]:
+    """Of the places of highest weight that hold ``level`` of it; between places of the grid on a straight line."""
+    weight = special.logsumexp(fit.restricted + _WEIGHTS, axis=1)
+    falling = np.sort(weight)[::-1]
+    share = special.softmax(falling)
+    allowed = float(np.interp(level, np.cumsum(share) - 0.5 * share, falling))
     at = fit.shapes[:, 0]
-    inside = np.flatnonzero(profile >= allowed)
+    inside = np.flatnonzero(weight >= allowed)
     ends = []
     for place, step in ((inside[0], -1), (inside[-1], 1)):
         beyond = place + step
         if not 0 <= beyond < at.size:
             ends.append(step * np.inf)
             continue
-        part = (profile[place] - allowed) / (profile[place] - profile[beyond])
+        part = (weight[place] - allowed) / (weight[place] - weight[beyond])
         ends.append(float(at[place] + part * (at[beyond] - at[place])))
     return ends[0], ends[1]
 

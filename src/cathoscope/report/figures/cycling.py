@@ -365,7 +365,7 @@ def regimes_panel(data: xr.Dataset) -> Panel | None:
     level = 100 * float(data["regime_change"].attrs.get("level", 0.95))
     caption = (
         f"Capacity over that of {reference_words(data)}, and two lines that meet where its course changes; band: "
-        f"{level:g} % interval of that cycle by the profile of the likelihood.{_change_words(data, places)}"
+        f"{level:g} % interval of that cycle.{_change_words(data, places)}"
     )
     return Panel("regimes", "Change of regime", caption, figure)
 
