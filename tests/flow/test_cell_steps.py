@@ -193,7 +193,7 @@ def test_another_range_of_frequencies_is_another_result(tmp_path: Path) -> None:
     (tmp_path / "z.csv").write_text(spectrum_text(5e6, seed=1))
     text = '[sample.rod]\n[measurement.z]\nsample = "rod"\ntechnique = "impedance"\nfiles = "z.csv"\n'
     for lowest in (0.1, 1.0):
-        chosen = f"impedance = {{ range = [{lowest}, 1e5], compare = [], relaxation = false }}\n"
+        chosen = f'impedance = {{ range = ["{lowest} Hz", "100 kHz"], compare = [], relaxation = false }}\n'
         (tmp_path / "study.toml").write_text(text + chosen)
         run(load_recipe(tmp_path / "study.toml"), tmp_path / "study.zarr", resources=Resources(), progress=Silent())
         assert float(Study.open(tmp_path / "study.zarr").read("result", "z")["frequency"].min()) >= lowest

@@ -219,3 +219,27 @@ def test_a_metal_that_was_not_analysed_has_no_bar(study: Study) -> None:
     whole, less = ([bar.get_height() for bar in bars] for bars in axes.containers if hasattr(bars, "patches"))
     assert len(whole) == len(less) + 1
     assert set(less) <= set(whole)
+
+
+def test_contents_without_an_uncertainty_have_none(tmp_path: Path) -> None:
+    """It is taken as 1 % for what follows, and that is said."""
+    write_contents(tmp_path)
+    rows = [line.split(",") for line in (tmp_path / "icp.csv").read_text().splitlines()]
+    (tmp_path / "icp.csv").write_text("\n".join(",".join([row[0], *row[1::2]]) for row in rows) + "\n")
+    text = '[sample.rod]\n[measurement.icp]\nsample = "rod"\ntechnique = "elements"\nfiles = "icp.csv"\n'
+    data = result_of(tmp_path, text + 'elements.specimens = ["rod pristine"]\n', "icp")
+    assert np.isnan(data["element_content_std"].values).all()
+    assert "no uncertainty of Ni, Co, Mn, Li was stated: it is taken as 1%" in data["metal_share"].attrs["remarks"][0]
+    assert data["lithium_per_metal_std"].values[0] == pytest.approx(0.01 * np.sqrt(1 + 0.66), rel=1e-3)
+
+
+def test_a_blank_that_is_too_short_is_told(tmp_path: Path) -> None:
+    """Heat flow beyond it is not known; a record beside it is set aside."""
+    write_calorimeter(tmp_path, (5.0, 10.0))
+    lines = (tmp_path / "dsc_5.txt").read_text(encoding="latin-1").splitlines()
+    (tmp_path / "blank.txt").write_text("\n".join(lines[:-150]) + "\n", encoding="latin-1")
+    text = '[sample.rod]\n[measurement.heat]\nsample = "rod"\ntechnique = "calorimetry"\nfiles = "dsc_*.txt"\n'
+    data = result_of(tmp_path, text + 'calorimetry.blank = "blank.txt"\n', "heat")
+    told = [one for one in data["elapsed_time"].attrs["remarks"] if "the blank runs from 25 to" in one]
+    assert [one.split(":")[0] for one in told] == ["dsc_10", "dsc_5"]
+    assert np.isnan(data["heat_flow"].values[0][-149:]).all()

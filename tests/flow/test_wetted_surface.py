@@ -79,6 +79,7 @@ def test_the_first_known_surface_is_that_of_every_cycle(tmp_path: Path) -> None:
     found = related(volume(tmp_path / "study.zarr", [np.nan, 250.0, 310.0]))
     assert found["electrode_area"].values.tolist() == [250.0, 250.0]
     assert found["electrode_area_std"].values == pytest.approx([20.0, 20.0])
+    assert found["electrode_area_std"].attrs["std_source"] == "threshold"
     assert found["specific_resistance"].values == pytest.approx(RESISTANCE * 250e-8, rel=1e-12)
     assert found["specific_resistance_std"].values == pytest.approx(0.01 * RESISTANCE * 250e-8, rel=1e-9)
     assert found["specific_resistance_systematic"].values == pytest.approx(0.08 * RESISTANCE * 250e-8, rel=1e-9)
@@ -90,6 +91,28 @@ def test_without_a_surface_it_says_so(tmp_path: Path) -> None:
         related(volume(tmp_path / "nothing.zarr", [np.nan]))
     with pytest.raises(MeasurementError, match="the measurement volume has no wetted surface"):
         read_beside(Study.create(tmp_path / "empty.zarr"), SECTION)
+
+
+def test_a_surface_whose_uncertainty_is_not_known_gives_none(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study.zarr")
+    warm = label("temperature", np.array([25.0]), ("temperature",))
+    surface = label("wetted_surface", np.array([250.0]), ("temperature",), coords={"temperature": warm})
+    study.write("result", "volume", dataset([surface]))
+    found = related(study)
+    assert found["specific_resistance"].values == pytest.approx(RESISTANCE * 250e-8, rel=1e-12)
+    assert np.isnan(found["electrode_area_std"]).all()
+    assert np.isnan(found["specific_resistance_systematic"]).all()
+    assert "volume does not say how sure its surface is" in found["electrode_area"].attrs["remarks"][0]
+
+
+def test_results_of_an_earlier_run_are_not_used(tmp_path: Path) -> None:
+    """Where the other measurement failed, what an older run left has another address than that of this run."""
+    study = volume(tmp_path / "study.zarr", [250.0])
+    names = ("wetted_surface", "wetted_surface_std")
+    own = {name: study.address("volume", name) for name in names}
+    assert set(read_beside(study, SECTION, own).data_vars) == set(names)
+    with pytest.raises(MeasurementError, match="no results of this run"):
+        read_beside(study, SECTION, dict.fromkeys(names, "another"))
 
 
 def test_the_measurement_of_the_surface_comes_first(write_recipe: RecipeWriter) -> None:

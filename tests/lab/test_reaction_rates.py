@@ -11,7 +11,6 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.io import open_raw
 from cathoscope.lab.mass_loss import mass_curve, steps_of
 from cathoscope.lab.reaction_rates import (
-    GAS_CONSTANT,
     avrami,
     conversion_of,
     friedman,
@@ -20,6 +19,7 @@ from cathoscope.lab.reaction_rates import (
     straight_line,
     temperatures_of_conversion,
 )
+from cathoscope.physics.kinetics import GAS_CONSTANT
 
 RATES = (2.5, 5.0, 10.0, 15.0, 20.0)
 

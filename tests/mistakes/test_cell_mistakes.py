@@ -10,6 +10,7 @@ from cathoscope.core.errors import RecipeError
 from cathoscope.flow.beside import in_order
 from cathoscope.flow.check import check_recipe
 from cathoscope.flow.recipe import load_recipe
+from cathoscope.flow.run import plan_measurement
 from tests.flow.cell_records import cell_text, spectrum_text
 
 SOUND = cell_text([1.0] * 3)
@@ -120,3 +121,49 @@ def test_two_samples_that_are_held_against_each_other_are_refused(tmp_path: Path
     assert "study.toml, line" in str(caught.value)
     (tmp_path / "study.toml").write_text("\n".join(["[sample.any]", *parts]).replace('cycling.against = "rod"', ""))
     assert in_order(load_recipe(tmp_path / "study.toml")) == ["gravel", "rod"]
+
+
+@pytest.mark.parametrize(
+    ("technique", "lines", "words"),
+    [
+        ("cycling", 'files = "sound.csv"\ncycling.mass = 5', 'a text with its unit, such as "5 mg"'),
+        ("impedance", 'files = "z.csv"\nimpedance.range = [0.1, 1e5]', 'for example "10 kHz"'),
+        ("eis", 'files = "z.csv"', "did you mean impedance?"),
+        ("DSC", 'files = "z.csv"', "did you mean calorimetry?"),
+        ("cyclng", 'files = "z.csv"', "did you mean cycling?"),
+    ],
+)
+def test_what_to_type_is_said(tmp_path: Path, technique: str, lines: str, words: str) -> None:
+    (tmp_path / "sound.csv").write_text(SOUND)
+    (tmp_path / "z.csv").write_text(spectrum_text(5e6, seed=1))
+    assert words in refused(tmp_path, lines, technique)
+
+
+def test_cycles_count_spectra_that_are_set_aside(tmp_path: Path) -> None:
+    """The cycle of a spectrum does not change because the one before it cannot be read."""
+    rows = spectrum_text(5e6, seed=1).splitlines()
+    for name, some in {"a": rows[:2], "b": rows, "c": ["no", "spectrum"], "d": rows}.items():
+        record(tmp_path, f"{name}.csv", some)
+    for stated, kept in (("[1, 5, 8, 10]", [5.0, 10.0]), ("[5, 10]", [5.0, 10.0])):
+        text = '[sample.rod]\n[measurement.one]\nsample = "rod"\ntechnique = "impedance"\nfiles = "*.csv"\n'
+        (tmp_path / "study.toml").write_text(f"{text}impedance.cycles = {stated}\n")
+        plan = plan_measurement(load_recipe(tmp_path / "study.toml"), "one")
+        assert plan.raw.coords["cycle"].values.tolist() == kept
+        assert [str(scan.attrs["source"])[-5:] for _, scan in sorted(plan.raw.scans.items())] == ["b.csv", "d.csv"]
+    assert "4, one for each spectrum in the order of the files, 2 that are set aside included" in refused(
+        tmp_path, 'files = "*.csv"\nimpedance.cycles = [1, 2, 3]', "impedance"
+    )
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    """Also where the folders are alike, and where one of the files is set aside."""
+    for folder, text in (("x/rod", SOUND), ("y/rod", SOUND), ("z", "nothing")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "cell.csv").write_text(text)
+    lines = (
+        '[sample.rod]\n[measurement.one]\nsample = "rod"\ntechnique = "cycling"\nfiles = ["*/rod/*.csv", "z/*.csv"]\n'
+    )
+    masses = '{ "x/rod/cell" = "5 mg", "y/rod/cell" = "6 mg", "z/cell" = "5 mg" }'
+    (tmp_path / "study.toml").write_text(f"{lines}cycling.mass = {masses}\n")
+    plan = plan_measurement(load_recipe(tmp_path / "study.toml"), "one")
+    assert plan.raw.coords["record"].attrs["names"] == ["x/rod/cell", "y/rod/cell"]

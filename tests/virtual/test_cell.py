@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cathoscope.virtual.cell import FARADAY, GAS_CONSTANT, Cell, Cycler, Health, Protocol, equilibrium_voltage
+from cathoscope.physics.kinetics import FARADAY, GAS_CONSTANT
+from cathoscope.virtual.cell import Cell, Cycler, Health, Protocol, equilibrium_voltage
 from cathoscope.virtual.cell_kernels import stepped
 
 HEALTH = Health(contact=1.0, area=2e-9, length=1.0, resistance=1e4)

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cathoscope.virtual.cell import GAS_CONSTANT, Cell, Cycler, Health, Protocol, Side
+from cathoscope.physics.kinetics import GAS_CONSTANT
+from cathoscope.virtual.cell import Cell, Cycler, Health, Protocol, Side
 from cathoscope.virtual.cell_health import Ageing, Wear, course_of, entered, faster, misfit, openness_from_axes
 from cathoscope.virtual.cell_kernels import galvanostatic
 from cathoscope.virtual.cell_truth import cycle_numbers

@@ -20,6 +20,9 @@ _FACTORS: dict[str, dict[str, float]] = {
     "area": {"um2": 1.0, "µm2": 1.0, "μm2": 1.0, "nm2": 1e-6, "mm2": 1e6, "cm2": 1e8, "m2": 1e12},
     "density": {"g/cm3": 1.0, "kg/m3": 1e-3},
     "specific charge": {"mAh/g": 1.0, "Ah/kg": 1.0, "Ah/g": 1e3},
+    "temperature difference": {"K": 1.0, "mK": 1e-3, "C": 1.0, "°C": 1.0, "degC": 1.0},
+    "heating rate": {"K/min": 1.0, "C/min": 1.0, "°C/min": 1.0, "K/s": 60.0, "K/h": 1 / 60},
+    "frequency": {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
 _CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -273.15}
@@ -29,7 +32,8 @@ _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d
 def convert(value: float, unit: str, quantity: str) -> float:
     """Value in the canonical unit of ``quantity``.
 
-    These are eV, um, um2, um3, deg, s, A, V, Ah, mg, mAh/g, g/cm3 and B; C for a temperature.
+    These are eV, um, um2, um3, deg, s, Hz, A, V, Ah, mg, mAh/g, g/cm3, K/min and B; C for a temperature, K for a
+    difference of temperatures.
 
     Raises
     ------
@@ -66,4 +70,5 @@ def parse(text: str | float, quantity: str) -> float:
 
 _EXAMPLES = {"energy": "8.333 keV", "length": "20 nm", "angle": "0.5 deg", "memory": "4GB", "temperature": "150 C"}
 _EXAMPLES |= {"volume": "300 um3", "area": "200 um2", "density": "4.7 g/cm3", "specific charge": "200 mAh/g"}
+_EXAMPLES |= {"temperature difference": "6 K", "heating rate": "5 K/min", "frequency": "10 kHz"}
 _EXAMPLES |= {"time": "10 s", "current": "1 nA", "voltage": "3.8 V", "charge": "2.5 mAh", "mass": "12 mg"}

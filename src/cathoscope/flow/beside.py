@@ -103,8 +103,12 @@ def checked(recipe: Recipe, name: str) -> str:
     return other
 
 
-def read_beside(study: Study, section: MeasurementSection) -> xr.Dataset:
-    """Arrays of the other measurement, from the study.
+def read_beside(
+    study: Study, section: MeasurementSection, addresses: Mapping[str, str | None] | None = None
+) -> xr.Dataset:
+    """Arrays of the other measurement, from the study; only those at ``addresses``, where these are given.
+
+    The addresses are those of this run: where the other measurement failed, what an earlier run found lies at others.
 
     Raises
     ------
@@ -116,10 +120,16 @@ def read_beside(study: Study, section: MeasurementSection) -> xr.Dataset:
         return xr.Dataset()
     one, other = found
     there = study.arrays("result", other) if other in study.measurements("result") else []
-    names = [name for name in one.arrays if name in there]
+    names = [
+        name
+        for name in one.arrays
+        if name in there and (addresses is None or study.address(other, name) == addresses.get(name))
+    ]
     if not names:
         raise MeasurementError(
             f"{'.'.join(one.key)}: the measurement {other} has no {one.arrays[0].replace('_', ' ')}",
-            found=", ".join(there[:6]) or "no results; see why it failed",
+            found="no results of this run; see why it failed"
+            if set(there) & set(one.arrays)
+            else ", ".join(there[:6]) or "no results; see why it failed",
         )
     return study.read("result", other, names).load()

@@ -22,9 +22,16 @@ _Positive = Annotated[float, Field(gt=0)]
 _Texts = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
+_Frequency = Annotated[float, quantity("frequency"), Field(gt=0)]
+
+
 def _masses(value: Any) -> Any:
     """One mass for all cells as a table with the name ``*``."""
-    return {"*": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"*": value}
+    if isinstance(value, dict):
+        return value
+    raise ValueError('a mass is a text with its unit, such as "5 mg", or a table by file: { cell_1 = "5 mg" }')
 
 
 _Masses = Annotated[dict[str, _Mass], BeforeValidator(_masses)]
@@ -115,8 +122,8 @@ class ImpedanceSection(Section):
     start: dict[str, _Positive] = Field(default_factory=dict)
     fixed: dict[str, _Positive] = Field(default_factory=dict)
     bounds: dict[str, Annotated[tuple[_Positive, _Positive], AfterValidator(ascending)]] = Field(default_factory=dict)
-    range: Annotated[tuple[_Positive, _Positive], AfterValidator(ascending)] | None = Field(
-        default=None, description="frequencies that are used, Hz"
+    range: Annotated[tuple[_Frequency, _Frequency], AfterValidator(ascending)] | None = Field(
+        default=None, description="frequencies that are used"
     )
     cycles: tuple[float, ...] = Field(default=(), description="of the spectra in order")
     rising: bool = Field(default=False, description="sweeps went from low to high frequencies")

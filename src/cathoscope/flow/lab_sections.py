@@ -13,7 +13,9 @@ _Mass = Annotated[float, quantity("mass"), Field(gt=0)]
 _Wavelength = Annotated[float, quantity("length"), Field(gt=0)]
 _Temperatures = Annotated[tuple[Temperature, Temperature], AfterValidator(ascending)]
 _Wavelengths = Annotated[tuple[_Wavelength, _Wavelength], AfterValidator(ascending)]
-_Rates = tuple[Annotated[float, Field(gt=0)], ...]
+_Kelvins = Annotated[float, quantity("temperature difference"), Field(gt=0)]
+_Rate = Annotated[float, quantity("heating rate"), Field(gt=0)]
+_Rates = Annotated[tuple[_Rate, ...], BeforeValidator(as_list)]
 _Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
@@ -30,10 +32,10 @@ class MassLossSection(Section):
     dry: Temperature | None = Field(default=None, description="where the mass is that of the dry oxide")
     baseline: _Temperatures | None = None
     rapid_above: Temperature | None = None
-    smoothing: float = Field(default=6.0, gt=0, description="half-width of the windows, K")
-    quiet: float = Field(default=25.0, gt=0, description="length of the stretch before a step, K")
+    smoothing: _Kelvins = Field(default=6.0, description="half-width of the windows")
+    quiet: _Kelvins = Field(default=25.0, description="length of the stretch before a step")
     smallest_step: float = Field(default=0.3, gt=0, description="per cent of the mass")
-    rates: _Rates = Field(default=(), description="K/min of the files in order, if they have no times")
+    rates: _Rates = Field(default=(), description="of the files in order, if they have no times")
 
 
 class CalorimetrySection(Section):
@@ -44,7 +46,7 @@ class CalorimetrySection(Section):
     mass: _Mass | None = Field(default=None, description="of the sample; as the files say if not given")
     blank: str | None = Field(default=None, description="record of empty crucibles with the same programme")
     inverted: bool = Field(default=False, description="files call up what they draw down")
-    rates: _Rates = Field(default=(), description="K/min of the files in order, if they have no times")
+    rates: _Rates = Field(default=(), description="of the files in order, if they have no times")
 
 
 class UvVisSection(Section):

@@ -157,7 +157,15 @@ def _mistake(path: Path, text: str, entry: dict[str, Any]) -> RecipeError:
         cure = "add a table  [measurement.NAME]" if name == "measurement" else f"add a line  {key[-1]} = ..."
         return RecipeError(f"{name} is missing", where=where, expected=str(key[-1]), cure=cure)
     message = entry["msg"].removeprefix("Value error, ")
-    return RecipeError(f"{name}: {message}" if name else message, where=where, found=found)
+    cure = _other_choice(key, entry) if entry["type"] == "literal_error" else None
+    return RecipeError(f"{name}: {message}" if name else message, where=where, found=found, cure=cure)
+
+
+def _other_choice(key: KeyPath, entry: dict[str, Any]) -> str | None:
+    """What may have been meant by a word that is none of those to choose from."""
+    word, known = str(entry["input"]), re.findall(r"'([^']+)'", str(entry["ctx"]["expected"]))
+    meant = _OTHER_NAMES.get(word.lower().replace("_", "-")) if key[-1] == "technique" else None
+    return f"did you mean {meant}?" if meant in known else _suggestion(word, known)
 
 
 def _is_union_branch(part: str | int) -> bool:
@@ -181,6 +189,23 @@ def _section_of(annotation: Any) -> Any:
     """The section that a field holds; a table that may be left out is annotated with None beside it."""
     return next((each for each in get_args(annotation) if isinstance(each, type) and each is not NoneType), annotation)
 
+
+_OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("eis", "peis", "geis", "impedance-spectroscopy"), "impedance"),
+        **dict.fromkeys(("tga", "tg", "balance", "thermogravimetry"), "mass-loss"),
+        **dict.fromkeys(("dsc", "dta", "calorimeter"), "calorimetry"),
+        **dict.fromkeys(("icp", "icp-oes", "icp-ms"), "elements"),
+        **dict.fromkeys(("uv", "uvvis", "absorbance"), "uv-vis"),
+        **dict.fromkeys(("gcpl", "galvanostatic", "coin-cell", "cells", "cv"), "cycling"),
+        **dict.fromkeys(("single-particle", "particle"), "particle-cell"),
+        **dict.fromkeys(("xrd", "powder", "rietveld", "neutron", "npd"), "diffraction"),
+        **dict.fromkeys(("xanes", "exafs", "bulk-xas"), "xas"),
+        **dict.fromkeys(("txm", "nano-ct", "ct"), "tomography"),
+        **dict.fromkeys(("stxm",), "spectromicroscopy"),
+    }
+)
+"""What people call techniques, and their names here."""
 
 _TABLES_OF_TABLES: Mapping[str | int, type[Section]] = MappingProxyType(
     {

@@ -71,6 +71,7 @@ class Plan:
     given: xr.Dataset
     fixed: xr.Dataset
     data_folder: Path
+    beside: Mapping[str, str | None] | None = None  # addresses of arrays of another measurement that is used
 
 
 def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Progress) -> RunOutcome:
@@ -138,8 +139,9 @@ def plan_measurement(
         given[RAW] = f"{raw.fingerprint}-{digest_of_code(open_measurement)[:20]}"
     if raw.references:
         given[REFERENCES] = _digest([link.sampled_hash for link in raw.references])
-    if named_by(section) is not None:
-        given[BESIDE] = _address_beside(recipe, name, others or {})
+    beside = _addresses_beside(recipe, name, others)
+    if beside is not None:
+        given[BESIDE] = _digest(list(beside.values()))
     try:
         graph = build_graph(
             technique.steps_for(section),
@@ -160,15 +162,19 @@ def plan_measurement(
             found=", ".join(section.start),
             cure='such as  technique = "xanes-tomography"',
         )
-    return Plan(raw, technique, graph, started, fixed, recipe.data_folder)
+    return Plan(raw, technique, graph, started, fixed, recipe.data_folder, None if others is None else beside)
 
 
-def _address_beside(recipe: Recipe, name: str, others: Mapping[str, Plan | MeasurementError]) -> str:
-    """What the arrays of another measurement depend on."""
-    plan = others.get(checked(recipe, name))
-    addresses = plan.graph.addresses if isinstance(plan, Plan) else {}
+def _addresses_beside(
+    recipe: Recipe, name: str, others: Mapping[str, Plan | MeasurementError] | None
+) -> dict[str, str | None] | None:
+    """What the arrays of another measurement depend on; None if none is used."""
     found = named_by(recipe.model.measurement[name])
-    return _digest([addresses.get(array) for array in found[0].arrays] if found else [])
+    if found is None:
+        return None
+    plan = (others or {}).get(checked(recipe, name))
+    addresses = plan.graph.addresses if isinstance(plan, Plan) else {}
+    return {array: addresses.get(array) for array in found[0].arrays}
 
 
 def _plan_or_reason(
@@ -270,7 +276,7 @@ def context_of(
         work=work,
         resources=resources,
         progress=progress,
-        beside=read_beside(study, plan.raw.section) if BESIDE in node.uses else xr.Dataset(),
+        beside=read_beside(study, plan.raw.section, plan.beside) if BESIDE in node.uses else xr.Dataset(),
     )
 
 

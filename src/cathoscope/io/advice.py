@@ -8,6 +8,16 @@ import xarray as xr
 from cathoscope.core.lab_arrays import LAB_ARRAYS
 
 _LAB = {spec.name for spec in LAB_ARRAYS}
+_USES = {
+    "frequency": 'technique = "impedance"',
+    "cell_voltage": 'technique = "cycling", or "particle-cell" for a single particle',
+    "sample_mass": 'technique = "mass-loss"',
+    "heat_flow": 'technique = "calorimetry"',
+    "ion_signal": 'mass_loss.gas = "THIS FILE", of a measurement with technique = "mass-loss"',
+    "absorbance": 'technique = "uv-vis"',
+    "element_content": 'technique = "elements"',
+}
+"""What takes a record of the lab that holds an array; of the first two that it holds."""
 _FEWEST_SHARE = 0.1
 _STATE_TEMPERATURE = "a place in a series by itself: the header has no temperature; state it in the recipe"
 _STATE_PIXEL_SIZE = 'lengths in um: the file has no pixel size; state it, such as  pixel_size = "20 nm"'
@@ -20,8 +30,8 @@ def use_of(data: xr.Dataset) -> str:
         return 'technique = "xas"'
     if "diffraction_counts" in data.variables:
         return 'technique = "diffraction", with a file of the instrument and structures of the phases'
-    if _LAB & set(map(str, data.data_vars)):
-        return ""
+    if (lab := _use_of_lab(set(map(str, data.data_vars)))) is not None:
+        return lab
     if "voxels" in data.variables:
         return 'start = { attenuation = "THIS FILE" }, for a volume that is reconstructed already'
     if "pages" in data.variables:
@@ -31,6 +41,12 @@ def use_of(data: xr.Dataset) -> str:
     if form == "xradia" and data.sizes["projection"] == 1:
         return 'technique = "xanes-imaging", with the images of the other energies and the references'
     return 'technique = "tomography", or "xanes-tomography" with one such file for each energy'
+
+
+def _use_of_lab(names: set[str]) -> str | None:
+    """The line for records of the lab; None if they are none."""
+    found = [line for name, line in _USES.items() if name in names]
+    return " and ".join(found[:2]) if found else "" if _LAB & names else None
 
 
 def lacks_of(data: xr.Dataset) -> list[str]:

@@ -39,6 +39,7 @@ _UNITS = {
     "centre_x": ("centre_x", " um"),
     "centre_y": ("centre_y", " um"),
 }
+_PLAIN_UNITS = ("", "1", "count")  # of numbers that are said without
 _LONGEST_TEXT = 200
 # Bytes of a chunk or an image that may be read to show a row of it; text takes far more memory than its numbers.
 _LARGEST_PIECE = 4_000_000
@@ -252,7 +253,9 @@ def _values_text(array: xr.DataArray, format_name: str, largest_piece: float, re
     if not finite.size:
         return "no number in the middle row"
     where = "in the middle row" if middle else "in all"
-    return f"{finite.min():.6g} to {finite.max():.6g} {where}{missing}"
+    unit = str(array.attrs.get("units", ""))
+    unit = "" if unit in _PLAIN_UNITS else f" {unit}"
+    return f"{finite.min():.6g} to {finite.max():.6g}{unit} {where}{missing}"
 
 
 def _coordinate_text(array: xr.DataArray) -> str:

@@ -39,7 +39,7 @@ class Formula:
 
 
 def formula_of(content: Mapping[str, Estimate]) -> Formula:
-    """Atoms per transition metal from contents in mg/L by element; an uncertainty of 0 is taken as 1 %.
+    """Atoms per transition metal from contents in mg/L by element; one without an uncertainty is taken to have 1 %.
 
     n_i = c_i / M_i; x_i = n_i / sum n. Errors of the contents are independent.
 
@@ -67,8 +67,8 @@ def formula_of(content: Mapping[str, Estimate]) -> Formula:
     if "Li" in amounts and np.isfinite(amounts["Li"].value):
         per_metal = amounts["Li"].value / total
         lithium = Estimate(per_metal, float(np.hypot(amounts["Li"].std, per_metal * np.hypot.reduce(spread)) / total))
-    assumed = [name for name in amounts if content[name].std == 0]
-    remarks = (f"the uncertainty of {', '.join(assumed)} is taken as {_RELATIVE:.0%}",) if assumed else ()
+    assumed = [name for name in amounts if not content[name].std > 0]
+    remarks = (f"no uncertainty of {', '.join(assumed)} was stated: it is taken as {_RELATIVE:.0%}",) if assumed else ()
     return Formula(share, lithium, remarks)
 
 

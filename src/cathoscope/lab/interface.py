@@ -28,13 +28,7 @@ from cathoscope.lab.circuit_text import parse_circuit
 from cathoscope.lab.impedance_fit import CircuitFit, Constraints, Weighting, fit_circuit
 from cathoscope.lab.kramers_kronig import KramersKronig, kramers_kronig
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.physics.kinetics import ZERO_CELSIUS
-
-GAS_CONSTANT = 8.314462618
-"""J/(mol K), exact (SI 2019)."""
-
-FARADAY = 96485.33212
-"""C/mol, exact (SI 2019)."""
+from cathoscope.physics.kinetics import FARADAY, GAS_CONSTANT, ZERO_CELSIUS
 
 _TOLERANCE = 0.005  # systematic deviations from Kramers-Kronig that real cells have
 

@@ -25,10 +25,8 @@ from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.lab.half_cycles import runs_of
 from cathoscope.lab.record import SECONDS_PER_HOUR, Record, rest_level_of
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.physics.kinetics import FARADAY
 from cathoscope.physics.species import atomic_mass
-
-FARADAY = 96485.33212
-"""C/mol (exact in the SI of 2019, to its digits here)."""
 
 DENSITY = 4.7
 """Of dense layered oxides, g/cm³."""

@@ -13,12 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.physics.kinetics import ZERO_CELSIUS
+from cathoscope.physics.kinetics import GAS_CONSTANT, ZERO_CELSIUS
 
 Floats = NDArray[np.float64]
-
-GAS_CONSTANT = 8.314462618
-"""Molar gas constant, J/(mol K); CODATA 2018, exact."""
 
 _FEWEST = 3
 

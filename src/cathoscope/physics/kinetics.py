@@ -8,6 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 BOLTZMANN = 8.617333262e-5
 """Boltzmann constant, eV/K; CODATA 2018."""
 
+GAS_CONSTANT = 8.314462618
+"""Molar gas constant, J/(mol K); exact in the SI of 2019, to its digits here."""
+
+FARADAY = 96485.33212
+"""Charge of a mole of electrons, C/mol; exact in the SI of 2019, to its digits here."""
+
 ZERO_CELSIUS = 273.15
 """0 degC in K."""
 

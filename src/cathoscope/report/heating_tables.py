@@ -228,6 +228,6 @@ def _effect_numbers(data: xr.Dataset) -> list[Row]:
                 value, std = pair(data, array, (row, column))
                 told = array != "effect_enthalpy" or not is_unlevel(data, row, column)
                 if np.isfinite(value) and told:
-                    text = format_value(value, std, str(data[array].attrs["units"]))
+                    text = format_value(value, std, str(data[array].attrs["units"])).replace("-", "−")
                     rows.append(Row(f"{effect}: {_EFFECTS[array]}{place}", text))
     return rows

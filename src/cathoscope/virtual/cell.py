@@ -21,13 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.physics.kinetics import ZERO_CELSIUS
+from cathoscope.physics.kinetics import FARADAY, GAS_CONSTANT, ZERO_CELSIUS
 from cathoscope.virtual.cell_kernels import galvanostatic, open_circuit
 
 Array = NDArray[np.float64]
 
-FARADAY = 96485.33212  # C/mol
-GAS_CONSTANT = 8.314462618  # J/(mol K)
 _SHELLS = 24
 _LEAST_CURRENT = 1e-18  # A
 _LONGEST = 4.0  # a half cycle ends after so many times its nominal duration

@@ -31,9 +31,8 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 from scipy.sparse import csgraph
 
-from cathoscope.physics.kinetics import ZERO_CELSIUS
+from cathoscope.physics.kinetics import GAS_CONSTANT, ZERO_CELSIUS
 from cathoscope.virtual.boundaries import Network, boundary_network, wetted
-from cathoscope.virtual.cell import GAS_CONSTANT
 from cathoscope.virtual.cycling import CycledParticle, CyclingLaw, cycle_particle
 from cathoscope.virtual.grains import Grains
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cathoscope.physics.kinetics import FARADAY
 from cathoscope.physics.species import atomic_mass
-from cathoscope.virtual.cell import FARADAY, Cell, Cycler, Health, Points, Protocol, Side
+from cathoscope.virtual.cell import Cell, Cycler, Health, Points, Protocol, Side
 from cathoscope.virtual.cell_health import Ageing, Course, Wear, course_of
 
 Array = NDArray[np.float64]

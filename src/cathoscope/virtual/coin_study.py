@@ -44,7 +44,7 @@ from cathoscope.virtual.recording import require_space
 
 Array = NDArray[np.float64]
 
-CIRCUIT_KEYS = 'circuit = "R0-p(R1-W1,CPE1)"\ncompare = "R0-p(R1,CPE1)"\nrange = [0.2, 1e5]\n'
+CIRCUIT_KEYS = 'circuit = "R0-p(R1-W1,CPE1)"\ncompare = "R0-p(R1,CPE1)"\nrange = ["0.2 Hz", "100 kHz"]\n'
 """Diffusion follows the arc of charge transfer; below 0.2 Hz it feels how small grains are."""
 REFERENCE = 2  # cycle that retention is told against
 _GRAINS = 0  # as in the other studies: one seed, one particle

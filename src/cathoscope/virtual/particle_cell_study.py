@@ -237,7 +237,7 @@ def _one_cycle(cycler: Cycler, health: Health, side: Side, told: _Told) -> tuple
         return cycler.cycle(health, side)
     if trouble.leaky[0] <= number <= trouble.leaky[1]:
         side = replace(side, leak=side.leak * trouble.leak_factor)
-    charge = _shorted(cycler, health, side, told) if number == trouble.short else None
+    charge = _shorted(cycler, health, side, (trouble, number, clock, events)) if number == trouble.short else None
     charge = charge or cycler.half(health, charge=True, side=side)
     discharge = cycler.half(health, charge=False, side=side)
     begun = clock + float(charge.time[-1]) + 1.0
@@ -257,11 +257,9 @@ def _lit(points: Points, on: float, trouble: Trouble) -> Points:
     return points._replace(voltage=points.voltage + lifted)
 
 
-def _shorted(cycler: Cycler, health: Health, side: Side, told: _Told) -> Points:
+def _shorted(cycler: Cycler, health: Health, side: Side, told: tuple[Trouble, int, float, list[Event]]) -> Points:
     """A charge in which a dendrite forms half-way; the cell runs down through it until the time is up."""
     trouble, number, clock, events = told
-    if trouble is None:
-        raise AssertionError
     protocol = cycler.protocol
     half = 0.5 * 3600.0 * cycler.cell.sites * health.contact / protocol.current * 0.6
     before = cycler.flow(health, protocol.current, protocol.high, longest=half, side=side)

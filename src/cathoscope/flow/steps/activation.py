@@ -18,6 +18,7 @@ from cathoscope.lab.reaction_rates import (
     kissinger,
     temperatures_of_conversion,
 )
+from cathoscope.physics.kinetics import GAS_CONSTANT
 
 Floats = NDArray[np.float64]
 
@@ -107,6 +108,7 @@ def labelled_energies(found: Sequence[Energies], effect: xr.DataArray | None) ->
         own = (*dims, "conversion") if name in ENERGIES[2:] else dims
         arrays.append(label(name, table[..., 0], own, coords=coords))
         arrays.append(label(f"{name}_std", table[..., 1], own, coords=coords, std_source="scatter"))
+    arrays[0].attrs["gas_constant"] = 1e-3 * GAS_CONSTANT  # kJ/(mol K), for Kissinger's line
     return arrays
 
 

@@ -32,6 +32,7 @@ _Ramp = tuple[Floats, Floats, Floats, NDArray[np.int64]]
 
 RECORDS = ("elapsed_time", "sample_temperature", "heat_flow")
 _END, _FEW = 0.025, 4  # half of the share of the width at a limit in which its slope is taken; points there
+_BESIDE_BLANK = 0.01  # share of a record that may lie beyond its blank without a word
 _LEVEL = 0.2  # of the height: how far a slope at a limit, held over all of the width, may lead off the baseline
 _NUMBERS = {"effect_enthalpy": "enthalpy", "effect_onset": "onset", "effect_peak": "peak", "effect_height": "height"}
 _LIMITS_SYSTEMATIC = "uncertainties are those of noise; where the limits of an effect are laid is not in them"
@@ -42,6 +43,8 @@ def calorimeter(context: Context) -> xr.Dataset:
     data, section = labelled_records(context.raw, RECORDS), context.section.calorimetry
     flow = np.array(data["heat_flow"].values)
     flow = -flow if section.inverted else flow
+    remarks: list[str] = []
+    aside: list[list[str]] = []
     if section.blank is not None:
         empty = open_beside(context, section.blank, "calorimetry.blank", ("sample_temperature", "heat_flow"))
         celsius, below = known(*(np.asarray(empty[name].values, np.float64) for name in RECORDS[1:]))
@@ -49,12 +52,38 @@ def calorimeter(context: Context) -> xr.Dataset:
         order = np.argsort(celsius[ramp], kind="stable")
         temperature = data["sample_temperature"].values
         sign = -1.0 if section.inverted else 1.0
-        flow -= sign * np.interp(temperature, celsius[ramp][order], below[ramp][order], left=np.nan, right=np.nan)
+        covered = celsius[ramp][order]
+        known_before = np.isfinite(flow)
+        flow -= sign * np.interp(temperature, covered, below[ramp][order], left=np.nan, right=np.nan)
+        remarks, aside = _beyond_blank(context, known_before & ~np.isfinite(flow), known_before, covered)
     data = data.assign(heat_flow=data["heat_flow"].copy(data=flow))
-    data["elapsed_time"].attrs["remarks"] = (
-        [] if section.effects else ["no heat effect is stated (calorimetry.effects)"]
-    )
+    remarks += [] if section.effects else ["no heat effect is stated (calorimetry.effects)"]
+    data["elapsed_time"].attrs |= {"remarks": remarks, "set_aside": aside}
     return data
+
+
+def _beyond_blank(
+    context: Context, lost: NDArray[np.bool_], there: NDArray[np.bool_], covered: Floats
+) -> tuple[list[str], list[list[str]]]:
+    """What is said of records that reach beyond the blank; those of which nothing is left are set aside.
+
+    Raises
+    ------
+    MeasurementError
+        If that is all of them.
+    """
+    said, aside = [], []
+    span = f"calorimetry.blank: the blank runs from {covered[0]:.0f} to {covered[-1]:.0f} C"
+    names = [str(name) for name in context.raw.coords["record"].attrs["names"]]
+    for (row,) in sorted(context.raw.scans):
+        share = float(lost[row].sum() / max(int(there[row].sum()), 1))
+        if share == 1.0:
+            aside.append(context.raw.put_aside((row,), f"{span}, and the record lies beside it"))
+        elif share > _BESIDE_BLANK:
+            said.append(f"{names[row]}: {span}; {share:.0%} of the record lie beyond it and are left out")
+    if not context.raw.scans:
+        raise MeasurementError("no record can be used", where=context.name, found=f"{aside[0][0]}: {aside[0][1]}")
+    return said, aside
 
 
 def _ramp(data: xr.Dataset, row: int) -> _Ramp:

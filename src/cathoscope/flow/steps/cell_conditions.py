@@ -225,19 +225,19 @@ def comparison(context: Context) -> xr.Dataset:
     own, other = context.data, context.beside
     level, told = context.section.cycling.level, np.asarray(own["told"].values)
     of, of_other = own["condition_of_record"].values - 1, other["condition_of_record"].values - 1
-    partners = [_partner(own["condition"], other["condition"], number) for number in range(own.sizes["condition"])]
+    alike = [_partners(own["condition"], other["condition"], number) for number in range(own.sizes["condition"])]
     cycle = own["cycle"].values
-    shape = (len(partners), cycle.size)
+    shape = (len(alike), cycle.size)
     apart = np.full((3, *shape), np.nan)
-    table = {name: np.full((len(partners), told.size), np.nan) for name in _AGAINST}
+    table = {name: np.full((len(alike), told.size), np.nan) for name in _AGAINST}
     remarks = []
     theirs = _at(other, cycle)
-    for number, partner in enumerate(partners):
+    for number, partners in enumerate(alike):
         name = own["condition"].attrs["names"][number]
-        if partner is None:
-            remarks.append(f"{name}: {context.section.cycling.against} has no cells at this temperature and rate")
+        if len(partners) != 1:
+            remarks.append(f"{name}: {context.section.cycling.against} {_none_or_several(other, partners)}")
             continue
-        mine, others = own["capacity_retention"].values[of == number], theirs[of_other == partner]
+        mine, others = own["capacity_retention"].values[of == number], theirs[of_other == partners[0]]
         found = apart_of(mine, others, level=level)
         apart[:, number] = found.difference, found.low, found.high
         for place, at in enumerate(told):
@@ -256,17 +256,24 @@ def comparison(context: Context) -> xr.Dataset:
     return dataset(arrays)
 
 
-def _partner(own: xr.DataArray, other: xr.DataArray, number: int) -> int | None:
-    """The same condition of the other sample."""
+def _partners(own: xr.DataArray, other: xr.DataArray, number: int) -> list[int]:
+    """Conditions of the other sample that may be the same; several where rates cannot be compared."""
     unit = own.attrs["rate_unit"]
     this = _condition(own, number)
     if other.attrs["rate_unit"] != unit:  # masses are known of one of them only
         this = Condition(this.temperature, float("nan"), unit)
-    for place in range(other.size):
-        there = _condition(other, place)
-        if this.is_like(there.temperature, there.rate):
-            return place
-    return None
+    there = [_condition(other, place) for place in range(other.size)]
+    return [place for place, one in enumerate(there) if this.is_like(one.temperature, one.rate)]
+
+
+def _none_or_several(other: xr.Dataset, partners: Sequence[int]) -> str:
+    if not partners:
+        return "has no cells at this temperature and rate"
+    names = [other["condition"].attrs["names"][place] for place in partners]
+    return (
+        f"has {' and '.join(names)}, and rates cannot be compared while masses are known of one sample only: "
+        "state cycling.mass of both"
+    )
 
 
 def _condition(array: xr.DataArray, number: int) -> Condition:

@@ -12,7 +12,7 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.cell_sections import CellColumnsSection
-from cathoscope.flow.raw import RawMeasurement, SetAside, in_one_line
+from cathoscope.flow.raw import RawMeasurement, SetAside, files_of, in_one_line
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps.particle_plan import particle_of, plan_of_section
@@ -104,8 +104,9 @@ def arrange_cells(recipe: Recipe, raw: RawMeasurement, opened: _Opened) -> None:
         return
     if not opened:  # a particle that is planned
         return
-    names = _names([Path(scan.attrs["source"]) for _, scan in opened])
-    _require_masses(recipe, raw, names)
+    every = _names(_files(recipe, raw))
+    names = [every[int(scan.attrs["place"])] for _, scan in opened]
+    _require_masses(recipe, raw, names, every)
     raw.dims = ("record",)
     numbers = [int(scan.attrs["place"]) + 1 for _, scan in opened]
     record = label("record", np.array(numbers), ("record",))
@@ -154,13 +155,20 @@ def _remark(raw: RawMeasurement, scan: xr.Dataset) -> None:
     raw.remarks.extend(f"{file}: {remark}" for remark in scan.attrs.get("remarks", ()))
 
 
+def _files(recipe: Recipe, raw: RawMeasurement) -> list[Path]:
+    """All files of the measurement, also those that are set aside."""
+    return [path for _, paths in files_of(recipe, raw.name) for path in paths]
+
+
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Stems of files, with their folder where two are alike."""
-    stems = [path.stem for path in paths]
-    return [
-        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]
+    """Stems of files, with as many of their folders as it takes where some are alike."""
+    names = [path.stem for path in paths]
+    for depth in range(1, max((len(path.parts) for path in paths), default=1)):
+        names = [
+            name if names.count(name) == 1 else "/".join((*path.parent.parts[-depth:], path.stem))
+            for name, path in zip(names, paths, strict=True)
+        ]
+    return names
 
 
 def _temperature(stated: float | None, scan: xr.Dataset) -> float | None:
@@ -171,10 +179,9 @@ def _temperature(stated: float | None, scan: xr.Dataset) -> float | None:
     return float(np.round(np.nanmedian(measured))) if np.isfinite(measured).any() else None
 
 
-def _require_masses(recipe: Recipe, raw: RawMeasurement, names: Sequence[str]) -> None:
-    unknown = [name for name in raw.section.cycling.mass if name != _EVERY and name not in names]
-    files = {Path(item.file).stem for item in raw.set_aside}
-    unknown = [name for name in unknown if name not in files]
+def _require_masses(recipe: Recipe, raw: RawMeasurement, names: Sequence[str], every: Sequence[str]) -> None:
+    """Masses of files that are set aside are no mistake."""
+    unknown = [name for name in raw.section.cycling.mass if name not in (_EVERY, *every)]
     if unknown:
         raise recipe.mistake(
             ("measurement", raw.name, "cycling", "mass"),
@@ -191,18 +198,23 @@ def mass_of(section: MeasurementSection, name: str) -> float | None:
 
 
 def _arrange_spectra(recipe: Recipe, raw: RawMeasurement, opened: _Opened) -> None:
-    sweeps = [sweep for _, scan in opened for sweep in _sweeps(raw, scan)]
+    every = _every_sweep(recipe, raw, opened)
+    sweeps = [sweep for sweep in every if sweep is not None]
     if not sweeps:
         reasons = "\n            ".join(f"{item.file}: {item.reason}" for item in raw.set_aside)
         raise MeasurementError("no spectrum can be used", where=raw.name, found=reasons)
     stated = raw.section.impedance.cycles
-    if stated and len(stated) != len(sweeps):
+    if stated and len(stated) not in (len(every), len(sweeps)):
+        aside = len(every) - len(sweeps)
         raise recipe.mistake(
             ("measurement", raw.name, "impedance", "cycles"),
             "cycles are not as many as spectra",
-            expected=f"{len(sweeps)}, one for each spectrum in the order of the files",
+            expected=f"{len(every)}, one for each spectrum in the order of the files"
+            + (f", {aside} that {'is' if aside == 1 else 'are'} set aside included" if aside else ""),
             found=f"{len(stated)}",
         )
+    if len(stated) == len(every):
+        stated = tuple(cycle for cycle, sweep in zip(stated, every, strict=True) if sweep is not None)
     cycles = list(stated) or _cycles_of_names(sweeps)
     order = np.argsort(cycles, kind="stable")
     raw.dims = ("cycle",)
@@ -213,16 +225,26 @@ def _arrange_spectra(recipe: Recipe, raw: RawMeasurement, opened: _Opened) -> No
         _remark(raw, scan)
 
 
-def _sweeps(raw: RawMeasurement, scan: xr.Dataset) -> list[xr.Dataset]:
-    """Spectra of a file; those that are none are set aside."""
+def _every_sweep(recipe: Recipe, raw: RawMeasurement, opened: _Opened) -> list[xr.Dataset | None]:
+    """Spectra of all files in order; None of one that is set aside, and of a file that could not be read."""
+    by_place = {int(scan.attrs["place"]): scan for _, scan in opened}
+    every: list[xr.Dataset | None] = []
+    for place in range(len(_files(recipe, raw))):
+        every += _sweeps(raw, by_place[place]) if place in by_place else [None]
+    return every
+
+
+def _sweeps(raw: RawMeasurement, scan: xr.Dataset) -> list[xr.Dataset | None]:
+    """Spectra of a file; those that are none are set aside, and are None."""
     names = ("frequency", "impedance_real", "impedance_imaginary")
     frequency = np.asarray(scan["frequency"].values, np.float64)
     number = scan["sweep"].values if "sweep" in scan.variables else np.ones(frequency.size)
     limits = raw.section.impedance.range or (0.0, np.inf)
     inside = (frequency >= limits[0]) & (frequency <= limits[1])
     inside &= np.isfinite(scan["impedance_real"].values) & (frequency != 0)
-    found = []
-    for sweep in np.unique(number[inside]) if inside.any() else [1]:
+    found: list[xr.Dataset | None] = []
+    swept = np.isfinite(frequency) & (frequency != 0)  # rows between sweeps have none
+    for sweep in np.unique(number[swept]) if swept.any() else [1]:
         rows = inside & (number == sweep)
         file = Path(scan.attrs["source"]).name
         arrays = [label(name, scan[name].values[rows], ("point",)) for name in names]
@@ -234,6 +256,7 @@ def _sweeps(raw: RawMeasurement, scan: xr.Dataset) -> list[xr.Dataset]:
         except MeasurementError as error:
             several = f"sweep {int(sweep)}: " if np.unique(number).size > 1 else ""
             raw.set_aside.append(SetAside(file, f"{several}{in_one_line(error)}"))
+            found.append(None)
             continue
         found.append(one)
     return found

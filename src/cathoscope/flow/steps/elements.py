@@ -46,9 +46,9 @@ def contents(context: Context) -> xr.Dataset:
 
 
 def _rows_of(scan: xr.Dataset) -> list[tuple[str, dict[str, Estimate]]]:
-    """Name and contents of every row of a table; an uncertainty that is not stated is 0."""
+    """Name and contents of every row of a table; an uncertainty that is not stated is NaN."""
     value = np.asarray(scan["element_content"].values, np.float64)
-    std = np.nan_to_num(scan["element_content_std"].values) if "element_content_std" in scan else np.zeros_like(value)
+    std = scan["element_content_std"].values if "element_content_std" in scan else np.full_like(value, np.nan)
     elements = [str(name) for name in scan["element"].attrs["names"]]
     return [
         (str(name), {one: Estimate(float(value[row, k]), float(std[row, k])) for k, one in enumerate(elements)})
@@ -96,7 +96,7 @@ def formulas(context: Context) -> xr.Dataset:
 def _content(data: xr.Dataset, row: int, elements: Sequence[str]) -> dict[str, Estimate]:
     values, std = (np.asarray(data[name].values[row], np.float64) for name in _CONTENT)
     there = [k for k in range(len(elements)) if np.isfinite(values[k])]
-    return {elements[k]: Estimate(float(values[k]), float(np.nan_to_num(std[k]))) for k in there}
+    return {elements[k]: Estimate(float(values[k]), float(std[k])) for k in there}
 
 
 def _store(table: Floats, row: int, elements: Sequence[str], found: Mapping[str, Estimate]) -> None:

@@ -13,7 +13,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.beside import BESIDE
 from cathoscope.flow.cell_sections import ImpedanceSection
 from cathoscope.flow.graph import RAW, Context, Step
-from cathoscope.flow.raw import RawMeasurement
+from cathoscope.flow.raw import RawMeasurement, in_one_line
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.lab.circuit_text import parse_circuit
 from cathoscope.lab.impedance_fit import CircuitFit, Constraints, fit_circuit
@@ -147,15 +147,18 @@ def circuits(context: Context) -> xr.Dataset:
     remarks: list[str] = []
     for row, one in enumerate(chosen):
         before = next((each[0] for each in reversed(fits) if each[0] is not None and each[0].outcome == "good"), None)
-        fits.append([_fitted(section, text, one, before if text == section.circuit else None) for text in texts])
-        first = fits[-1][0]
-        told = ("the circuit could not be fitted",) if first is None else first.remarks
+        tried = [_fitted(section, text, one, before if text == section.circuit else None) for text in texts]
+        fits.append([fit if isinstance(fit, CircuitFit) else None for fit in tried])
+        told = [f"{text}: {why}" for text, why in zip(texts, tried, strict=True) if isinstance(why, str)]
+        told += [] if fits[-1][0] is None else fits[-1][0].remarks
         remarks += [f"cycle {data['cycle'].values[row]:g}: {remark}" for remark in told]
         context.progress.advance()
     context.progress.finish()
     if all(each[0] is None for each in fits):
         raise MeasurementError(
-            f"impedance.circuit: {section.circuit} fits none of {len(fits)} spectra", where=context.name
+            f"impedance.circuit: {section.circuit} fits none of {len(fits)} spectra",
+            where=context.name,
+            found="; ".join(remarks[:3]),
         )
     return _circuit_arrays(data, texts, fits, remarks)
 
@@ -165,10 +168,10 @@ def _fitted(
     text: str,
     one: tuple[Floats, NDArray[np.complex128]] | None,
     before: CircuitFit | None,
-) -> CircuitFit | None:
-    """A circuit fitted from the data, or from the fit before if that is better."""
+) -> CircuitFit | str:
+    """A circuit fitted from the data, or from the fit before if that is better; why not if it cannot be."""
     if one is None:
-        return None
+        return "there is no spectrum"
     own = text == section.circuit
     known = Constraints(section.start, section.fixed, section.bounds) if own else Constraints()
     starts = [known]
@@ -177,14 +180,15 @@ def _fitted(
         free = {name: value for name, value in values.items() if name not in section.fixed}
         starts.append(Constraints(free, section.fixed, section.bounds))
     found: list[CircuitFit] = []
+    reasons: list[str] = []
     for start in starts:
         try:
             found.append(
                 fit_circuit(text, frequency=one[0], impedance=one[1], weighting=section.weighting, constraints=start)
             )
-        except CathoscopeError:
-            continue
-    return min(found, key=lambda fit: fit.sum_of_squares) if found else None
+        except CathoscopeError as error:
+            reasons.append(f"{error.problem} ({error.found})" if error.found else error.problem)
+    return min(found, key=lambda fit: fit.sum_of_squares) if found else f"it could not be fitted: {reasons[0]}"
 
 
 def _circuit_arrays(
@@ -342,24 +346,25 @@ def _processes(found: Sequence[Relaxation | None], data: xr.Dataset) -> list[xr.
 def on_surface(context: Context) -> xr.Dataset:
     """Resistance and exchange current related to the surface that electrolyte wets."""
     section, data = context.section.impedance, context.data
-    areas = _areas(context)
+    area, source, remarks = _area(context)
+    wetted = Estimate(area.value / _SQUARE_MICROMETRES, 0.0, area.total / _SQUARE_MICROMETRES)
     rows = []
-    for resistance, std, area in zip(
-        data["transfer_resistance"].values, data["transfer_resistance_std"].values, areas, strict=True
+    for cycle, resistance, std in zip(
+        *(data[name].values for name in ("cycle", "transfer_resistance", "transfer_resistance_std")), strict=True
     ):
         try:
             own = Estimate(float(resistance), float(std))
-            wetted = Estimate(area.value / _SQUARE_MICROMETRES, 0.0, area.total / _SQUARE_MICROMETRES)
             both = (
                 specific_resistance_from_area(resistance=own, area=wetted),
                 exchange_current_density_from_resistance(resistance=own, area=wetted, temperature=section.temperature),
             )
-        except MeasurementError:
+        except MeasurementError as error:
             both = (Estimate(np.nan, np.nan, np.nan), Estimate(np.nan, np.nan, np.nan))
+            remarks.append(f"cycle {cycle:g}: not related to the surface: {in_one_line(error)}")
         rows.append([area.value, area.total, *both[0], *both[1]])
     table = np.array(rows, dtype=np.float64).T
-    sources = {"electrode_area_std": "stated"}
-    return dataset(
+    sources = {"electrode_area_std": source}
+    arrays = [
         label(
             name,
             values,
@@ -368,24 +373,30 @@ def on_surface(context: Context) -> xr.Dataset:
             std_source=sources.get(name, "fit covariance") if name.endswith("_std") else None,
         )
         for name, values in zip(SURFACE, table, strict=True)
-    )
+    ]
+    arrays[0].attrs["remarks"] = remarks
+    return dataset(arrays)
 
 
-def _areas(context: Context) -> list[Estimate]:
-    """Wetted surface at every cycle, um2: stated, or as another measurement found it."""
-    section, cycles = context.section.impedance, context.data["cycle"].values
+def _area(context: Context) -> tuple[Estimate, str, list[str]]:
+    """Wetted surface, um2, where its uncertainty comes from, and what is to be said of it."""
+    section = context.section.impedance
     if section.surface is not None:
-        return [Estimate(section.surface, 0.0, section.surface_std)] * cycles.size
+        return Estimate(section.surface, 0.0, section.surface_std), "stated", []
     values = np.atleast_1d(np.asarray(context.beside["wetted_surface"].values, np.float64))
-    std = context.beside.get("wetted_surface_std")
-    spread = np.zeros(values.size) if std is None else np.atleast_1d(np.asarray(std.values, np.float64))
     good = np.isfinite(values)
     if not good.any():
         raise MeasurementError(
             f"impedance.surface_of: {section.surface_of} found no wetted surface", where=context.name
         )
     # of several temperatures the first is the state in which cells are cycled
-    return [Estimate(float(values[good][0]), 0.0, float(spread[good][0]))] * cycles.size
+    surface = float(values[good][0])
+    if "wetted_surface_std" not in context.beside:
+        told = [f"{section.surface_of} does not say how sure its surface is: nor are numbers related to it"]
+        return Estimate(surface, 0.0, float("nan")), "stated", told
+    std = context.beside["wetted_surface_std"]
+    spread = float(np.atleast_1d(np.asarray(std.values, np.float64))[good][0])
+    return Estimate(surface, 0.0, spread), str(std.attrs.get("std_source", "stated")), []
 
 
 def steps(section: MeasurementSection) -> tuple[Step, ...]:

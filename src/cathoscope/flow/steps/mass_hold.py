@@ -11,9 +11,9 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.raw import in_one_line
 from cathoscope.flow.steps.lab_records import known, names_of_records
-from cathoscope.lab.reaction_rates import GAS_CONSTANT, avrami, straight_line
+from cathoscope.lab.reaction_rates import avrami, straight_line
 from cathoscope.numerics.local_polynomial import local_polynomial
-from cathoscope.physics.kinetics import ZERO_CELSIUS
+from cathoscope.physics.kinetics import GAS_CONSTANT, ZERO_CELSIUS
 
 Floats = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ from cathoscope.report.style import (
 
 Floats = NDArray[np.float64]
 
-GAS_CONSTANT, ZERO_CELSIUS = 8.314462618e-3, 273.15  # kJ/(mol K), K
+ZERO_CELSIUS = 273.15  # K
 _MOST_POINTS = 4000
 _LONGEST_WORDS = 3
 
@@ -119,7 +119,7 @@ def _heat_caption(data: xr.Dataset, names: list[str], effects: list[str]) -> str
             onset, peak, heat = (pair(data, f"effect_{one}", (row, column)) for one in ("onset", "peak", "enthalpy"))
             if np.isfinite(heat[0]):
                 head = f"{effect}, {names[row]}" if len(names) > 1 else effect
-                energy = "" if is_unlevel(data, row, column) else f", {format_value(*heat, 'J/g')}"
+                energy = "" if is_unlevel(data, row, column) else f", {format_value(*heat, 'J/g')}".replace("-", "−")
                 places = f"onset {format_value(*onset, 'degC')}, peak {format_value(*peak, 'degC')}"
                 found.append(f"{head}: {places}{energy}")
     return (
@@ -168,7 +168,7 @@ def _draw_line(axes: Axes, data: xr.Dataset, place: tuple[int, ...], colour: str
     kelvin = peaks[good] + ZERO_CELSIUS
     x, y = 1000.0 / kelvin, np.log(rates[good] / kelvin**2)
     axes.plot(x, y, "o", color=colour, label=name or None)
-    slope = -pair(data, "kissinger_energy", place)[0] / (1000.0 * GAS_CONSTANT)
+    slope = -pair(data, "kissinger_energy", place)[0] / (1000.0 * data["kissinger_energy"].attrs["gas_constant"])
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=colour, linewidth=0.8)
 

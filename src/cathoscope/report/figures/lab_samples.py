@@ -17,6 +17,7 @@ from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, add_figure_legend, add_legend, new_figure
 
+_DASHES = ("-", "--", ":", "-.")  # of several solutions of one sample
 _TYPICAL = 5.0  # K/min, the rate that is shown where there are several
 
 
@@ -105,9 +106,12 @@ def light_samples_panel(results: Sequence[ParticleResult]) -> Panel | None:
     axes = figure.subplots()
     found = []
     for number, (each, name) in enumerate(zip(usable, names_of(usable), strict=True)):
-        draw_spectrum(axes, each.data, 0, _look(usable, number), name)
         value, std = with_std(each.data, "band_absorbance")
-        found.append(f"{name} {format_value(value[0], std[0], '1')}")
+        own = names_along(each.data["net_absorbance"], "spectrum")
+        for row, one in enumerate(own):
+            words = name if len(own) == 1 else f"{name}, {one}"
+            draw_spectrum(axes, each.data, row, _look(usable, number), words, _DASHES[row % len(_DASHES)])
+            found.append(f"{words} {format_value(value[row], std[row], '1')}")
     finish_spectra(axes, usable[0].data)
     add_legend(axes)
     caption = (

@@ -116,9 +116,9 @@ def _mass_caption(data: xr.Dataset, names: list[str], oxygen: bool) -> str:
     for row in in_order(data):
         onset, first = (pair(data, one, (row,)) for one in ("rapid_loss_onset", "rapid_loss_deflection"))
         if np.isfinite(onset[0]):
-            head = f"{names[row]}: " if len(names) > 1 else ""
+            head = f"{names[row]}: rapid" if len(names) > 1 else "Rapid"
             found.append(
-                f"{head}rapid loss from {format_value(*onset, 'degC')} by tangents, first deflection at "
+                f"{head} loss from {format_value(*onset, 'degC')} by tangents, first deflection at "
                 f"{format_value(*first, 'degC')}"
             )
     onsets = f" {'; '.join(found)}." if found else " No step of rapid loss stands out."

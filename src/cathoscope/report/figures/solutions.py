@@ -40,15 +40,15 @@ def light_panel(data: xr.Dataset) -> Panel | None:
     return Panel("absorbance", "Absorbance of solutions", caption, figure)
 
 
-def draw_spectrum(axes: Axes, data: xr.Dataset, row: int, colour: str, words: str) -> None:
+def draw_spectrum(axes: Axes, data: xr.Dataset, row: int, colour: str, words: str, style: str = "-") -> None:
     """One spectrum; saturated points are pale."""
     x, net, raw = (
         np.asarray(data[name].values[row], np.float64) for name in ("wavelength", "net_absorbance", "absorbance")
     )
     there = np.isfinite(x) & np.isfinite(net)
     dark = raw > data["net_absorbance"].attrs.get("saturated", np.inf)
-    axes.plot(x[there], np.where(dark, np.nan, net)[there], color=colour, label=words)
-    axes.plot(x[there], np.where(dark, net, np.nan)[there], color=colour, alpha=0.35)
+    axes.plot(x[there], np.where(dark, np.nan, net)[there], style, color=colour, label=words)
+    axes.plot(x[there], np.where(dark, net, np.nan)[there], style, color=colour, alpha=0.35)
 
 
 def finish_spectra(axes: Axes, data: xr.Dataset) -> None:
