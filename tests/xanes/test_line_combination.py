@@ -39,7 +39,8 @@ def test_the_combination_is_the_best_linear_one_with_true_uncertainties(calibrat
     fit_error = both[0] + rng.normal(0.0, 0.06, n)
     top_error = ratio * both[1] + rng.normal(0.0, 0.02, n)
     stated = np.full(n, own)
-    lines = CalibratedLines(8349.0 + fit_error, np.hypot(stated, 0.06), stated, stated, np.zeros(n, dtype=bool))
+    nothing = np.zeros(n)
+    lines = CalibratedLines(8349.0 + fit_error, np.hypot(stated, 0.06), stated, nothing, nothing.astype(bool))
     # what a noisy spectrum says of the curvature of its own top counts for nothing
     top = SpectrumMaximum(8349.0 + top_error, rng.exponential(0.05, n), np.zeros(n, dtype=bool))
     told = known(calibration, ratio, correlation)
@@ -49,6 +50,21 @@ def test_the_combination_is_the_best_linear_one_with_true_uncertainties(calibrat
     assert np.var(error) == pytest.approx(least, rel=0.01)
     assert np.std(error / found.std) == pytest.approx(1.0, abs=0.03)
     assert mixed_states(told, lines, top, threshold=3.0).mean() == pytest.approx(0.0027, abs=0.0015)
+
+
+def test_where_the_scale_of_the_fit_is_not_known_the_highest_point_counts(calibration):
+    told = known(calibration, 1.2, 0.3)
+    shares, left = [], []
+    for unknown in (0.0, 0.1, 10.0):
+        one = np.ones(1)
+        lines = CalibratedLines(8349.0 * one, 0.08 * one, 0.05 * one, unknown * one, ~one.astype(bool))
+        found = combine_with_maximum(told, lines, SpectrumMaximum(8350.0 * one, one, ~one.astype(bool)))
+        shares.append(found.energy[0] - 8349.0)
+        left.append(found.systematic_std[0])
+    assert 0 < shares[0] < shares[1] < shares[2] < 1.0
+    assert shares[2] == pytest.approx(1.0, abs=1e-3)
+    assert left[1] ** 2 == pytest.approx((1 - shares[1]) ** 2 * (0.1**2 - 0.02**2) + 0.02**2)
+    assert left[2] < 0.1
 
 
 def test_single_voxels_err_as_stated_whatever_their_noise_feigns(joint, bins, voxels):

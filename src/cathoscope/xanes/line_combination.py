@@ -160,20 +160,25 @@ def combine_with_maximum(
 
     The fit errs by its noise and by the scatter of shapes :math:`\tau`, the highest point by its noise, by artefacts
     and by 0.02 eV of interpolation; the noise is common to both as the joint errors of the calibration say, and
-    scales with the uncertainty that the fit of the voxel states. Where the highest point is not known, or without
+    scales with the uncertainty that the fit of the voxel states. The energy scale is the fit's alone: where it is less
+    known, beyond the states of most bins, the highest point counts for more. Where that is not known, or without
     joint errors, the fit stands.
     """
     joint = calibration.joint
     if joint is None:
         return lines
     of_fit, of_maximum, both = _moments(calibration, joint, lines)
+    # the interpolation between energies is in both: the scale was found with highest points
+    scale = np.maximum(lines.systematic_std**2 - INTERPOLATION_STD**2, 0.0)
+    excess = of_fit + scale - both
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = (of_fit - both) / (of_fit + of_maximum - 2.0 * both)
+        share = excess / (excess + of_maximum - both)
     usable = np.isfinite(share) & np.isfinite(maximum.energy)
     share = np.where(usable, np.clip(share, 0.0, 1.0), 0.0)
     energy = lines.energy + share * np.where(usable, maximum.energy - lines.energy, 0.0)
     variance = (1.0 - share) ** 2 * of_fit + share**2 * of_maximum + 2.0 * share * (1.0 - share) * both
-    return CalibratedLines(energy, np.sqrt(variance), lines.noise_std, lines.systematic_std, lines.outside)
+    common = np.sqrt((1.0 - share) ** 2 * scale + np.minimum(lines.systematic_std, INTERPOLATION_STD) ** 2)
+    return CalibratedLines(energy, np.sqrt(variance), lines.noise_std, common, lines.outside)
 
 
 def mixed_states(

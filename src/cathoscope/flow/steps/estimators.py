@@ -125,8 +125,7 @@ class Compressed:
         """White lines of the voxels of ``mask``; mixed states are flagged."""
         z = self.voxels.coefficients(self.condition, rows)[mask.ravel()][:, self.keep]
         lines = self._lines(z, 1.0)
-        common = np.hypot(self.resolution_std, self.calibration_std)
-        return replace(lines, std=np.hypot(lines.std, common))
+        return replace(lines, std=np.hypot(lines.std, self.resolution_std))
 
     def halves(self, rows: slice, mask: Bools) -> Floats:
         """Energies from odd and from even projections."""
@@ -145,7 +144,7 @@ class Compressed:
             fit = fit_compressed(self.plan, z, noise_scale=scale)
             return Lines(fit.white_line_energy, fit.white_line_energy_std, fit.flag)
         lines, flag = calibrated_fit(self.plan, self.calibration, z, noise_scale=scale)
-        energy, std = np.asarray(lines.energy), np.asarray(lines.std)
+        energy, std = np.asarray(lines.energy), np.hypot(lines.std, np.nan_to_num(lines.systematic_std))
         if self.response is not None:
             energy = self.response.corrected(energy)
         return Lines(energy, std, flag)
