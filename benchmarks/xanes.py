@@ -84,7 +84,9 @@ def voxels(result: xr.Dataset, truth: xr.Dataset) -> list[str]:
     lines = []
     for at in range(result.sizes["temperature"]):
         found, true = result.isel(temperature=at), truth.isel(temperature=at)
-        line, seen = found["white_line_energy"].values, true["white_line_energy"].values
+        # sigma of a voxel does not hold the error of the foil, which all share: it is printed apart
+        foil = float(found["energy_offset"] - true["energy_offset"]) if "energy_offset" in true else 0.0
+        line, seen = found["white_line_energy"].values - foil, true["white_line_energy"].values
         flag, mask = found["white_line_flag"].values, true["particle_mask"].values
         good, mixed = (flag == 0) & mask, (flag == 6) & mask
         pull = (line - seen) / found["white_line_energy_std"].values
@@ -98,6 +100,7 @@ def voxels(result: xr.Dataset, truth: xr.Dataset) -> list[str]:
             f" (pull {np.nanmean(pull[mixed]):+.2f}, width {np.nanstd(pull[mixed]):.2f})"
             f" | mean {float(found['white_line_mean']) - float(true['white_line_mean']):+.3f}"
             f" +- {float(found['white_line_mean_std']):.3f} eV"
+            f", of it the foil {foil:+.3f} eV"
             f" | width {float(found['white_line_width']):.3f} +- {float(found['white_line_width_std']):.3f},"
             f" true {float(true['white_line_width']):.3f}"
             f" ({100 * (float(found['white_line_width']) / float(true['white_line_width']) - 1):+.1f} %)"
