@@ -128,6 +128,17 @@ def test_one_cell_has_the_uncertainties_of_counting(fits: tuple) -> None:
         assert 1 <= fit.std(name) / fit.std(name, widened=False) < 1.4
 
 
+def test_noise_alone_widens_nothing() -> None:
+    """Only what is beyond the scatter of V widens, so that the mean over patterns stays within 5 % of counting."""
+    wider = []
+    for seed in range(8):
+        y = mixed(0.0, seed)
+        fit = refine([replace(pattern_on(POWGEN, X), y=y, std=np.sqrt(np.maximum(y, 1)))], [LAYERED], PLAN).fit
+        quiet = replace(fit, chi2=float(fit.points - len(fit.search.free)))  # a goodness of fit of 1
+        wider += [quiet.std(name) / quiet.std(name, widened=False) for name in ("NMC.a", "NMC.c", "NMC.size")]
+    assert 1 <= np.mean(wider) < 1.05
+
+
 def test_widths_that_peaks_disagree_about_are_less_sure(fits: tuple) -> None:
     """With a and c the other way round some peaks are doubled and others not: one size is not what they have."""
     fit = fits[1].fit

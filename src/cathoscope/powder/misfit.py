@@ -116,7 +116,7 @@ def _freed(seen: Array, difference: Array) -> tuple[Array, Array]:
 def block_starts(model: Model, number: int, values: Values) -> Indices:
     """First point of every block of pattern ``number``: ``BLOCK`` full widths of its peaks long."""
     x = model.grids[number].x
-    place, width = _widths(model, number, values)
+    place, width = widths_of(model, number, values)
     here = np.interp(x, place, width) if place.size else np.full(x.size, np.ptp(x))
     step = np.diff(x, prepend=x[0])
     passed = np.floor(np.cumsum(step / np.maximum(here, 1e-12)) / BLOCK)
@@ -128,7 +128,7 @@ def block_starts(model: Model, number: int, values: Values) -> Indices:
     return np.array(kept, dtype=np.int64)
 
 
-def _widths(model: Model, number: int, values: Values) -> tuple[Array, Array]:
+def widths_of(model: Model, number: int, values: Values) -> tuple[Array, Array]:
     """Places and full widths (us or deg) of all reflections of a pattern, by place."""
     places, widths = [np.zeros(0)], [np.zeros(0)]
     for table in (one for seen in model.seen[number] for one in reflections_of(seen, values)):

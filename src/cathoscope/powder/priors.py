@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 DISPLACEMENT_STD = 0.01
 """A^2: as much as the displacements of atoms in crystals differ."""
 
-LITHIUM = (0.015, 0.015)
+LITHIUM = (0.015, 0.03)
 """A^2, value and standard deviation of its displacement: it is bound more loosely than other ions of oxides, and what
 files state of it is often rounded."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, log
 from typing import Literal
 
 import numpy as np
@@ -34,14 +34,15 @@ from cathoscope.powder.parameters import Parameter, search_of
 from cathoscope.powder.presence import Peaks, gain_at_end, gain_at_start, is_promising, linear_chi2, unit_peaks
 from cathoscope.powder.priors import tight_priors
 from cathoscope.powder.refine import Outcome
+from cathoscope.powder.rivals import gain_of_rivals
 from cathoscope.powder.start import stated_parameters
 from cathoscope.powder.strategy import Plan, Refinement, names_of, prepared, refined_from, with_own, with_ties
 
 Load = Callable[[int], Sequence[Pattern]]
 """The patterns of one temperature, by its number."""
 
-_WEAK = 8.0  # scale over its uncertainty below which the rest of a phase is held near its neighbour
-_DOUBTFUL = 6.0  # the same, below which a phase has to be needed to stay
+_WEAK = 8.0  # scale over its uncertainty below which a phase has to be needed, and the rest of it is held near its
+# neighbour
 _FOUND: tuple[Outcome, ...] = ("converged", "bound")
 _LEAST = 3.0  # the same, below which it is not there if it is the only one
 _WORSE = 1.05  # times the goodness of fit of a neighbour
@@ -283,7 +284,7 @@ def _with_phases(attempt: _Attempt, before: tuple[str, ...]) -> _Found | None:
     needed = needed or [min(names, key=lambda one: linear_chi2(attempt.model, start, [one]))]
     likely = _likely(attempt, start, [name for name in names if name in before] or needed)
     found = attempt.refined(likely)
-    if likely != needed and any(found.strength(name) < _DOUBTFUL for name in likely if name in optional):
+    if likely != needed and any(found.strength(name) < _WEAK for name in likely if name in optional):
         found = attempt.refined(needed)
     for extra in (name for name in names if name not in found.present):
         if _is_worth_a_try(attempt, found.whole, start, extra):
@@ -332,7 +333,7 @@ def _without_needless(attempt: _Attempt, found: _Found) -> _Found:
     """Without optional phases that others, which came later, have made up for."""
     for name in [one for one in found.present if one in attempt.series.choices.optional]:
         rest = [one for one in found.present if one != name]
-        if rest and found.strength(name) < _DOUBTFUL:
+        if rest and found.strength(name) < _WEAK:
             fewer = attempt.refined(rest, tuple(one for one in found.weak if one != name))
             if not _supported(found.whole, fewer.whole):
                 found = fewer
@@ -358,18 +359,29 @@ def _calmed(attempt: _Attempt, found: _Found) -> _Found:
 
 
 def _supported(more: Refinement, fewer: Refinement) -> bool:
-    """Whether a pattern supports what one refinement has more than another.
+    """Whether a pattern supports the phases that one refinement has more than another.
 
     What both miss of the pattern is no noise, so the gain counts in units of what the better one leaves: of its mean
-    square, and of the variance that local misfit gives to how much there is of the phase.
+    square, and of the variance that local misfit gives to how much there is of the phase. It has to be more than what
+    cells that are spread would gain, too: see `rivals`.
     """
     told = (more.bic - more.fit.chi2) - (fewer.bic - fewer.fit.chi2)
-    return (fewer.fit.chi2 - more.fit.chi2) / _misfit_of_extra(more, fewer) > told
+    gain, unit = fewer.fit.chi2 - more.fit.chi2, _misfit_of_extra(more, fewer)
+    if gain / unit <= told:
+        return False
+    rival, numbers = gain_of_rivals(fewer)
+    return (gain - rival) / unit > told - numbers * log(max(fewer.fit.points, 2))
+
+
+def _extras(more: Refinement, fewer: Refinement) -> list[str]:
+    """Names of the phases that only one refinement has."""
+    others = {phase.phase.name for phase in fewer.model.phases}
+    return [phase.phase.name for phase in more.model.phases if phase.phase.name not in others]
 
 
 def _misfit_of_extra(more: Refinement, fewer: Refinement) -> float:
     """Variance of the scales of the phases that only one refinement has, over that of counting; the largest of them."""
-    names = {phase.phase.name for phase in more.model.phases} - {phase.phase.name for phase in fewer.model.phases}
+    names = _extras(more, fewer)
     scales = [one for one in more.fit.search.free if one.endswith(".scale") and one.split(".")[-2] in names]
     fit = with_misfit(more.fit, more.model) if scales else more.fit
     values = fit.values()
