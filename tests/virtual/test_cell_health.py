@@ -85,7 +85,11 @@ def test_a_higher_rate_gives_less_and_more_so_where_planes_are_random() -> None:
     kept = []
     for openness in (1.0, 0.5):
         done = turns(
-            replace(STILL, openness=openness), CoinLaw(ageing=QUIET, growth=0.0), Replicate(3.0), programme, 270
+            replace(STILL, openness=openness),
+            CoinLaw(ageing=QUIET, growth=0.0, diffusivity=4e-3),  # slow enough to matter
+            Replicate(3.0),
+            programme,
+            270,
         )
         kept.append(cycle_numbers(done)["discharge_capacity"])
     slow, fast, again = np.transpose(kept)

@@ -16,7 +16,7 @@ from cathoscope.lab.composition import formula_of, lithium_removed, ratios_to
 from cathoscope.lab.mass_loss import MassLossChoices, mass_curve, steps_of, without_blank
 from cathoscope.lab.optical import band_absorbance
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.virtual.balance import Balance, Calorimeter, lagged, rapid_loss_onset
+from cathoscope.virtual.balance import Balance, Calorimeter, lagged, rapid_loss_onset, smoothed_mass
 from cathoscope.virtual.heating import Track
 from cathoscope.virtual.lab_study import BASELINE, LAB_PRESETS, LabPlan, LabSize, lab_recipe, simulate_lab
 from cathoscope.virtual.particle import ROD
@@ -118,3 +118,14 @@ def test_solutions_and_powders_have_the_stated_metals_and_lithium(lab: Path) -> 
     wavelength = np.arange(400.0, 601.0)
     true_curve = LAB_PRESETS["rod-lab"].samples["rod"].dissolved.absorbance(wavelength)
     assert found.mean.value == pytest.approx(np.trapezoid(true_curve, wavelength) / 200, abs=2e-3)
+
+
+def test_heat_flow_has_no_stairs_and_mass_never_rises() -> None:
+    """A track of coarse steps is joined by a curve without corners that goes nowhere beyond its steps."""
+    time = np.arange(0.0, 3600.0, 48.0)
+    done = 1 / (1 + np.exp(-(time - 1800) / 60))
+    track = Track(time, 25.0 + time / 12, done, 0 * done, 0 * done, 5.0 * done, done)
+    fine = np.arange(0.0, 3500.0, 2.0)
+    flow = Calorimeter(noise=0.0, bend=0.0, lag=1e-6).heat_flow(track, fine, 4.0, np.random.default_rng(0))
+    assert np.abs(np.diff(flow)).max() < 0.05 * np.ptp(flow)
+    assert (np.diff(smoothed_mass(track, fine)) <= 1e-12).all()

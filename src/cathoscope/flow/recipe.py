@@ -157,8 +157,8 @@ def _mistake(path: Path, text: str, entry: dict[str, Any]) -> RecipeError:
         cure = "add a table  [measurement.NAME]" if name == "measurement" else f"add a line  {key[-1]} = ..."
         return RecipeError(f"{name} is missing", where=where, expected=str(key[-1]), cure=cure)
     message = entry["msg"].removeprefix("Value error, ")
-    cure = _other_choice(key, entry) if entry["type"] == "literal_error" else None
-    return RecipeError(f"{name}: {message}" if name else message, where=where, found=found, cure=cure)
+    meant = _other_choice(key, entry) if entry["type"] == "literal_error" else None
+    return RecipeError(f"{name}: {message}" if name else message, where=where, found=found, cure=meant)
 
 
 def _other_choice(key: KeyPath, entry: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ noise; the calorimeter the heat capacity, a bent baseline, the lag of its sensor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Calorimeter:
         """Heat flow into ``mass`` (mg) at even times (s), mW."""
         temperature = np.interp(time, track.time, track.temperature)
         heat = self.spinel * track.spinel + self.later * track.later  # J/g
-        flow = mass * np.gradient(np.interp(time, track.time, heat), time)  # mg J/(g s) is mW
+        flow = mass * _joined(track.time, heat).derivative()(time)  # mg J/(g s) is mW
         flow += mass * self.heat_capacity * np.gradient(temperature, time)
         flow += self.bend * ((temperature - temperature[0]) / 300.0) ** 2
         return lagged(flow, time, self.lag) + self.noise * rng.standard_normal(time.size)
@@ -90,9 +91,14 @@ def lagged(signal: Array, time: Array, lag: float) -> Array:
 
 def smoothed_mass(track: Track, time: Array) -> Array:
     """Per cent of the starting mass that is left at times (s): the track's steps joined without corners."""
-    from scipy.interpolate import CubicSpline
+    return np.asarray(100.0 - _joined(track.time, track.mass_loss)(time))
 
-    return np.asarray(100.0 - CubicSpline(track.time, track.mass_loss)(time))
+
+def _joined(time: Array, values: Array) -> Any:
+    """A curve through the steps of a track that has no corners and rises where they rise (Fritsch and Carlson)."""
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(time, values, extrapolate=True)
 
 
 def rapid_loss_onset(temperature: Array, left: Array, *, after: float, baseline: tuple[float, float]) -> float:

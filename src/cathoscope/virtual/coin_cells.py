@@ -24,7 +24,15 @@ Array = NDArray[np.float64]
 
 DENSITY = 4.7  # g/cm3 of dense oxide
 ONE_C = 200.0  # mAh/g
-COIN_AGEING = Ageing(hairline=0.5, entering=1.0, layer=1.0474e-3, oxygen=5.9375e-5, film=1.0, spread=0.5)
+COIN_AGEING = Ageing(
+    hairline=0.5,
+    entering=1.0,
+    layer=8.3117e-4,
+    oxygen=5.8214e-5,
+    oxygen_activation=140.0,
+    film=1.0,
+    spread=0.5,
+)
 """Layer and oxygen are such that rod keeps 85.0 % and gravel 82.4 % of their second capacity after 150 cycles."""
 
 NEW = 0.99  # filling of a cell that was never charged
@@ -54,7 +62,7 @@ class CoinLaw:
 
     ageing: Ageing = COIN_AGEING
     pace: float = 0.03
-    diffusivity: float = 4e-3
+    diffusivity: float = 1.5e-2
     exchange: float = 1.0
     resistance: float = 40.0
     growth: float = 0.4

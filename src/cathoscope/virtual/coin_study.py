@@ -121,7 +121,7 @@ class CoinPreset:
     sizes: Mapping[str, CoinSize] = field(default_factory=lambda: _SIZES)
 
 
-_ROD, _GRAVEL = CoinSample(ROD, 0.99156), CoinSample(GRAVEL, 0.96382)
+_ROD, _GRAVEL = CoinSample(ROD, 0.97004), CoinSample(GRAVEL, 0.92221)
 _SAMPLES = {"hou-cells": {"rod": _ROD, "gravel": _GRAVEL}, "rod-cells": {"rod": _ROD}}
 _SAMPLES |= {"gravel-cells": {"gravel": _GRAVEL}}
 

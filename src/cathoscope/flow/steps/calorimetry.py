@@ -59,7 +59,15 @@ def calorimeter(context: Context) -> xr.Dataset:
     data = data.assign(heat_flow=data["heat_flow"].copy(data=flow))
     remarks += [] if section.effects else ["no heat effect is stated (calorimetry.effects)"]
     data["elapsed_time"].attrs |= {"remarks": remarks, "set_aside": aside}
+    data["heat_flow"].attrs["masses"] = [_known_mass(context, row) for row in range(data.sizes["record"])]
     return data
+
+
+def _known_mass(context: Context, row: int) -> float | None:
+    """Of the sample, mg; None where nothing says it."""
+    scan = context.raw.scans.get((row,))
+    stated = context.section.calorimetry.mass or (None if scan is None else scan.attrs.get("sample_mass_stated"))
+    return float(stated) if stated else None
 
 
 def _beyond_blank(
@@ -183,12 +191,12 @@ def _mass(context: Context, row: int) -> float:
     MeasurementError
         If neither the recipe nor the file says it.
     """
-    stated = context.section.calorimetry.mass or context.raw.scans[(row,)].attrs.get("sample_mass_stated")
-    if not stated:  # programs write 0 where nobody typed a mass
+    stated = _known_mass(context, row)
+    if stated is None:  # programs write 0 where nobody typed a mass
         raise MeasurementError(
             "the mass of the sample is neither in the file nor in the recipe", cure='add  calorimetry.mass = "4 mg"'
         )
-    return float(stated)
+    return stated
 
 
 def _rate(context: Context, row: int, ramp: _Ramp) -> float:

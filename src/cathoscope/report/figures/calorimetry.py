@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def heat_panel(data: xr.Dataset) -> Panel | None:
             last = place == len(names) - 1
             _draw_marks(axes, data, (row, column), (colour, place * shift), effect if last else "")
     axes.set_xlabel(TEMPERATURE)
-    axes.set_ylabel("heat flow (mW), endothermic up" + (", shifted" if shift else ""))
+    axes.set_ylabel(heat_words([data]) + (", shifted" if shift else ""))
     axes.margins(x=0.01)
     add_figure_legend(figure, axes)
     return Panel("heat", "Heat on heating", _heat_caption(data, names, effects), figure)
@@ -66,7 +67,7 @@ def _shift(data: xr.Dataset) -> float:
     """By which records lie above each other."""
     if data.sizes["record"] < 2:
         return 0.0
-    flow = np.asarray(data["heat_flow"].values, np.float64)
+    flow = np.asarray(data["heat_flow"].values, np.float64) / masses_of(data)[:, None]
     return float(0.9 * np.nanmax(np.nanquantile(flow, 0.998, axis=1) - np.nanquantile(flow, 0.002, axis=1)))
 
 
@@ -76,7 +77,28 @@ def heat_of(data: xr.Dataset, row: int) -> tuple[Floats, Floats]:
     there = np.isfinite(x) & np.isfinite(y)
     step = max(1, int(there.sum()) // _MOST_POINTS)
     n = int(there.sum()) // step * step
-    return tuple(one[there][:n].reshape(-1, step).mean(axis=1) for one in (x, y))
+    x, y = (one[there][:n].reshape(-1, step).mean(axis=1) for one in (x, y))
+    return x, y / masses_of(data)[row]
+
+
+def knows_masses(data: xr.Dataset) -> bool:
+    """Whether the mass of every sample that is used is known, so that heat flows can be shown per gram."""
+    masses = data["heat_flow"].attrs.get("masses") or [None] * data.sizes["record"]
+    used = np.isfinite(data["heat_flow"].values).any(axis=1)
+    return all(mass is not None for mass, one in zip(masses, used, strict=True) if one)
+
+
+def masses_of(data: xr.Dataset) -> Floats:
+    """Masses by which heat flows are divided, mg, [record]: mW/mg is W/g; ones where a mass is not known."""
+    if not knows_masses(data):
+        return np.ones(data.sizes["record"])
+    masses = data["heat_flow"].attrs["masses"]
+    return np.array([1.0 if mass is None else mass for mass in masses], dtype=np.float64)
+
+
+def heat_words(found: Sequence[xr.Dataset]) -> str:
+    """Label of the axis of heat flow: per gram where all masses are known."""
+    return f"heat flow ({'W/g' if all(map(knows_masses, found)) else 'mW'}), endothermic up"
 
 
 def draw_heat(axes: Axes, data: xr.Dataset, row: int, colour: Any, look: tuple[str | None, float]) -> None:
@@ -89,7 +111,8 @@ def draw_heat(axes: Axes, data: xr.Dataset, row: int, colour: Any, look: tuple[s
             np.asarray(data[name].values[row], np.float64) for name in ("sample_temperature", "heat_baseline")
         )
         there = np.isfinite(base)
-        axes.plot(celsius[there], base[there] + shift, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)))
+        below = base[there] / masses_of(data)[row] + shift
+        axes.plot(celsius[there], below, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)))
 
 
 def _draw_marks(axes: Axes, data: xr.Dataset, place: tuple[int, int], look: tuple[Any, float], words: str) -> None:

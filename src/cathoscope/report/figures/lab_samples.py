@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cathoscope.report.dissolution import band_words, dissolved_rows, is_content, is_light, ratio_words, with_std
-from cathoscope.report.figures.calorimetry import draw_heat
+from cathoscope.report.figures.calorimetry import draw_heat, heat_words, knows_masses
 from cathoscope.report.figures.diffraction_samples import names_of
 from cathoscope.report.figures.mass_loss import TEMPERATURE, draw_curve, draw_limits, draw_mass, draw_onsets
 from cathoscope.report.figures.solutions import draw_spectrum, finish_spectra
@@ -77,10 +77,12 @@ def heat_samples_panel(results: Sequence[ParticleResult]) -> Panel | None:
         return None
     figure = new_figure(height=72)
     axes = figure.subplots()
+    per_gram = all(knows_masses(each.data) for each in usable)
     found = []
     for number, (each, name) in enumerate(zip(usable, names_of(usable), strict=True)):
         row = _row(each)
-        draw_heat(axes, each.data, row, _look(usable, number), (name, 0.0))
+        data = each.data if per_gram else each.data.assign(heat_flow=each.data["heat_flow"].drop_attrs())
+        draw_heat(axes, data, row, _look(usable, number), (name, 0.0))
         if "effect_peak" in each.data:
             peaks = [
                 f"{effect} {format_value(*pair(each.data, 'effect_peak', (row, column)), 'degC')}"
@@ -89,7 +91,7 @@ def heat_samples_panel(results: Sequence[ParticleResult]) -> Panel | None:
             ]
             found += [f"{name}: {', '.join(peaks)}"] if peaks else []
     axes.set_xlabel(TEMPERATURE)
-    axes.set_ylabel("heat flow (mW), endothermic up")
+    axes.set_ylabel(heat_words([each.data for each in usable]))
     axes.margins(x=0.01)
     add_legend(axes)
     told = f" Peaks: {'; '.join(found)}." if found else ""
@@ -144,13 +146,12 @@ def dissolved_samples_panel(results: Sequence[ParticleResult]) -> Panel | None:
         heights, errors = value[row, places], std[row, places]
         axes.bar(x, heights, 0.92 * width, yerr=errors, color=_look(usable, number), label=name, alpha=0.85)
         for at, height in zip(x, heights, strict=True):
-            axes.text(at, height * 1.06, f"{height:.2f}", ha="center", va="bottom", fontsize=6.5)
+            text = (0, 2.5), "offset points", f"{height:.2f}"
+            axes.annotate(text[2], (at, height), text[0], textcoords=text[1], ha="center", va="bottom", fontsize=6.5)
         found.append(f"{name} {ratio_words(each.data, row)}")
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(0.6 * low, 1.6 * high)
+    axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
     axes.set_xticks(np.arange(len(elements)), elements)
     axes.set_ylabel(f"atoms per {usable[0].data['element_ratio'].attrs.get('relative_to', 'metal')}")
     add_legend(axes)
-    caption = f"Atoms of the dissolved metals, logarithmic scale: {'; '.join(found)}."
+    caption = f"Atoms of the dissolved metals: {'; '.join(found)}."
     return Panel("dissolved-samples", "Dissolved metals, samples side by side", caption, figure)

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from cathoscope.report.heating import in_order, is_hold, is_mass_loss, pair, record_names, tangents_of
+from cathoscope.report.heating import in_order, is_hold, is_mass_loss, pair, rapid_step, record_names, tangents_of
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import (
@@ -26,6 +26,7 @@ TEMPERATURE = "temperature (°C)"
 LIMITS = {"spinel_oxygen": "all spinel", "rock_salt_oxygen": "all rock salt"}
 _MOST_IONS = 7
 _GAS_WINDOW = 15  # K
+_UNSURE = 2.5  # times the usual uncertainty: slopes that are not shown
 
 
 def mass_panel(data: xr.Dataset) -> Panel | None:
@@ -40,7 +41,7 @@ def mass_panel(data: xr.Dataset) -> Panel | None:
     for place, (row, colour) in enumerate(zip(in_order(data), colours, strict=True)):
         draw_mass(grid[0], data, row, colour, names[row])
         draw_onsets(grid[0], data, row, colour, words=place == len(names) - 1)
-        grid[1].plot(data["temperature"].values, -data["mass_rate"].values[row], color=colour)
+        grid[1].plot(data["temperature"].values, loss_rate(data, row), color=colour)
         if oxygen:
             draw_curve(grid[2], data, "oxygen_content", row, colour)
     tangents = tangents_of(data, 0) if len(names) == 1 else None
@@ -68,6 +69,13 @@ def draw_curve(axes: Axes, data: xr.Dataset, name: str, row: int, colour: object
     axes.plot(x, y, color=colour, label=words)
 
 
+def loss_rate(data: xr.Dataset, row: int) -> Floats:
+    """Loss per kelvin, wt%/K; not where it is far less sure than elsewhere: at the ends it has one side only."""
+    rate, std = (np.asarray(data[name].values[row], np.float64) for name in ("mass_rate", "mass_rate_std"))
+    usual = np.nanmedian(std) if np.isfinite(std).any() else np.nan
+    return np.where(std > _UNSURE * usual, np.nan, -rate)
+
+
 def draw_mass(axes: Axes, data: xr.Dataset, row: int, colour: object, words: str) -> None:
     """Mass left of one record."""
     draw_curve(axes, data, "mass_left", row, colour, words)
@@ -85,6 +93,8 @@ def draw_onsets(axes: Axes, data: xr.Dataset, row: int, colour: object, *, words
         if not np.isfinite(value):
             continue
         height = float(np.interp(value, x[there], y[there]))
+        if name == "rapid_loss_onset" and (step := rapid_step(data, row)) is not None:
+            height = float(data["step_meeting"].values[row, step])  # where the two tangents meet, beside the curve
         marker = "o" if name == "rapid_loss_onset" else "D"
         axes.errorbar(
             [value],
@@ -140,7 +150,7 @@ def gas_panel(data: xr.Dataset) -> Panel | None:
     figure = new_figure(width=DOUBLE_COLUMN, height=86)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
     x = np.asarray(data["temperature"].values, np.float64)
-    upper.plot(x, -np.asarray(data["mass_rate"].values[data["gas_signal"].attrs.get("row", 0)]), color="black")
+    upper.plot(x, loss_rate(data, int(data["gas_signal"].attrs.get("row", 0))), color="black")
     upper.set_ylabel("loss (wt%/K)")
     for number, name in enumerate(names):
         y = np.asarray(data["gas_signal"].values[number], np.float64)
