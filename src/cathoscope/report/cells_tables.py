@@ -386,7 +386,12 @@ def cell_numbers(data: xr.Dataset) -> list[Row]:
     if "kept_share" in data:
         for one in _pairs(data, "kept_share")[:6]:
             value, std, n = (float(data[name].values[one]) for name in ("kept_share", "kept_share_std", "kept_count"))
-            note = f"{count_text(int(n), 'cell')}, over {reference_words(data)}"
+            sure = (
+                "a single cell: σ unknown"
+                if n < 2
+                else f"σ of the mean of {count_text(int(n), 'cell')}, by their scatter"
+            )
+            note = f"{sure}; over {reference_words(data)}"
             rows.append(Row(f"kept, {_row_name(data, *one)}", format_value(100 * value, 100 * std, "%"), note))
     rows += _comparison_rows(data)
     return [*rows, *_regime_rows(data), *_disturbed_rows(data)]
@@ -404,7 +409,8 @@ def _capacity_rows(data: xr.Dataset) -> list[Row]:
             text = format_value(
                 scale.factor * float(values[place, at]), scale.factor * float(std[place, at]), scale.unit
             )
-            rows.append(Row(f"largest capacity, {record_names(data)[place]}, cycle {at + 1}", text))
+            note = "σ of noise and switches; not the calibration of the current"
+            rows.append(Row(f"largest capacity, {record_names(data)[place]}, cycle {at + 1}", text, note))
     return rows
 
 

@@ -128,15 +128,16 @@ def solution_numbers(data: xr.Dataset) -> list[Row]:
         for row, name in list(enumerate(names))[:_MOST_ROWS]:
             place = f", {name}" if len(names) > 1 else ""
             least = "at least " if float(data["band_saturated"].values[row]) > 0 else ""
-            rows.append(Row(f"absorbance, {band_words(data)}{place}", least + format_value(value[row], std[row], "1")))
+            text = least + format_value(value[row], std[row], "1")
+            rows.append(Row(f"absorbance, {band_words(data)}{place}", text, "σ of noise along the band"))
     if is_content(data):
         names = names_along(data["element_ratio"], "specimen")
-        rows += [Row(f"dissolved, {names[row]}", ratio_words(data, row)) for row in dissolved_rows(data)]
-        rows += [
-            Row(name, formula_words(data, row)) for row, name in enumerate(names) if row not in dissolved_rows(data)
-        ]
+        note = "σ of the contents as stated, or 1 % where none was"
+        rows += [Row(f"dissolved, {names[row]}", ratio_words(data, row), note) for row in dissolved_rows(data)]
+        others = [row for row in range(len(names)) if row not in dissolved_rows(data)]
+        rows += [Row(names[row], formula_words(data, row), note) for row in others]
         removed = _removed(data)
-        rows += [] if removed is None else [Row("lithium removed per metal", format_value(*removed, "1"))]
+        rows += [] if removed is None else [Row("lithium removed per metal", format_value(*removed, "1"), note)]
     return rows[: 2 * _MOST_ROWS]
 
 

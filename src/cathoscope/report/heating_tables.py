@@ -196,7 +196,11 @@ def heating_numbers(data: xr.Dataset) -> list[Row]:
         value, std = pair(data, "kissinger_energy", place)
         if np.isfinite(value):
             rows.append(
-                Row(f"activation energy{', ' + name if name else ''} (Kissinger)", format_value(value, std, "kJ/mol"))
+                Row(
+                    f"activation energy{', ' + name if name else ''} (Kissinger)",
+                    format_value(value, std, "kJ/mol"),
+                    "σ by the scatter about the line",
+                )
             )
     return rows
 
@@ -212,7 +216,8 @@ def _mass_numbers(data: xr.Dataset) -> list[Row]:
         for array, words in _RECORDS.items():
             value, std = pair(data, array, (row,))
             if np.isfinite(value):
-                rows.append(Row(words + place, format_value(value, std, str(data[array].attrs["units"]))))
+                text = format_value(value, std, str(data[array].attrs["units"]))
+                rows.append(Row(words + place, text, "σ of noise and smoothing; not of another specimen"))
     more = len(names) - _MOST_ROWS
     return [*rows, *([Row("further records", count_text(more, "record"))] if more > 0 else [])]
 
@@ -229,5 +234,7 @@ def _effect_numbers(data: xr.Dataset) -> list[Row]:
                 told = array != "effect_enthalpy" or not is_unlevel(data, row, column)
                 if np.isfinite(value) and told:
                     text = format_value(value, std, str(data[array].attrs["units"])).replace("-", "−")
-                    rows.append(Row(f"{effect}: {_EFFECTS[array]}{place}", text))
+                    rows.append(
+                        Row(f"{effect}: {_EFFECTS[array]}{place}", text, "σ of noise; not where limits are laid")
+                    )
     return rows

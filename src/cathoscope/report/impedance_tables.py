@@ -183,5 +183,6 @@ def impedance_numbers(data: xr.Dataset) -> list[Row]:
             ("layer_capacitance", "double layer", farad),
         ):
             value, std = (scale.factor * float(data[f"{name}{end}"].values[place]) for end in ("", "_std"))
-            rows.append(Row(f"{words}, {spectrum_name(data, int(place))}", format_value(value, std, scale.unit)))
+            note = "σ of the fit, if the circuit holds"
+            rows.append(Row(f"{words}, {spectrum_name(data, int(place))}", format_value(value, std, scale.unit), note))
     return rows

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, SINGLE_COLUMN, Panel
 Floats = NDArray[np.float64]
 
 _MOST_SPECTRA = 8
+_CHARACTERS = {SINGLE_COLUMN: 58, DOUBLE_COLUMN: 120}  # in a line of a legend
 _OHMS = ((1e9, "GΩ"), (1e6, "MΩ"), (1e3, "kΩ"), (1.0, "Ω"), (1e-3, "mΩ"))
 _FARADS = ((1.0, "F"), (1e3, "mF"), (1e6, "µF"), (1e9, "nF"), (1e12, "pF"), (1e15, "fF"))
 
@@ -89,19 +91,23 @@ def nyquist_panel(data: xr.Dataset) -> Panel | None:
     right.set_xscale("log")
     right.set_xlabel("frequency (Hz)")
     right.set_ylabel("residual (% of the modulus)")
-    figure.legend(
-        *left.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=min(len(places), 8),
-        markerscale=1.4,
-        handletextpad=0.1,
-    )
+    _legend_above(figure, left)
     circuit = names_along(data["circuit_criterion"], "circuit")[0]
     caption = (
         f"Impedance (points) with the circuit {circuit} (lines){_some_words(data, places)}. Right: measured minus "
         f"fitted over the modulus, filled the real, open the imaginary part.{_outcome_words(data)}"
     )
     return Panel("nyquist", "Impedance spectra", caption, figure)
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    """Names of the spectra above everything, in as many lines as they need."""
+    handles, names = axes.get_legend_handles_labels()
+    room = _CHARACTERS[DOUBLE_COLUMN if figure.get_figwidth() > 1.5 * SINGLE_COLUMN / 25.4 else SINGLE_COLUMN]
+    columns = max(1, min(len(names), 8, room // (max(map(len, names), default=1) + 5)))
+    figure.legend(
+        handles, names, loc="outside upper center", ncols=columns, markerscale=1.4, handlelength=1.0, handletextpad=0.4
+    )
 
 
 def _some_words(data: xr.Dataset, places: list[int]) -> str:
@@ -150,13 +156,7 @@ def bode_panel(data: xr.Dataset) -> Panel | None:
     for axes in (left, right):
         axes.set_xlabel("frequency (Hz)")
         _decades(axes)
-    figure.legend(
-        *left.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=min(len(places), 8),
-        markerscale=1.4,
-        handletextpad=0.1,
-    )
+    _legend_above(figure, left)
     caption = f"Modulus and phase of the impedance (points) with the fitted circuit (lines){_some_words(data, places)}."
     return Panel("bode", "Modulus and phase", caption, figure)
 
@@ -241,7 +241,7 @@ def relaxation_panel(data: xr.Dataset) -> Panel | None:
     axes.set_xlabel("relaxation time (s)")
     axes.set_ylabel(f"γ ({scale.unit} per natural logarithm)")
     if len(places) > 1:
-        axes.legend(loc="best", ncols=2 if len(places) > 4 else 1)
+        _legend_above(figure, axes)
     caption = (
         "Distribution of relaxation times, within the times that the frequencies reach: the area under a peak is the "
         f"resistance of a process{_some_words(data, places)}. Bands: standard uncertainty. A rise towards the right "
@@ -293,13 +293,7 @@ def gate_panel(data: xr.Dataset) -> Panel | None:
     right.set_ylabel("drift during the sweep (%)")
     right.legend(loc="best")
     right.margins(x=0.06)
-    figure.legend(
-        *left.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=min(len(places), 8),
-        markerscale=1.4,
-        handletextpad=0.1,
-    )
+    _legend_above(figure, left)
     caption = (
         "The Kramers-Kronig gate: measured minus a chain of resistor-capacitor pairs over the modulus, filled the "
         "real, open the imaginary part; right, the growth of the impedance during each sweep, fitted beside the chain. "
