@@ -9,7 +9,6 @@ from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.neutron import (
     SCATTERING_LENGTHS,
     SEARS_1992,
-    absorption_from_wavelength,
     imaginary_length_from_absorption,
     nucleus_of,
     scattering_length,
@@ -68,7 +67,6 @@ def test_own_lengths_go_before_the_table() -> None:
 
 
 def test_absorption_is_that_of_the_imaginary_length() -> None:
-    assert absorption_from_wavelength(species="Li", wavelength=2 * 1.798) == pytest.approx(141.0)
     # 0.261 fm of 6Li and 1.066 fm of 10B stand in Sears's table beside the absorption.
     assert imaginary_length_from_absorption(absorption=nucleus_of("6Li").absorption) == pytest.approx(0.261, abs=0.001)
     assert imaginary_length_from_absorption(absorption=nucleus_of("10B").absorption) == pytest.approx(1.066, abs=0.001)

@@ -237,13 +237,6 @@ def trends(points: Points, families: Sequence[Family] = FAMILIES) -> tuple[Trend
     return tuple(sorted((_fitted(points, family) for family in families), key=lambda one: one.aicc))
 
 
-def akaike_weights(fitted: Sequence[Trend]) -> Array:
-    """How likely each family is the best of them, of sum 1."""
-    aicc = np.array([one.aicc for one in fitted])
-    weight = np.exp(-0.5 * (aicc - aicc.min()))
-    return np.asarray(weight / weight.sum())
-
-
 def _fitted(points: Points, family: Family) -> Trend:
     """On the whole grid, and then on a fine one where the likelihood of the whole is worth a look."""
     coarse = _on_grid(points, family, family.grid([(axis.low, axis.high) for axis in family.axes]))

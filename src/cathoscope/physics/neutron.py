@@ -141,14 +141,6 @@ def nucleus_of(species: str) -> Nucleus:
     return SEARS_1992[nucleus]
 
 
-def absorption_from_wavelength(*, species: str, wavelength: float) -> float:
-    """Absorption cross section at ``wavelength`` (A), barn: sigma(1.798 A) wavelength / 1.798.
-
-    The 1/v law; it fails near resonances (Cd, Sm, Eu, Gd).
-    """
-    return nucleus_of(species).absorption * wavelength / THERMAL_WAVELENGTH
-
-
 def imaginary_length_from_absorption(*, absorption: float) -> float:
     """Imaginary part of the scattering length, fm, of an absorption cross section at 1.798 A (barn).
 

@@ -114,11 +114,6 @@ class AuditResult:
     mixture: MixtureAudit
     warnings: tuple[str, ...]
 
-    @property
-    def rmse_over_bound(self) -> float:
-        """Root mean square error over the Cramer-Rao bound; 1 is the best there can be."""
-        return self.rmse / self.bound
-
 
 def audit(
     *,
