@@ -9,9 +9,14 @@ import pytest
 import xarray as xr
 
 from cathoscope.core.parallel import Resources, Silent
-from cathoscope.core.study import Study
+from cathoscope.core.schema import dataset, label
+from cathoscope.core.study import Study, Work
+from cathoscope.flow.graph import Context
+from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import RunOutcome, run
+from cathoscope.flow.sections import MeasurementSection
+from cathoscope.flow.steps.cell_conditions import COMPARED, comparison
 from cathoscope.report.cells_tables import cell_numbers, cell_tables
 from cathoscope.report.figures import cycling, impedance
 from cathoscope.report.figures.cycling_samples import retention_samples_panel
@@ -215,6 +220,38 @@ def test_a_particle_is_shown_with_its_own_spectra_only(outcome: tuple[Study, Run
     shown = set(read(outcome, "particle")["curve"].values.tolist()) - {4}
     assert len(curves.lines) == 2 * len(shown)
     assert np.isnan(np.asarray(course.lines[0].get_ydata(), np.float64)).sum() == 1
+
+
+def conditions_of_cells(rates: list[float], unit: str) -> xr.Dataset:
+    """Two cells at each of some rates at 25 C, after one cycle."""
+    condition = label("condition", np.arange(1, len(rates) + 1), ("condition",))
+    names = [f"25 °C, {rate:g} {unit}" for rate in rates]
+    condition.attrs |= {"names": names, "temperatures": [25.0] * len(rates), "rates": rates, "rate_unit": unit}
+    record = label("record", np.arange(1, 2 * len(rates) + 1), ("record",))
+    kept = np.linspace(0.8, 0.9, record.size)[:, None]
+    coords = {"record": record, "cycle": label("cycle", np.array([9.0]), ("cycle",)), "condition": condition}
+    told = label("told", np.array([9.0]), ("told",))
+    return dataset(
+        [
+            label("capacity_retention", kept, ("record", "cycle"), coords=coords),
+            label("condition_of_record", np.repeat(condition.values, 2), ("record",), coords=coords),
+            label("kept_share", kept[::2], ("condition", "told"), coords={**coords, "told": told}),
+        ]
+    )
+
+
+def test_rates_that_cannot_be_compared_are_not_taken_for_the_same(tmp_path: Path) -> None:
+    """Where the mass of one sample is not known, cells at one of several rates have no sure partner."""
+    section = MeasurementSection.model_validate(
+        {"sample": "a", "technique": "cycling", "files": ["x"], "cycling": {"against": "b"}}
+    )
+    raw, work = RawMeasurement("a", section), Work(Study.create(tmp_path / "s.zarr"), "result", "a", "address")
+    for rates, sure in (([1e-3], True), ([1e-3, 2e-3], False)):
+        own, beside = conditions_of_cells([1.0], "C"), conditions_of_cells(rates, "A")
+        found = comparison(Context("a", raw, own, section, tmp_path, COMPARED, work, Resources(), Silent(), beside))
+        assert bool(np.isfinite(found["kept_difference"]).all()) == sure
+        told = " ".join(found["retention_difference"].attrs["remarks"])
+        assert ("state cycling.mass of both" in told) != sure
 
 
 def test_rates_are_named_above_their_cycles() -> None:

@@ -226,3 +226,13 @@ def test_the_tooth_in_words(data_folder: Path) -> None:
     assert row(description, "counts").startswith("181 projection x 2 row x 640 column, float32")
     assert row(description, "angle") == "181 values, 0 to 179.0055 deg, step 0.9945 deg"
     assert row(description, "sample name") == "Tooth"
+
+
+def test_a_record_of_a_cell_in_words(tmp_path: Path) -> None:
+    """Values with their units, and what to type in a recipe."""
+    lines = ["time (s),voltage (V),current (mA)", *(f"{10 * k},{3 + 0.01 * k},{0.2}" for k in range(60))]
+    (tmp_path / "cell.csv").write_text("\n".join([*lines, ""]))
+    description = describe(tmp_path / "cell.csv")
+    assert "3 to 3.59 V in all" in row(description, "cell_voltage")
+    assert "0.0002 to 0.0002 A in all" in row(description, "cell_current")
+    assert row(description, "use").startswith('technique = "cycling"')
