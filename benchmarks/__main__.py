@@ -13,6 +13,7 @@ from benchmarks import (
     lab_heating,
     lab_impedance,
     lab_reading,
+    lab_replicates,
     morphology_change,
     morphology_paths,
     morphology_sheets,
@@ -52,6 +53,7 @@ _ALL = (
     lab_cycling,
     lab_heating,
     lab_impedance,
+    lab_replicates,
 )
 
 

@@ -191,7 +191,8 @@ def _draw_line(axes: Axes, data: xr.Dataset, place: tuple[int, ...], colour: str
     kelvin = peaks[good] + ZERO_CELSIUS
     x, y = 1000.0 / kelvin, np.log(rates[good] / kelvin**2)
     axes.plot(x, y, "o", color=colour, label=name or None)
-    slope = -pair(data, "kissinger_energy", place)[0] / (1000.0 * data["kissinger_energy"].attrs["gas_constant"])
+    constant = data["kissinger_energy"].attrs.get("gas_constant", np.nan)  # without it there are points, and no line
+    slope = -pair(data, "kissinger_energy", place)[0] / (1000.0 * constant)
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=colour, linewidth=0.8)
 
