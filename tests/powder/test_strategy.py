@@ -95,7 +95,7 @@ def test_expected_uncertainty_is_that_of_the_calculated_counts() -> None:
     model = model_of([pattern], [LAYERED])
     values = {name: one.value for name, one in parameters_of(model).numbers.items()} | TRUTH
     made = value_of(calculated(model, 0, values))
-    assert expected_std(model, 0, values) == pytest.approx(np.sqrt(made / 4), rel=1e-6)
+    assert expected_std(model.patterns[0], made) == pytest.approx(np.sqrt(made / 4), rel=1e-6)
 
 
 def test_groups_stand_for_the_numbers_of_all_phases(found: Refinement) -> None:

@@ -26,7 +26,6 @@ from cathoscope.powder.model import (
     Model,
     Pattern,
     background_of,
-    calculated,
     extractions_of,
     model_of,
     numbers_in,
@@ -271,7 +270,7 @@ class _Weights:
         """The same patterns with the uncertainties of what is calculated; observations that follow them stay."""
         out = list(residuals)
         for number, made in enumerate(self.made(residuals)):
-            new = _std_of_made(self.model.patterns[number], made)
+            new = expected_std(self.model.patterns[number], made)
             ratio, self.std[number] = self.std[number] / new, new
             out[number] = Residual(out[number].difference * ratio, out[number].jacobian * ratio[:, None])
         return out
@@ -371,16 +370,12 @@ def _is_of(group: str, last: str, depth: int) -> bool:
     return depth == 3 and (last == "u" or last.startswith("U"))
 
 
-def expected_std(model: Model, number: int, values: Values) -> Array:
-    """Standard uncertainty of the used points if counting noise is that of the calculated pattern, [m].
+def expected_std(pattern: Pattern, made: Array) -> Array:
+    """Standard uncertainty of the used points if counting noise is that of the calculated intensities ``made``, [m].
 
     The file's variance over its intensity is what one count is worth; it is smoothed over neighbours, since both are
     noisy.
     """
-    return _std_of_made(model.patterns[number], value_of(calculated(model, number, values)))
-
-
-def _std_of_made(pattern: Pattern, made: Array) -> Array:
     y, variance = pattern.y[pattern.used], pattern.std[pattern.used] ** 2
     sound = y > 0
     if np.count_nonzero(sound) < 0.5 * y.size:
