@@ -143,6 +143,12 @@ def test_split_noise_is_independent_and_covariance_is_found(width):
     assert split.smooth_noise == pytest.approx(float(smooth[0].std()), rel=0.1)
 
 
+def test_noise_drawn_with_the_same_seed_is_not_what_splits_it():
+    noise = 0.05 * np.random.default_rng(0).standard_normal((24, 24, 24), dtype=np.float32)
+    split = split_grey(noise, covariance(0.05), voxel_size=(1.0, 1.0, 1.0), seed=0)
+    assert abs(np.corrcoef(split.select.ravel(), split.average.ravel())[0, 1]) < 4 / np.sqrt(noise.size)
+
+
 def test_relative_radius_of_a_ball():
     _, share = ball_grey(20.0, 52)
     mask = share > 0.5

@@ -33,6 +33,7 @@ BoolArray = NDArray[np.bool_]
 VoxelSize = tuple[float, float, float]
 
 SPLIT = 0.7  # a: the flagging volume has 1.22 times the noise, the averaged one 1.74 times
+_OWN = 2024  # tells its random numbers from those of others with the same seed
 _LAGS = 3  # voxels over which the noise is correlated, at most
 _WHITE = 0.03  # correlation of neighbours below which the noise counts as white
 _CROP = 128  # voxels along the edges of the part in which the noise is measured
@@ -144,7 +145,9 @@ def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: Vo
     covariance
         Of the noise at lags -3 to 3 voxels, [7, 7, 7], in squared grey values; see `noise_covariance`.
     """
-    noise = np.random.default_rng(seed).standard_normal(volume.shape, dtype=np.float32)
+    # numbers of its own: a virtual volume whose noise is drawn with the same seed must not be split by that very noise
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_OWN,)))
+    noise = rng.standard_normal(volume.shape, dtype=np.float32)
     centre = float(covariance[_LAGS, _LAGS, _LAGS])
     relative = np.abs(covariance) / max(centre, 1e-300)
     relative[_LAGS, _LAGS, _LAGS] = 0.0
