@@ -132,7 +132,9 @@ def connection_curve(
     group = group.astype(np.int16 if level.size < 2**15 else np.int64)
     ends = np.cumsum(np.bincount(group, minlength=level.size))
     order = place[np.argsort(group, kind="stable")]
-    joined = sizes_over_levels(order, ends, values.shape, ~inside.ravel(), connectivity == 26)
+    count = inside.size + 1
+    room = ~inside.ravel(), np.arange(count, dtype=np.int32), np.ones(count, np.int32), np.zeros(count - 1, np.bool_)
+    joined = sizes_over_levels(order, ends, values.shape, room, connectivity == 26)
     size = np.count_nonzero(inside)
     return ConnectionCurve(level, ends / size, joined / size)
 

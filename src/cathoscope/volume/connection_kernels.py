@@ -55,11 +55,14 @@ def _enter(voxel, shape, entered, outside, full, parent, size):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def sizes_over_levels(order, ends, shape, outside, full):  # type: ignore[no-untyped-def]
-    """Voxels joined to the outside after each group of ``order`` has entered; ``ends`` are the groups' ends."""
+def sizes_over_levels(order, ends, shape, room, full):  # type: ignore[no-untyped-def]
+    """Voxels joined to the outside after each group of ``order`` has entered; ``ends`` are the groups' ends.
+
+    ``room`` are what is outside, 0, 1, ... and ones, one more than voxels, and False for every voxel: large arrays of
+    numpy's lie in large pages, those made here would not.
+    """
+    outside, parent, size, entered = room
     n = shape[0] * shape[1] * shape[2]
-    parent, size = np.arange(n + 1, dtype=np.int32), np.ones(n + 1, dtype=np.int32)
-    entered = np.zeros(n, dtype=np.bool_)
     out = np.empty(ends.size, dtype=np.int64)
     first = 0
     for k in range(ends.size):

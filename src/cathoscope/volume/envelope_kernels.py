@@ -155,26 +155,31 @@ def surface_columns(depth, band, edges):  # type: ignore[no-untyped-def]
     ``edges`` are those of a voxel (z, y, x). Voxels at the faces of the field are left out.
     """
     n_z, n_y, n_x = depth.shape
-    count = 0
-    start, normal, at = np.empty((0, 3)), np.empty((0, 3)), np.empty(0)
-    for filling in range(2):
-        if filling == 1:
-            start, normal, at = np.empty((count, 3)), np.empty((count, 3)), np.empty(count)
-        count = 0
-        for z in range(1, n_z - 1):
-            for y in range(1, n_y - 1):
-                for x in range(1, n_x - 1):
-                    if abs(depth[z, y, x]) > band:
-                        continue
-                    if filling == 1:
-                        g0 = (depth[z + 1, y, x] - depth[z - 1, y, x]) / (2 * edges[0])
-                        g1 = (depth[z, y + 1, x] - depth[z, y - 1, x]) / (2 * edges[1])
-                        g2 = (depth[z, y, x + 1] - depth[z, y, x - 1]) / (2 * edges[2])
-                        length = max(np.sqrt(g0 * g0 + g1 * g1 + g2 * g2), 1e-6)
-                        start[count, 0], start[count, 1], start[count, 2] = z, y, x
-                        normal[count, 0] = g0 / (length * edges[0])
-                        normal[count, 1] = g1 / (length * edges[1])
-                        normal[count, 2] = g2 / (length * edges[2])
-                        at[count] = depth[z, y, x]
-                    count += 1
+    places, count = np.empty((4096, 3), dtype=np.int64), 0
+    for z in range(1, n_z - 1):
+        for y in range(1, n_y - 1):
+            row = depth[z, y]
+            for x in range(1, n_x - 1):
+                if abs(row[x]) > band:
+                    continue
+                if count == len(places):
+                    more = np.empty((2 * count, 3), dtype=np.int64)
+                    more[:count] = places
+                    places = more
+                places[count, 0], places[count, 1], places[count, 2] = z, y, x
+                count += 1
+    start, normal, at = np.empty((count, 3)), np.empty((count, 3)), np.empty(count)
+    for i in range(count):
+        z, y, x = places[i, 0], places[i, 1], places[i, 2]
+        g0 = (depth[z + 1, y, x] - depth[z - 1, y, x]) / (2 * edges[0])
+        g1 = (depth[z, y + 1, x] - depth[z, y - 1, x]) / (2 * edges[1])
+        g2 = (depth[z, y, x + 1] - depth[z, y, x - 1]) / (2 * edges[2])
+        length = max(np.sqrt(g0 * g0 + g1 * g1 + g2 * g2), 1e-6)
+        start[i, 0], start[i, 1], start[i, 2] = z, y, x
+        normal[i, 0], normal[i, 1], normal[i, 2] = (
+            g0 / (length * edges[0]),
+            g1 / (length * edges[1]),
+            g2 / (length * edges[2]),
+        )
+        at[i] = depth[z, y, x]
     return start, normal, at
