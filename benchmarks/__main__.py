@@ -7,6 +7,7 @@ import sys
 from benchmarks import (
     coefficients,
     fbp,
+    fibsem_drift,
     iterative,
     lab_changes,
     lab_cycling,
@@ -45,6 +46,7 @@ _ALL = (
     morphology_whole,
     porosity,
     morphology_change,
+    fibsem_drift,
     powder_profile,
     powder_real,
     powder_refine,
