@@ -435,5 +435,5 @@ def test_inspection_names_the_further_columns(tmp_path: Path) -> None:
     assert description.title == "table of a battery cycler"
     assert rows["other"] == "Data_Point, Step_Time(s), Charge_Capacity(Ah), Discharge_Capacity(Ah)"
     assert rows["instrument"] == "Arbin"
-    assert "use" not in rows
+    assert rows["use"].startswith('technique = "cycling"')
     assert description.lacks == ()
