@@ -38,7 +38,7 @@ from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.electrode_xas import STATES, electrode_spectrum, nickel_valence, scan_text, spectra_truth
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import require_counts, rng_of
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -134,26 +134,17 @@ COIN_PRESETS: Mapping[str, CoinPreset] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class CoinPlan:
+class CoinPlan(StudyPlan[CoinPreset, CoinSize]):
     """A study to be simulated."""
 
-    preset: CoinPreset
-    size: CoinSize
-    seed: int
-    particles: int = 1
-
     def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
+        super().__post_init__()
         if self.particles != 1:
             raise CathoscopeError(
                 "a coin cell holds many particles, of which one stands for all",
                 expected="--particles 1; the number of cells is that of the preset",
                 found=f"--particles {self.particles}",
             )
-
-    def rng(self, *key: str) -> np.random.Generator:
-        """Random numbers of one purpose."""
-        return rng_of(self.seed, *key)
 
     @property
     def bytes_on_disk(self) -> int:

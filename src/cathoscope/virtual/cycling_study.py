@@ -26,7 +26,7 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CycledParticle, Cyc
 from cathoscope.virtual.fibsem import Cut, FibSemOptions, Frame, draw_cuts, image_slice
 from cathoscope.virtual.fibsem_files import Header, Truth, eight_bit, write_image, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import jobs_of, require_counts
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -126,36 +126,18 @@ class SlicedMeasurement:
 
 
 @dataclass(frozen=True)
-class CyclingPlan:
+class CyclingPlan(StudyPlan[CyclingPreset, CyclingSize]):
     """A study to be simulated: what, how finely, and with which random numbers."""
-
-    preset: CyclingPreset
-    size: CyclingSize
-    seed: int
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
-
-    @property
-    def jobs(self) -> list[tuple[str, int]]:
-        """Sample and number of every particle."""
-        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def options(self) -> FibSemOptions:
         """The instrument at the pixels of this size; slices of the series are as thin as the preset says."""
         return replace(self.preset.options, pixel=self.size.pixel)
 
-    def key(self, job: tuple[str, int], kind: int) -> tuple[int, ...]:
-        """Key of the random numbers of one kind for one particle."""
-        return self.seed, zlib.crc32(job[0].encode()), job[1], kind
-
     def particle(self, job: tuple[str, int]) -> CycledParticle:
         """One particle and all it goes through."""
         design, law = self.preset.samples[job[0]]
-        number = int(np.random.SeedSequence(self.key(job, _GRAINS)).generate_state(1)[0])
-        return cycle_particle(draw_grains(design, number), law, cycles=self.preset.cycles)
+        return cycle_particle(draw_grains(design, self.number(job, _GRAINS)), law, cycles=self.preset.cycles)
 
     def frame(self, particle: CycledParticle) -> Frame:
         """Size of the images of a particle."""

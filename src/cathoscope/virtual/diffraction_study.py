@@ -38,7 +38,7 @@ from cathoscope.virtual.diffraction_structure import Sums
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import HeatingLaw, heated_states
-from cathoscope.virtual.outline import require_counts, rng_of
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recording import require_space
@@ -119,20 +119,8 @@ DIFFRACTION_PRESETS: Mapping[str, DiffractionPreset] = MappingProxyType(_presets
 
 
 @dataclass(frozen=True)
-class DiffractionPlan:
+class DiffractionPlan(StudyPlan[DiffractionPreset, DiffractionSize]):
     """A study to be simulated; ``particles`` of each sample make up its powder."""
-
-    preset: DiffractionPreset
-    size: DiffractionSize
-    seed: int
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
-
-    def rng(self, *key: str | int) -> np.random.Generator:
-        """Random numbers of one purpose."""
-        return rng_of(self.seed, *key)
 
     @property
     def instruments(self) -> list[Diffractometer]:

@@ -25,7 +25,7 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import OXYGEN_FLOW, HeatingLaw, Track, heat
 from cathoscope.virtual.lab_files import contents_text, spectrum_text, thermal_text
 from cathoscope.virtual.lab_truth import content_truth, formula_mass, heat_truth, light_truth, mass_truth
-from cathoscope.virtual.outline import require_counts, rng_of
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recording import require_space
@@ -103,20 +103,8 @@ LAB_PRESETS: Mapping[str, LabPreset] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class LabPlan:
+class LabPlan(StudyPlan[LabPreset, LabSize]):
     """A study to be simulated; the powder is that of ``particles`` of each sample."""
-
-    preset: LabPreset
-    size: LabSize
-    seed: int
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
-
-    def rng(self, *key: str) -> np.random.Generator:
-        """Random numbers of one purpose."""
-        return rng_of(self.seed, *key)
 
     @property
     def bytes_on_disk(self) -> int:

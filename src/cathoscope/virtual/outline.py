@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -86,25 +87,52 @@ post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
     ]
 
 
-def rng_of(seed: int, *key: str | int) -> np.random.Generator:
-    """Random numbers of one purpose: the same for the same ``seed`` and ``key``, whatever else is drawn."""
-    numbers = (zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)
-    return np.random.default_rng(np.random.SeedSequence((seed, *numbers)))
+class Preset(Protocol):
+    """What is simulated, by sample."""
+
+    @property
+    def samples(self) -> Mapping[str, Any]:
+        """Designs of the samples by name."""
 
 
-def require_counts(seed: int, particles: int) -> None:
-    """Refuse a negative seed and less than one particle.
+P = TypeVar("P", bound=Preset)
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class StudyPlan(Generic[P, S]):
+    """A study to be simulated: what, how finely, with which random numbers, how many particles of each sample.
 
     Raises
     ------
     CathoscopeError
-        Naming which of the two.
+        If the seed is negative or there is not one particle.
     """
-    for name, value, least in (("seed", seed, 0), ("number of particles", particles, 1)):
-        if value < least:
-            raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
 
+    preset: P
+    size: S
+    seed: int
+    particles: int = 1
 
-def jobs_of(samples: Iterable[str], particles: int) -> list[tuple[str, int]]:
-    """Sample and number of every particle."""
-    return [(sample, number) for sample in samples for number in range(1, particles + 1)]
+    def __post_init__(self) -> None:
+        for name, value, least in (("seed", self.seed, 0), ("number of particles", self.particles, 1)):
+            if value < least:
+                raise CathoscopeError(f"the {name} is too small", expected=f"{least} or more", found=str(value))
+
+    @property
+    def jobs(self) -> list[tuple[str, int]]:
+        """Sample and number of every particle."""
+        return [(sample, number) for sample in self.preset.samples for number in range(1, self.particles + 1)]
+
+    def key(self, job: tuple[str, int], kind: int) -> tuple[int, ...]:
+        """Key of the random numbers of one kind for one particle."""
+        return self.seed, zlib.crc32(job[0].encode()), job[1], kind
+
+    def number(self, job: tuple[str, int], kind: int) -> int:
+        """Seed of the random numbers of one kind for one particle."""
+        return int(np.random.SeedSequence(self.key(job, kind)).generate_state(1)[0])
+
+    def rng(self, *key: str | int) -> np.random.Generator:
+        """Random numbers of one purpose: the same for the same seed and ``key``, whatever else is drawn."""
+        numbers = (zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key)
+        return np.random.default_rng(np.random.SeedSequence((self.seed, *numbers)))

@@ -6,7 +6,6 @@ resistance of charge transfer falls and the capacity rises; then pieces lose con
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import pi
@@ -31,7 +30,7 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import jobs_of, require_counts, rng_of
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recording import require_space
 
@@ -130,21 +129,8 @@ PARTICLE_CELL_PRESETS: Mapping[str, ParticleCellPreset] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class ParticleCellPlan:
+class ParticleCellPlan(StudyPlan[ParticleCellPreset, ParticleCellSize]):
     """A study to be simulated; ``particles`` of each sample."""
-
-    preset: ParticleCellPreset
-    size: ParticleCellSize
-    seed: int
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
-
-    @property
-    def jobs(self) -> list[tuple[str, int]]:
-        """Sample and number of every particle."""
-        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -158,15 +144,10 @@ class ParticleCellPlan:
         """Numbers of cycles after which a spectrum is taken."""
         return [n for n in range(self.size.cycles + 1) if n <= 5 or n % self.size.every == 0]
 
-    def rng(self, *key: str) -> np.random.Generator:
-        """Random numbers of one purpose."""
-        return rng_of(self.seed, *key)
-
     def wear(self, job: tuple[str, int]) -> Wear:
         """What cycles do to one particle."""
         design, law = self.preset.samples[job[0]]
-        key = (self.seed, zlib.crc32(job[0].encode()), job[1], _GRAINS)
-        grains = draw_grains(design, int(np.random.SeedSequence(key).generate_state(1)[0]))
+        grains = draw_grains(design, self.number(job, _GRAINS))
         network = boundary_network(grains, spacing=_COARSE * design.grain_size)
         hairline = self.preset.law.ageing.hairline
         return wear_of(grains, law, hairline, cycles=self.size.cycles, electrode=False, network=network)

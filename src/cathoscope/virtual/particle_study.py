@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
 from cathoscope.virtual.heating import heat
 from cathoscope.virtual.microscope import FINE, Series
 from cathoscope.virtual.nickel import edge_scale, xanes_energies
-from cathoscope.virtual.outline import Simulated, jobs_of, require_counts
+from cathoscope.virtual.outline import Simulated, StudyPlan
 from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_truth import (
     Seen,
@@ -51,16 +50,11 @@ _GRAINS, _DOMAINS, _PLACES, _INSTRUMENT, _FOIL = range(5)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(StudyPlan[ParticlePreset, Size]):
     """A study to be simulated: what, how finely, how, and with which random numbers."""
 
-    preset: ParticlePreset
-    size: Size
-    seed: int
-    particles: int = 1
-
     def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
+        super().__post_init__()
         labels = [f"{temperature:03.0f}" for temperature in self.preset.temperatures]
         if len(set(labels)) < len(labels):
             raise CathoscopeError(
@@ -90,11 +84,6 @@ class Plan:
         return xanes_energies(self.size.energies)
 
     @property
-    def jobs(self) -> list[tuple[str, int]]:
-        """Sample and number of every particle."""
-        return jobs_of(self.preset.samples, self.particles)
-
-    @property
     def bytes_beside_maps(self) -> int:
         """Of what is kept of the scans of one temperature: foil, angles, jitter, beam, bad pixels."""
         return 8 * self.size.energies * (4 * self.size.projections + 8) + int(np.prod(self.grid.shape[:2])) + 100_000
@@ -112,18 +101,13 @@ class Plan:
         sample = preset.samples[job[0]], preset.experiment, preset.temperatures, preset.field_of_view
         return hashlib.sha256(repr((cathoscope.__version__, sample, self.size, self.seed)).encode()).hexdigest()[:12]
 
-    def key(self, job: tuple[str, int], kind: int) -> tuple[int, ...]:
-        """Key of the random numbers of one kind for one particle."""
-        return self.seed, zlib.crc32(job[0].encode()), job[1], kind
-
     def folders(self, job: tuple[str, int]) -> list[Path]:
         """Of the raw files of one particle at each temperature, relative to that of the study."""
         return [Path("raw") / f"{job[0]}-{job[1]}_{temperature:03.0f}C" for temperature in self.preset.temperatures]
 
     def grains(self, job: tuple[str, int]) -> Grains:
         """The particle."""
-        number = np.random.SeedSequence(self.key(job, _GRAINS)).generate_state(1)[0]
-        return draw_grains(self.preset.samples[job[0]], int(number))
+        return draw_grains(self.preset.samples[job[0]], self.number(job, _GRAINS))
 
 
 def simulate_heating(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from cathoscope.virtual.mosaic import (
     measured,
     true_field,
 )
-from cathoscope.virtual.outline import jobs_of, require_counts
+from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
@@ -90,31 +89,13 @@ SECTION_PRESETS: Mapping[str, SectionPreset] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class SectionPlan:
+class SectionPlan(StudyPlan[SectionPreset, SectionSize]):
     """A study to be simulated; ``particles`` of each sample are sectioned."""
-
-    preset: SectionPreset
-    size: SectionSize
-    seed: int
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        require_counts(self.seed, self.particles)
-
-    @property
-    def jobs(self) -> list[tuple[str, int]]:
-        """Sample and number of every particle."""
-        return jobs_of(self.preset.samples, self.particles)
 
     @property
     def mosaic(self) -> MosaicOptions:
         """Of this size."""
         return replace(self.preset.mosaic, pixel=self.size.mosaic_pixel, tiles=self.size.tiles)
-
-    def number(self, job: tuple[str, int], kind: int) -> int:
-        """Seed of the random numbers of one kind for one particle."""
-        key = self.seed, zlib.crc32(job[0].encode()), job[1], kind
-        return int(np.random.SeedSequence(key).generate_state(1)[0])
 
     @property
     def bytes_on_disk(self) -> int:
