@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import CathoscopeError, MeasurementError
@@ -252,6 +252,7 @@ def test_tables_of_other_things_are_no_patterns(tmp_path: Path) -> None:
     temperature=st.one_of(st.none(), st.floats(-200, 1000)),
     seed=st.integers(0, 999),
 )
+@example(kinds=["tof", "tof", "tof"], temperature=None, seed=65)  # bins of 0.1 us
 @settings(max_examples=20, deadline=None)
 def test_what_is_written_reads_back(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], temperature: float | None, seed: int

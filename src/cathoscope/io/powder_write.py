@@ -89,7 +89,7 @@ def _rows(x: Array, y: Array, std: Array) -> list[str]:
     """Lines of three numbers that read back as they were."""
     known = np.isfinite(y) & np.isfinite(std)
     table = np.stack([x, np.where(known, y, 0.0), np.where(known, std, 0.0)], axis=1)
-    return [f"{place:.10g} {value:.10g} {error:.8g}" for place, value, error in table.tolist()]
+    return [f"{place:.12g} {value:.10g} {error:.8g}" for place, value, error in table.tolist()]
 
 
 def _line(text: str) -> str:
