@@ -49,7 +49,7 @@ def test_the_combination_is_the_best_linear_one_with_true_uncertainties(calibrat
     least = 1.0 / np.sum(np.linalg.inv(np.cov([fit_error, top_error])))  # Gauss-Markov, from the errors themselves
     assert np.var(error) == pytest.approx(least, rel=0.01)
     assert np.std(error / found.std) == pytest.approx(1.0, abs=0.03)
-    assert mixed_states(told, lines, top, threshold=3.0).mean() == pytest.approx(0.0027, abs=0.0015)
+    assert 0.0012 < mixed_states(told, lines, top, threshold=3.0).mean() < 0.004  # 0.0027 beyond 3 of a normal law
 
 
 def test_where_the_scale_of_the_fit_is_not_known_the_highest_point_counts(calibration):

@@ -30,6 +30,7 @@ def test_corrected_fits_err_by_as_much_as_they_say_in_every_state(bins, calibrat
         pull = ((energy - true) / std)[part][good[part]]
         assert abs(pull.mean()) < 0.2
         assert pull.std() == pytest.approx(1.0, abs=0.1)
+    assert np.polyfit(true[good], energy[good], 1)[0] == pytest.approx(1.0, abs=0.03)
     # the highest point, which is right, takes part of the fit's 0.04 eV back
     assert np.all(np.abs(response.bias - 0.02) < 0.03)
 

@@ -113,9 +113,13 @@ def noisy_spectra(spectrum: Float32Array, noise_scale: float, rng: np.random.Gen
 
 def without_failed(error: Float64Array) -> Float64Array:
     """Errors cut to five robust standard deviations: fits that failed are flagged or rare."""
-    middle = float(np.median(error))
-    reach = _FARTHEST * _MAD_TO_STD * float(np.median(np.abs(error - middle)))
+    middle, reach = float(np.median(error)), _FARTHEST * robust_std(error)
     return np.clip(error, middle - reach, middle + reach)
+
+
+def robust_std(values: Float64Array) -> float:
+    """Standard deviation of a normal distribution with the same median absolute deviation."""
+    return _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
 
 
 def _joint_of(

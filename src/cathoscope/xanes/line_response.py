@@ -19,6 +19,7 @@ from cathoscope.xanes.line_combination import (
     FEWEST_IN_GROUP,
     calibrated_fit,
     noisy_spectra,
+    robust_std,
     spectra_of_states,
     without_failed,
 )
@@ -28,8 +29,6 @@ from cathoscope.xanes.whiteline import WhiteLineFlag
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-
-_MAD_TO_STD = 1.4826
 
 
 def with_artefacts(
@@ -65,7 +64,7 @@ def with_artefacts(
     both = np.isfinite(odd + even)
     if calibration.order == "none" or both.sum() < FEWEST_IN_GROUP:
         return calibration
-    common = (_robust_std((odd + even)[both]) ** 2 - _robust_std((odd - even)[both]) ** 2) / 4.0
+    common = (robust_std((odd + even)[both]) ** 2 - robust_std((odd - even)[both]) ** 2) / 4.0
     return replace(calibration, artefact_std=float(np.sqrt(max(common - calibration.tau**2, 0.0))))
 
 
@@ -100,10 +99,6 @@ def _discrepancy(plan: FitPlan, calibration: LineCalibration, z: ArrayLike, nois
     highest = maximum_of_spectra(calibration.maximum, z, noise_scale=noise_scale)
     difference = highest.energy - apply_calibration(calibration, fit).energy
     return np.where(fit.flag == WhiteLineFlag.GOOD, difference, np.nan)
-
-
-def _robust_std(values: Float64Array) -> float:
-    return _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
 
 
 @dataclass(frozen=True)
