@@ -382,6 +382,9 @@ def _print_outcome(outcome: RunOutcome) -> None:
             _out.print(f"  set aside {file}: {reason}", highlight=False, markup=False, soft_wrap=True)
         for text in item.missing:
             _out.print(f"  {text}", highlight=False, markup=False)
+    for relation in outcome.relations:
+        if relation.failure:
+            _out.print(f"{relation.name}: FAILED", highlight=False, markup=False)
     _out.print(f"study:   {outcome.study}", highlight=False, soft_wrap=True)
 
 

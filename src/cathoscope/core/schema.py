@@ -17,6 +17,7 @@ from cathoscope.core.cell_arrays import CELL_ARRAYS
 from cathoscope.core.errors import SchemaError
 from cathoscope.core.lab_arrays import LAB_ARRAYS
 from cathoscope.core.powder_arrays import POWDER_ARRAYS
+from cathoscope.core.relation_arrays import RELATION_ARRAYS
 
 _CONDITION = ("temperature", "energy")
 _VOXEL = ("z", "y", "x")
@@ -332,6 +333,7 @@ _SPECS = (
     *POWDER_ARRAYS,
     *LAB_ARRAYS,
     *CELL_ARRAYS,
+    *RELATION_ARRAYS,
     # bulk spectra
     ArraySpec("energy_shift", ("spectrum",), "eV", "f", "Added to the recorded energies to calibrate them"),
     ArraySpec("edge_step", ("spectrum",), "1", "f", "Edge jump of a bulk spectrum, by which it is normalised"),

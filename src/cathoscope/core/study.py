@@ -223,7 +223,7 @@ class Study:
         work.store_dataset(data)
         work.commit()
 
-    def describe(self, group: str, measurement: str, **attributes: str) -> None:
+    def describe(self, group: str, measurement: str, **attributes: Any) -> None:
         """Keep words about one measurement."""
         try:
             zarr.open_group(self.path / group / measurement, mode="a").attrs.update(attributes)

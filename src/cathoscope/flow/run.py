@@ -20,6 +20,7 @@ import cathoscope
 from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
 from cathoscope.core.links import link_file
 from cathoscope.core.parallel import Errand, Progress, Resources, slabs_run_by
+from cathoscope.core.relations import is_relation
 from cathoscope.core.schema import dataset, label, spec_of
 from cathoscope.core.study import Study, Work
 from cathoscope.flow.beside import BESIDE, checked, in_order, named_by, read_beside
@@ -27,7 +28,9 @@ from cathoscope.flow.code import digest_of_code
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Graph, Node, build_graph
 from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
 from cathoscope.flow.recipe import Recipe
+from cathoscope.flow.relations import RelationOutcome, require_known, run_relations
 from cathoscope.flow.steps import TECHNIQUES, open_measurement, open_start
+from cathoscope.flow.steps.relations import RELATIONS
 from cathoscope.flow.steps.technique import Technique
 from cathoscope.flow.takeover import foreign_arrays, take_over
 
@@ -50,10 +53,11 @@ class MeasurementOutcome:
 
 @dataclass
 class RunOutcome:
-    """What a run did, measurement by measurement."""
+    """What a run did, measurement by measurement, and what it found from several together."""
 
     study: Path
     measurements: list[MeasurementOutcome] = field(default_factory=list)
+    relations: list[RelationOutcome] = field(default_factory=list)
 
     @property
     def failed(self) -> list[MeasurementOutcome]:
@@ -86,6 +90,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
     Interrupted
         On Ctrl-C; finished slabs are kept.
     """
+    require_known(recipe, RELATIONS)
     study = Study.create(study_path)
     outcome = RunOutcome(study_path)
     with study.locked():
@@ -99,6 +104,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
             done = {name: _run_measurement(recipe, study, name, plans[name], resources, progress) for name in plans}
             outcome.measurements += [done[name] for name in recipe.model.measurement]
             _remove_measurements_left_over(study, recipe)
+            outcome.relations = run_relations(recipe, study, RELATIONS, resources=resources, progress=progress)
             study.clear_work()
         except KeyboardInterrupt:
             raise Interrupted(
@@ -344,7 +350,7 @@ def _remove_arrays_left_over(study: Study, name: str, plan: Plan) -> None:
 def _remove_measurements_left_over(study: Study, recipe: Recipe) -> None:
     for group in ("result", "raw"):
         for name in study.measurements(group):
-            if name not in recipe.model.measurement:
+            if name not in recipe.model.measurement and not is_relation(name):
                 study.remove(group, name, "")
 
 
@@ -360,6 +366,7 @@ def _log_record(recipe: Recipe, resources: Resources, outcome: RunOutcome, secon
         "memory_bytes": resources.memory,
         "recipe": recipe.text,
         "measurements": [asdict(item) for item in outcome.measurements],
+        "relations": [asdict(item) for item in outcome.relations],
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, field_validator, model_validator
 
+from cathoscope.core.relations import is_relation
 from cathoscope.flow.cell_sections import (
     CyclingSection,
     ImpedanceSection,
@@ -30,6 +31,7 @@ from cathoscope.flow.lab_sections import (
     UvVisSection,
     require_own_tables,
 )
+from cathoscope.flow.relate_sections import RelateSection
 from cathoscope.flow.section import Files, Section, Temperature, ascending, quantity
 
 Energy = Annotated[float, quantity("energy")]
@@ -428,8 +430,16 @@ class RecipeModel(Section):
     study: StudySection = StudySection()
     sample: dict[str, SampleSection] = Field(default_factory=dict)
     measurement: dict[str, MeasurementSection] = Field(min_length=1)
+    relate: RelateSection = RelateSection()
 
     @model_validator(mode="before")
     @classmethod
     def _compositions(cls, values: Any) -> Any:
         return with_compositions(values)
+
+    @field_validator("measurement")
+    @classmethod
+    def _names_of_measurements(cls, value: dict[str, MeasurementSection]) -> dict[str, MeasurementSection]:
+        if taken := [name for name in value if is_relation(name)]:
+            raise ValueError(f"{taken[0]!r} would hide what several measurements tell together; choose another name")
+        return value

@@ -35,6 +35,7 @@ from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.lab_samples import lab_differences
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.powder_tables import powder_tables
+from cathoscope.report.relations import RelationPart, relation_parts
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
 from cathoscope.report.summary import (
     MeasurementSummary,
@@ -80,6 +81,17 @@ class Across:
 
     panels: tuple[Panel, ...] = ()
     tables: tuple[Table, ...] = ()
+    relations: tuple[RelationPart, ...] = ()
+
+    @property
+    def all_panels(self) -> tuple[Panel, ...]:
+        """Every figure of several measurements."""
+        return (*self.panels, *(panel for part in self.relations for panel in part.panels))
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """Every table of several measurements."""
+        return (*self.tables, *(table for part in self.relations for table in part.tables))
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
     """
     sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
     across = across_measurements(study)
-    panels = [*across.panels, *(panel for section in sections for panel in section.all_panels)]
+    panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
     vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
     page = _page_within_limit(study, (across, sections), vectors, output, comparison_rows(comparison))
     folder = output.with_name(f"{output.stem}_files")
@@ -185,9 +197,11 @@ def across_measurements(study: Study) -> Across:
             chosen = [each for each in results if key in each.data]
             made = [make(chosen) for make in makers] if len(chosen) > 1 else []
             panels += [panel for panel in made if panel is not None]
-    for panel in panels:
+        relations = relation_parts(study)
+    across = Across(tuple(panels), tuple(lab_differences(results)), relations)
+    for panel in across.all_panels:
         freeze_layout(panel.figure)
-    return Across(tuple(panels), tuple(lab_differences(results)))
+    return across
 
 
 def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
@@ -203,12 +217,12 @@ def _write_folder(
     (folder / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
     (folder / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
     names, tables = [], []
-    stems = [(ACROSS, table) for table in across.tables]
+    stems = [(ACROSS, table) for table in across.all_tables]
     stems += [(file_stem(section.summary.name), table) for section in sections for table in section.tables]
     for stem, table in stems:
         tables.append(f"{stem}-{table.key}.csv")
         (folder / tables[-1]).write_text(table.csv(), encoding="utf-8")
-    named = [(ACROSS, panel) for panel in across.panels]
+    named = [(ACROSS, panel) for panel in across.all_panels]
     named += [(file_stem(section.summary.name), panel) for section in sections for panel in section.all_panels]
     for stem, panel in named:
         for file_format in FILE_FORMATS:
@@ -233,7 +247,7 @@ def _page_within_limit(
 ) -> str:
     """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
     across, sections = parts
-    panels = [*across.panels, *(panel for section in sections for panel in section.all_panels)]
+    panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
     page = ""
     for dpi, most_vector_bytes in _QUALITIES:
         images = {

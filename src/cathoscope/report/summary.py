@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cathoscope.core.relations import is_relation
 from cathoscope.core.schema import SCHEMA
 from cathoscope.core.study import Study
 from cathoscope.report.cells_tables import cell_numbers
@@ -50,7 +51,7 @@ def measurement_names(study: Study) -> list[str]:
     """Every measurement of the study: those of the last run in its order, then those left from before."""
     names = [str(item.get("name", "")) for item in _last_run(study).get("measurements", [])]
     names += [name for group in ("raw", "result") for name in study.measurements(group)]
-    return [name for name in dict.fromkeys(names) if name]
+    return [name for name in dict.fromkeys(names) if name and not is_relation(name)]
 
 
 def _last_run(study: Study) -> Mapping[str, Any]:

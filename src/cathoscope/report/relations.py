@@ -1,0 +1,73 @@
+"""How the report shows what several measurements tell together: tables, figures and sentences of each relation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from cathoscope.core.relations import place_of
+from cathoscope.core.study import Study
+from cathoscope.report.style import Panel
+from cathoscope.report.tables import Table
+
+
+def _no_tables(data: xr.Dataset) -> Sequence[Table]:
+    return ()
+
+
+def _no_panels(data: xr.Dataset) -> Sequence[Panel]:
+    return ()
+
+
+def _no_sentences(data: xr.Dataset) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class RelationView:
+    """How the results of one relation are shown; ``sentences`` are whole, generated from the numbers."""
+
+    name: str
+    title: str
+    tables: Callable[[xr.Dataset], Sequence[Table]] = _no_tables
+    panels: Callable[[xr.Dataset], Sequence[Panel]] = _no_panels
+    sentences: Callable[[xr.Dataset], Sequence[str]] = _no_sentences
+
+
+@dataclass(frozen=True)
+class RelationPart:
+    """One relation on the page."""
+
+    name: str
+    title: str
+    sentences: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    tables: tuple[Table, ...]
+    remarks: tuple[str, ...]
+
+
+# In the order of the page.
+VIEWS: tuple[RelationView, ...] = ()
+
+
+def relation_parts(study: Study) -> tuple[RelationPart, ...]:
+    """What the study holds of relations, ready to be shown; call it within the journal's style."""
+    parts = []
+    for view in VIEWS:
+        place = place_of(view.name)
+        if study.arrays("result", place):
+            data = study.read("result", place).load()
+            remarks = tuple(map(str, study.attributes("result", place).get("remarks", ())))
+            parts.append(
+                RelationPart(
+                    view.name,
+                    view.title,
+                    tuple(view.sentences(data)),
+                    tuple(view.panels(data)),
+                    tuple(view.tables(data)),
+                    remarks,
+                )
+            )
+    return tuple(parts)
