@@ -29,7 +29,8 @@ ALLOWED = {
     "terminal": {"core"},
     "cli": {"core", "flow", "io", "report", "virtual", "terminal"},
     "__main__": {"cli"},
-    "__init__": set(),
+    "notebook": {"core", "flow", "report"},
+    "__init__": {"notebook"},
 }
 # flow/steps alone imports techniques and readers.
 STEPS_ALSO = {"io", "numerics", *TECHNIQUES}

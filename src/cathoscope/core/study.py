@@ -25,6 +25,7 @@ from zarr.errors import GroupNotFoundError
 
 from cathoscope.core import locking
 from cathoscope.core.errors import StudyError
+from cathoscope.core.overview import overview_html, overview_text
 from cathoscope.core.schema import SCHEMA, spec_of
 
 FORMAT_VERSION = 1
@@ -124,6 +125,27 @@ class Study:
             zarr.open_group(self.path, mode="a").attrs["title"] = title
         except OSError as error:
             raise write_failure(self.path, error) from error
+
+    def __repr__(self) -> str:
+        return overview_text(self)
+
+    def _repr_html_(self) -> str:
+        return overview_html(self)
+
+    def __getitem__(self, measurement: str) -> xr.Dataset:
+        """Results of one measurement, read from disk when their values are asked for.
+
+        Raises
+        ------
+        StudyError
+            If it has none; the message lists the measurements that have.
+        """
+        there = self.measurements("result")
+        if measurement not in there:
+            raise StudyError(
+                f"there are no results of {measurement!r}", where=self.path, found=", ".join(there) or "no results yet"
+            )
+        return self.read("result", measurement)
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -88,6 +90,12 @@ class Panel:
     title: str
     caption: str
     figure: Figure
+
+    def _repr_html_(self) -> str:
+        """The figure with its caption, for notebooks."""
+        pixels = base64.b64encode(figure_bytes(self.figure, "png", dpi=110)).decode()
+        words = f"<strong>{escape(self.title)}.</strong> {escape(self.caption)}"
+        return f'<figure><img src="data:image/png;base64,{pixels}"><figcaption>{words}</figcaption></figure>'
 
 
 @contextmanager
