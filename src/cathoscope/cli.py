@@ -1,4 +1,4 @@
-"""The command line: new, simulate, check, run, compare, report, export, formats, inspect."""
+"""The command line: new, simulate, check, run, compare, report, export, formats, inspect, doctor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import cathoscope
-from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError, RecipeError
+from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError, RecipeError, StudyError
 from cathoscope.core.parallel import Resources
 from cathoscope.core.units import parse
 from cathoscope.terminal import TerminalProgress
@@ -372,6 +372,35 @@ def inspect_command(
     if refused:
         _err.print(f"cannot be used: {', '.join(refused)}", style="bold red", markup=False, soft_wrap=True)
         raise typer.Exit(MeasurementError.exit_code)
+
+
+@app.command("doctor")
+@_friendly
+def doctor_command(
+    folder: Annotated[Path, typer.Argument(help="Where studies are going to be kept.")] = Path("."),
+    experiment: Annotated[bool, typer.Option(help="Make and analyse a tiny virtual experiment, some 20 s.")] = True,
+    threads: ThreadsOption = _CORES,
+) -> None:
+    """Say whether this machine is fit: versions, threads, memory, disk, data, and a test with known answers."""
+    from cathoscope import doctor
+
+    if not folder.is_dir():
+        raise StudyError("this is not a folder", where=folder, cure="name one that is there")
+    failed = 0
+    with TerminalProgress(_err) as progress:
+        findings = list(doctor.examine(folder))
+        if experiment:
+            resources = Resources(threads=threads)
+            findings += doctor.experiment(folder, resources=resources, progress=progress)
+    for finding in findings:
+        colour = {"ok": "green", "attention": "yellow", "failed": "bold red"}[finding.state]
+        _out.print(f"[{colour}]{finding.state:9}[/] {finding.what:10} ", end="", highlight=False)
+        _out.print(finding.words, highlight=False, markup=False, soft_wrap=True)
+        if finding.cure:
+            _out.print(f"{'':21}{finding.cure}", highlight=False, markup=False, soft_wrap=True)
+        failed += finding.state == "failed"
+    if failed:
+        raise typer.Exit(StudyError.exit_code)
 
 
 def _print_outcome(outcome: RunOutcome) -> None:
