@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,25 @@ def test_a_note_of_a_finished_slab_outlives_a_kill(tmp_path: Path) -> None:
     again.mark_done("second")
     assert again.note_of("second") == ""
     assert Work(study, "result", "rod", "another").note_of("first") is None
+
+
+@pytest.mark.parametrize("place", ["result", "result/rod", "result/rod/attenuation", "log/work"])
+def test_nothing_is_written_through_a_link_that_leads_out(place: str, tmp_path: Path) -> None:
+    Study.create(tmp_path / "study.zarr")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = tmp_path / "study.zarr" / place
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(StudyError, match="leads out of it"):
+        Study.create(tmp_path / "study.zarr")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_study_may_lie_behind_a_link_and_hold_links_to_itself(tmp_path: Path) -> None:
+    Study.create(tmp_path / "elsewhere.zarr")
+    (tmp_path / "study.zarr").symlink_to(tmp_path / "elsewhere.zarr")
+    (tmp_path / "elsewhere.zarr" / "log" / "work").symlink_to(tmp_path / "elsewhere.zarr" / "raw")
+    Study.create(tmp_path / "study.zarr")

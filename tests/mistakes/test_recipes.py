@@ -54,6 +54,20 @@ def test_the_good_recipe_has_no_mistake(write_recipe: RecipeWriter) -> None:
     assert recipe.model.measurement["rod"].pixel_size == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("name", ["../../home", "a/b", "a\\\\b", "..", ".hidden", "a\\u0000", "x" * 101, ""])
+def test_a_name_that_would_leave_the_study(name: str, write_recipe: RecipeWriter) -> None:
+    text = GOOD.replace("measurement.rod", f'measurement."{name}"')
+    (error,) = mistakes(write_recipe, text)
+    assert "folder" in error.problem
+    if "\\" not in name:  # lines of keys with escapes are not known
+        assert error.where == f"study.toml, line {line_of(text, '[measurement.')}"
+
+
+def test_names_of_the_field_are_names(write_recipe: RecipeWriter) -> None:
+    for name in ("rod 1 (25 °C)", "NMC-811_a+b, 2.5 V", "ром", "x" * 100):
+        load_recipe(write_recipe(GOOD.replace("measurement.rod", f'measurement."{name}"')))
+
+
 # -- keys ----------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ class Study:
         Raises
         ------
         StudyError
-            If something else is there, or the place cannot be written.
+            If something else is there, the place cannot be written, or a link in it leads elsewhere.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())) and not (path / "zarr.json").is_file():
             raise StudyError(
@@ -77,6 +77,7 @@ class Study:
                 where=path,
                 cure="choose another name with --study",
             )
+        _refuse_links(path)
         try:
             root = zarr.open_group(path, mode="a")
             if "format" not in root.attrs:
@@ -408,6 +409,21 @@ def _stored_as(dtype: np.dtype[Any]) -> tuple[str, Any]:
     if dtype.kind in "UT":
         return "string", ""
     return str(dtype), np.nan if dtype.kind == "f" else np.zeros((), dtype).item()
+
+
+def _refuse_links(path: Path) -> None:
+    """A study may come from anybody: what is written into it must not end up elsewhere."""
+    inside = path.resolve()
+    groups = [path / group for group in (*GROUPS, "log/work")]
+    entries = [entry for group in groups if group.is_dir() for entry in group.iterdir()]
+    for place in (*groups, *entries, *(array for entry in entries if entry.is_dir() for array in entry.iterdir())):
+        if place.is_symlink() and not place.resolve().is_relative_to(inside):
+            raise StudyError(
+                "a link in this study leads out of it, and nothing is written through it",
+                where=place,
+                found=str(place.resolve()),
+                cure="remove the link, or put what it leads to in its place",
+            )
 
 
 def write_failure(path: Path, error: OSError) -> StudyError:

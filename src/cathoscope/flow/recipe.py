@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from cathoscope.core.errors import RecipeError
+from cathoscope.core.relations import is_relation
 from cathoscope.core.sample import Sample
 from cathoscope.flow.diffraction_sections import BankSection, PowderPhaseSection
 from cathoscope.flow.lines import KeyPath, line_of, lines_of_keys
@@ -72,6 +73,7 @@ def load_recipe(path: Path, *, data: Path | None = None) -> Recipe:
         raise RecipeMistakes([_mistake(path, text, dict(entry)) for entry in error.errors()]) from None
     stated = data or os.environ.get(DATA_VARIABLE) or path.parent / model.study.data
     recipe = Recipe(path, text, model, Path(stated).resolve())
+    _check_names(recipe)
     _check_samples(recipe)
     return recipe
 
@@ -90,6 +92,29 @@ def _read(path: Path) -> str:
     if not text.strip():
         raise RecipeError("the recipe is empty", where=path, cure="start from: cathoscope new study.toml")
     return text
+
+
+# Names of measurements are names of folders of the study, and a recipe may come from anybody.
+_FOLDER = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,99}")
+
+
+def _check_names(recipe: Recipe) -> None:
+    mistakes = []
+    for name in recipe.model.measurement:
+        if is_relation(name):
+            problem = f"{name!r} is kept for what several measurements tell together"
+            mistakes.append(recipe.mistake(("measurement", name), problem, cure="choose another name"))
+        elif not _FOLDER.fullmatch(name):
+            mistakes.append(
+                recipe.mistake(
+                    ("measurement", name),
+                    "this is no name for a measurement, which becomes a folder of the study",
+                    expected="up to 100 letters, digits, blanks and signs without / and \\, not beginning with a dot",
+                    found=repr(name[:80]),
+                )
+            )
+    if mistakes:
+        raise RecipeMistakes(mistakes)
 
 
 def _check_samples(recipe: Recipe) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
-from cathoscope.core.relations import is_relation
 from cathoscope.flow.cell_sections import (
     CyclingSection,
     ImpedanceSection,
@@ -436,10 +435,3 @@ class RecipeModel(Section):
     @classmethod
     def _compositions(cls, values: Any) -> Any:
         return with_compositions(values)
-
-    @field_validator("measurement")
-    @classmethod
-    def _names_of_measurements(cls, value: dict[str, MeasurementSection]) -> dict[str, MeasurementSection]:
-        if taken := [name for name in value if is_relation(name)]:
-            raise ValueError(f"{taken[0]!r} would hide what several measurements tell together; choose another name")
-        return value
