@@ -22,6 +22,7 @@ _FACTORS: dict[str, dict[str, float]] = {
     "specific charge": {"mAh/g": 1.0, "Ah/kg": 1.0, "Ah/g": 1e3},
     "temperature difference": {"K": 1.0, "mK": 1e-3, "C": 1.0, "°C": 1.0, "degC": 1.0},
     "heating rate": {"K/min": 1.0, "C/min": 1.0, "°C/min": 1.0, "K/s": 60.0, "K/h": 1 / 60},
+    "activation energy": {"kJ/mol": 1.0, "eV": 96.48533212},
     "frequency": {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
@@ -71,4 +72,5 @@ def parse(text: str | float, quantity: str) -> float:
 _EXAMPLES = {"energy": "8.333 keV", "length": "20 nm", "angle": "0.5 deg", "memory": "4GB", "temperature": "150 C"}
 _EXAMPLES |= {"volume": "300 um3", "area": "200 um2", "density": "4.7 g/cm3", "specific charge": "200 mAh/g"}
 _EXAMPLES |= {"temperature difference": "6 K", "heating rate": "5 K/min", "frequency": "10 kHz"}
+_EXAMPLES["activation energy"] = "180 kJ/mol"
 _EXAMPLES |= {"time": "10 s", "current": "1 nA", "voltage": "3.8 V", "charge": "2.5 mAh", "mass": "12 mg"}

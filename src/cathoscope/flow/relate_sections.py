@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from cathoscope.flow.section import Section
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from cathoscope.flow.section import Section, ascending, quantity
+
+_Kelvins = Annotated[float, quantity("temperature difference"), Field(gt=0)]
+_Rate = Annotated[float, quantity("heating rate"), Field(gt=0)]
+_Time = Annotated[float, quantity("time"), Field(gt=0)]
+_Energy = Annotated[float, quantity("activation energy"), Field(gt=0)]
+_Energies = Annotated[tuple[_Energy, _Energy], AfterValidator(ascending)]
+
+
+class ConditionsSection(Section):
+    """How a measurement was heated, where its files do not say: other conditions move what happens."""
+
+    atmosphere: str | None = Field(default=None, description='such as "vacuum", "argon", "air", "oxygen"')
+    rate: _Rate | None = None
+    hold: _Time | None = Field(default=None, description="at every temperature, where it was heated in steps")
+    charge: str | None = Field(default=None, description="state of charge in words; others are not compared")
+    temperature_std: _Kelvins | None = Field(default=None, description="of its thermometer; 2 K if not given")
 
 
 class RelateSection(Section):
     """What several measurements tell together: everything that the study allows, unless it is left out here."""
 
     leave_out: tuple[str, ...] = ()
+    conditions: dict[str, ConditionsSection] = Field(default_factory=dict, description="by name of the measurement")
+    activation_energy: _Energies = Field(default=(100.0, 250.0), description="possible ones, where none is measured")
+    same_within: _Kelvins = Field(default=10.0, description="events this near are called one")
