@@ -108,7 +108,7 @@ def test_solutions_and_powders_have_the_stated_metals_and_lithium(lab: Path) -> 
     for metal, true in (("Ni", 15.28), ("Co", 2.17)):
         assert abs(ratios[metal].value - true) < 4 * ratios[metal].std
     removed = lithium_removed(formula_of(rows["rod pristine"]), formula_of(rows["rod charged"]))
-    assert abs(removed.value - 0.92) < 4 * removed.std
+    assert abs(removed.value - 0.70) < 4 * removed.std
     solution, solvent = (open_raw(lab / "raw" / "rod-uv" / f"{name}.txt") for name in ("rod", "acetonitrile"))
     found = band_absorbance(
         solution["wavelength"].values[0],

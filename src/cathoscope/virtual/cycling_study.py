@@ -62,7 +62,10 @@ class CyclingSize:
 
 @dataclass(frozen=True)
 class CyclingPreset:
-    """A virtual study of cycling: designs and laws by sample; ``stacks`` are the cycles at which a stack is cut."""
+    """A virtual study of cycling: designs and laws by sample; ``stacks`` are the cycles at which a stack is cut.
+
+    Stacks stand in the recipe as remarks unless they are to be analysed, too.
+    """
 
     meaning: str
     samples: Mapping[str, tuple[ParticleDesign, CyclingLaw]]
@@ -70,6 +73,7 @@ class CyclingPreset:
     cycles: int = 45
     stacks: tuple[int, ...] = (0, 35)
     options: FibSemOptions = field(default_factory=FibSemOptions)
+    analyse_stacks: bool = False
 
 
 _SIZES: Mapping[str, CyclingSize] = MappingProxyType(
@@ -201,7 +205,7 @@ def _expose(
         seed = (*plan.key(job, _STACK), cycle)
         stack = draw_cuts(thick, np.full(count, float(cycle)), first_z=first, seed=seed)
         truth |= imaging(label, stack, thick, folder=study.path.parent)
-        made.append(_measurement(job, label, "fibsem-stack", f"cycle {cycle}"))
+        made.append(replace(_measurement(job, label, "fibsem-stack", f"cycle {cycle}"), settings=("morphology = {}",)))
         numbers = {"porosity": particle.porosity(cycle), "envelope_volume": particle.grains.design.envelope_volume}
         arrays = [schema.label(key, np.array(value), ()) for key, value in numbers.items()]
         study.write("truth", f"{name}-{label}", schema.dataset(arrays))
@@ -324,15 +328,19 @@ def _truth_of_slices(label: str, cuts: tuple[Cut, ...], slices: list[_Kept]) -> 
 
 def cycling_recipe(preset: str, seed: int, plan: CyclingPlan, measurements: list[SlicedMeasurement]) -> str:
     """The recipe of the study, see `recipe_with_remarks`."""
-    return recipe_with_remarks(
-        preset, seed, {name: design for name, (design, _) in plan.preset.samples.items()}, measurements
-    )
+    also = ("fibsem-stack",) if plan.preset.analyse_stacks else ()
+    designs = {name: design for name, (design, _) in plan.preset.samples.items()}
+    return recipe_with_remarks(preset, seed, designs, measurements, also)
 
 
 def recipe_with_remarks(
-    preset: str, seed: int, samples: Mapping[str, ParticleDesign], measurements: list[SlicedMeasurement]
+    preset: str,
+    seed: int,
+    samples: Mapping[str, ParticleDesign],
+    measurements: list[SlicedMeasurement],
+    also: tuple[str, ...] = (),
 ) -> str:
-    """A recipe of samples and measurements; stacks, which take minutes each, stand in it as remarks."""
+    """A recipe of samples and measurements; stacks, which take minutes each, stand in it as remarks unless ``also``."""
     parts = [
         f"# Written by: cathoscope simulate {preset}; seed {seed}.\n",
         f'[study]\ntitle = "Virtual experiment: {preset}, seed {seed}"\n',
@@ -349,6 +357,6 @@ def recipe_with_remarks(
             f'files = "{one.pattern}"',
             *one.settings,
         ]
-        mark = "" if one.technique in ANALYSED else "# "
+        mark = "" if one.technique in (*ANALYSED, *also) else "# "
         parts.append("".join(f"{mark}{line}\n" for line in lines))
     return "\n".join(parts)

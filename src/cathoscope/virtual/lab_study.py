@@ -50,8 +50,8 @@ class LabSample:
 
     design: ParticleDesign
     dissolved: Dissolved
-    pristine: float = 1.02
-    charged: float = 0.10
+    pristine: float = 1.00
+    charged: float = 0.30
 
 
 def _dissolved(nickel: float, cobalt: float, manganese: float, *, scattering: float) -> Dissolved:

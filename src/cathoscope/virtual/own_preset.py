@@ -39,12 +39,7 @@ def load_preset(path: Path) -> ParticlePreset:
     CathoscopeError
         If the file cannot be read or is no TOML, names no preset, or holds a key or a value that cannot be.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CathoscopeError("this preset cannot be read", where=path, found=str(error)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CathoscopeError(f"this is not TOML: {error}", where=path, cure='name = "text" or name = 3.5') from None
+    values = read_toml(path)
     name = values.pop("preset", None)
     if name not in PARTICLE_PRESETS:
         raise CathoscopeError(
@@ -55,27 +50,53 @@ def load_preset(path: Path) -> ParticlePreset:
             cure='preset = "hou"',
         )
     try:
-        return _changed_preset(PARTICLE_PRESETS[name], values)
+        return changed_preset(PARTICLE_PRESETS[name], values)
     except CathoscopeError as error:
-        raise CathoscopeError(
-            error.problem, where=path, expected=error.expected, found=error.found, cure=error.cure
-        ) from None
+        raise error_at(path, error) from None
 
 
-def _changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> ParticlePreset:
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises
+    ------
+    CathoscopeError
+        If the file cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CathoscopeError("this preset cannot be read", where=path, found=str(error)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise CathoscopeError(f"this is not TOML: {error}", where=path, cure='name = "text" or name = 3.5') from None
+
+
+def error_at(path: Path, error: CathoscopeError) -> CathoscopeError:
+    """The same error, with the file that it is about."""
+    return CathoscopeError(error.problem, where=path, expected=error.expected, found=error.found, cure=error.cure)
+
+
+def changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> ParticlePreset:
+    """A preset with what ``values`` say is different.
+
+    Raises
+    ------
+    CathoscopeError
+        If a key is unknown or a value cannot be.
+    """
     known = [*preset.samples, *_OF_EXPERIMENT, "experiment", *_OF_PRESET]
-    _require_known("the file", values, known)
+    require_known("the file", values, known)
     samples = {
-        name: _changed(f"[{name}]", design, _table(f"[{name}]", values.get(name, {})))
+        name: changed(f"[{name}]", design, table_of(f"[{name}]", values.get(name, {})))
         for name, design in preset.samples.items()
     }
-    numbers = _table("[experiment]", values.get("experiment", {}))
-    _require_known("[experiment]", numbers, _NUMBERS)
-    experiment = _changed("[experiment]", preset.experiment, numbers)
+    numbers = table_of("[experiment]", values.get("experiment", {}))
+    require_known("[experiment]", numbers, _NUMBERS)
+    experiment = changed("[experiment]", preset.experiment, numbers)
     for table, attribute in _OF_EXPERIMENT.items():
-        part = _changed(f"[{table}]", getattr(experiment, attribute), _table(f"[{table}]", values.get(table, {})))
+        part = changed(f"[{table}]", getattr(experiment, attribute), table_of(f"[{table}]", values.get(table, {})))
         experiment = replace(experiment, **{attribute: part})
-    simple = {key: _like(key, getattr(preset, key), values[key]) for key in _OF_PRESET if key in values}
+    simple = {key: like(key, getattr(preset, key), values[key]) for key in _OF_PRESET if key in values}
     if bool(simple.get("temperatures", preset.temperatures)) != bool(preset.temperatures):
         raise CathoscopeError(
             "temperatures do not fit the preset",
@@ -86,29 +107,49 @@ def _changed_preset(preset: ParticlePreset, values: Mapping[str, Any]) -> Partic
     return replace(preset, samples=samples, experiment=experiment, **simple)
 
 
-def _changed(where: str, record: T, table: Mapping[str, Any]) -> T:
-    """A dataclass with some fields replaced; tables within the table change dataclasses within it."""
-    _require_known(where, table, [field.name for field in fields(record)])  # type: ignore[arg-type]
+def changed(where: str, record: T, table: Mapping[str, Any]) -> T:
+    """A dataclass with some fields replaced; tables within the table change dataclasses within it.
+
+    Raises
+    ------
+    CathoscopeError
+        If a key is unknown or a value has the wrong kind.
+    """
+    require_known(where, table, [field.name for field in fields(record)])  # type: ignore[arg-type]
     new = {}
     for key, value in table.items():
         old = getattr(record, key)
         if is_dataclass(old):
-            new[key] = _changed(f"{where[:-1]}.{key}]", old, _table(key, value))
+            new[key] = changed(f"{where[:-1]}.{key}]", old, table_of(key, value))
         else:
-            new[key] = _like(f"{key} in {where}", old, value)
+            new[key] = like(f"{key} in {where}", old, value)
     return replace(record, **new) if new else record  # type: ignore[type-var]
 
 
-def _table(where: str, value: Any) -> Mapping[str, Any]:
+def table_of(where: str, value: Any) -> Mapping[str, Any]:
+    """``value``, if it is a table.
+
+    Raises
+    ------
+    CathoscopeError
+        If it is not.
+    """
     if not isinstance(value, Mapping):
         raise CathoscopeError(f"{where} must be a table", found=repr(value))
     return value
 
 
-def _like(where: str, old: Any, value: Any) -> Any:
-    """``value``, if it is of the kind of ``old``."""
+def like(where: str, old: Any, value: Any) -> Any:
+    """``value``, if it is of the kind of ``old``.
+
+    Raises
+    ------
+    CathoscopeError
+        If it is not.
+    """
     if isinstance(old, tuple) and isinstance(value, list) and all(_is_number(item) for item in value):
-        return tuple(float(item) for item in value)
+        whole = bool(old) and all(isinstance(item, int) for item in (*old, *value))
+        return tuple(value) if whole else tuple(float(item) for item in value)
     if isinstance(old, Mapping) or old is None:
         if isinstance(value, Mapping) and all(_is_number(item) for item in value.values()):
             return dict(value)
@@ -128,7 +169,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _require_known(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
+def require_known(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
+    """Check that a table holds known keys only.
+
+    Raises
+    ------
+    CathoscopeError
+        Naming the first other one, and what it may have been meant to be.
+    """
     for key in table:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

@@ -29,7 +29,7 @@ from cathoscope.virtual.mosaic import (
     true_field,
 )
 from cathoscope.virtual.outline import StudyPlan
-from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
+from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
 
@@ -71,19 +71,24 @@ class SectionPreset:
     mosaic: MosaicOptions = field(default_factory=MosaicOptions)
 
 
+_SIZES: Mapping[str, SectionSize] = MappingProxyType(
+    {
+        "small": SectionSize(0.03, 0.1, (2, 2)),
+        "medium": SectionSize(0.015, 0.05, (4, 4)),
+        "large": SectionSize(0.01, 0.05, (10, 10)),
+    }
+)
+
+
+def _preset(words: str, samples: Mapping[str, ParticleDesign]) -> SectionPreset:
+    meaning = f"etched sections of {words} particles, and a mosaic of many particles, SEM"
+    return SectionPreset(meaning, MappingProxyType(dict(samples)), _SIZES)
+
+
 SECTION_PRESETS: Mapping[str, SectionPreset] = MappingProxyType(
     {
-        "sections": SectionPreset(
-            "etched sections of rod- and gravel-grained particles, and a mosaic of many particles, SEM",
-            MappingProxyType({"rod": replace(ROD, isotropic_radius=0.0), "gravel": GRAVEL}),
-            MappingProxyType(
-                {
-                    "small": SectionSize(0.03, 0.1, (2, 2)),
-                    "medium": SectionSize(0.015, 0.05, (4, 4)),
-                    "large": SectionSize(0.01, 0.05, (10, 10)),
-                }
-            ),
-        )
+        "sections": _preset("rod- and gravel-grained", {"rod": replace(ROD, isotropic_radius=0.0), "gravel": GRAVEL}),
+        "cadiou-sections": _preset("low- and high-gradient", {"L-NMC": L_NMC, "H-NMC": H_NMC}),
     }
 )
 

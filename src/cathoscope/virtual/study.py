@@ -5,39 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
-from cathoscope.virtual.coin_study import COIN_PRESETS, CoinPlan, coin_recipe, simulate_coins
-from cathoscope.virtual.cycling_study import (
-    CYCLING_PRESETS,
-    CyclingPlan,
-    chosen_size,
-    cycling_recipe,
-    simulate_cycling,
-)
-from cathoscope.virtual.diffraction_study import (
-    DIFFRACTION_PRESETS,
-    DiffractionPlan,
-    diffraction_recipe,
-    simulate_diffraction,
-)
-from cathoscope.virtual.lab_study import LAB_PRESETS, LabPlan, lab_recipe, simulate_lab
+from cathoscope.virtual.cycling_study import chosen_size
+from cathoscope.virtual.families import FAMILIES, family_of
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
-from cathoscope.virtual.particle_cell_study import (
-    PARTICLE_CELL_PRESETS,
-    ParticleCellPlan,
-    particle_cell_recipe,
-    simulate_particle_cells,
-)
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
 from cathoscope.virtual.particle_study import Plan, simulate_heating
+from cathoscope.virtual.parts import Part, Whole, load_parts, merged_recipe
 from cathoscope.virtual.presets import PRESETS, simulate
 from cathoscope.virtual.pristine_study import simulate_nano_ct
-from cathoscope.virtual.section_study import SECTION_PRESETS, SectionPlan, section_recipe, simulate_sections
+
+Maker = Callable[[Study, Resources, Progress], str]
+"""What writes the raw files and the truth into a study, and returns the recipe."""
 
 
 def simulate_study(
@@ -52,8 +37,8 @@ def simulate_study(
 ) -> Path:
     """Write ``folder/raw``, the truth into ``folder/study.zarr`` and the recipe ``folder/study.toml``.
 
-    Returns the recipe. ``preset`` is a name, or a file that changes one, see `own_preset`; ``particles`` of each sample
-    are imaged.
+    Returns the recipe. ``preset`` is a name, a file that changes one, see `own_preset`, or a file of several parts, see
+    `parts`; ``particles`` of each sample are imaged.
 
     Raises
     ------
@@ -63,27 +48,17 @@ def simulate_study(
         If the folder holds something else or cannot be written.
     """
     recipe = folder / "study.toml"
-    own = load_preset(Path(preset)) if preset.endswith(".toml") else None
-    names = [
-        *PARTICLE_PRESETS,
-        *CYCLING_PRESETS,
-        *SECTION_PRESETS,
-        *DIFFRACTION_PRESETS,
-        *LAB_PRESETS,
-        *COIN_PRESETS,
-        *PARTICLE_CELL_PRESETS,
-        *PRESETS,
-    ]
-    if own is None and preset not in names:
-        known = " or ".join(names)
-        raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
+    is_file = preset.endswith(".toml")
+    whole = load_parts(Path(preset)) if is_file else None
+    if not is_file:
+        _require_preset(preset, [*PRESETS])
     if folder.exists() and not folder.is_dir():
         raise StudyError("this is not a folder", where=folder, cure="choose another one with --output")
     resources, progress = resources or Resources(), progress or Silent()
     if preset in PRESETS:
         text = recipe_text(preset, seed, _spheres(preset, size, seed, particles, folder, resources, progress))
     else:
-        make = _maker(preset, own, size, seed, particles)
+        make = _maker(preset, size, seed, particles) if whole is None else _whole(preset, whole, size, seed, particles)
         place = folder / "study.zarr"
         new = not place.exists()
         study = Study.create(place)
@@ -101,61 +76,56 @@ def simulate_study(
     return recipe
 
 
-def _maker(
-    preset: str, own: ParticlePreset | None, size: str, seed: int, particles: int
-) -> Callable[[Study, Resources, Progress], str]:
-    """What writes the raw files and the truth of a preset and returns the recipe.
+def _require_preset(preset: str, others: Sequence[str] = ()) -> None:
+    names = [*PARTICLE_PRESETS, *(name for family in FAMILIES for name in family.presets), *others]
+    if preset not in names:
+        known = " or ".join(names)
+        raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
+
+
+def _maker(preset: str, size: str, seed: int, particles: int) -> Maker:
+    """Maker of a preset, or of a file that changes one.
 
     Raises
     ------
     CathoscopeError
         If size, seed or number of particles are not possible.
     """
-    if own is None and preset in CYCLING_PRESETS:
-        cycling = CYCLING_PRESETS[preset]
-        cycled = CyclingPlan(cycling, chosen_size(cycling.sizes, size), seed, particles)
-        return lambda study, resources, progress: cycling_recipe(
-            preset, seed, cycled, simulate_cycling(study, cycled, resources=resources, progress=progress)
-        )
-    if own is None and preset in SECTION_PRESETS:
-        sections = SECTION_PRESETS[preset]
-        cut = SectionPlan(sections, chosen_size(sections.sizes, size), seed, particles)
-        return lambda study, resources, progress: section_recipe(
-            preset, seed, cut, simulate_sections(study, cut, resources=resources, progress=progress)
-        )
-    if own is None and preset in DIFFRACTION_PRESETS:
-        powders = DIFFRACTION_PRESETS[preset]
-        exposed = DiffractionPlan(powders, chosen_size(powders.sizes, size), seed, particles)
-        return lambda study, resources, progress: diffraction_recipe(
-            preset, seed, exposed, simulate_diffraction(study, exposed, resources=resources, progress=progress)
-        )
-    if own is None and preset in LAB_PRESETS:
-        lab = LAB_PRESETS[preset]
-        weighed = LabPlan(lab, chosen_size(lab.sizes, size), seed, particles)
+    if preset.endswith(".toml"):
+        return _imaged(preset, load_preset(Path(preset)), Part(preset, size), seed, particles)
+    return _part_maker(Part(preset), size, seed, particles)
 
-        def in_the_lab(study: Study, resources: Resources, progress: Progress) -> str:
-            """The recipe, after the files were made."""
-            simulate_lab(study, weighed, resources=resources, progress=progress)
-            return lab_recipe(preset, seed, weighed)
 
-        return in_the_lab
-    if own is None and preset in COIN_PRESETS:
-        coins = COIN_PRESETS[preset]
-        built = CoinPlan(coins, chosen_size(coins.sizes, size), seed, particles)
-        return lambda study, resources, progress: coin_recipe(
-            preset, seed, built, simulate_coins(study, built, progress=progress)
-        )
-    if own is None and preset in PARTICLE_CELL_PRESETS:
-        singles = PARTICLE_CELL_PRESETS[preset]
-        wired = ParticleCellPlan(singles, chosen_size(singles.sizes, size), seed, particles)
-        return lambda study, resources, progress: particle_cell_recipe(
-            preset, seed, wired, simulate_particle_cells(study, wired, progress=progress)
-        )
-    chosen = own or PARTICLE_PRESETS[preset]
-    plan = Plan(chosen, size_of(chosen, size), seed, particles)
-    simulated = simulate_heating if chosen.temperatures else simulate_nano_ct
+def _whole(source: str, whole: Whole, size: str, seed: int, particles: int) -> Maker:
+    """Maker of a study of several parts; all of them are checked before the first one begins."""
+    for part in whole.parts:
+        _require_preset(part.preset)
+    makers = [_part_maker(part, size, seed, particles) for part in whole.parts]
+
+    def work(study: Study, resources: Resources, progress: Progress) -> str:
+        """The recipe, after the files of all parts were made."""
+        texts = [make(study, resources, progress) for make in makers]
+        return merged_recipe(whole, source, seed, texts)
+
+    return work
+
+
+def _part_maker(part: Part, size: str, seed: int, particles: int) -> Maker:
+    count, chosen = part.particles or particles, replace(part, size=part.size or size)
+    family = family_of(part.preset)
+    if family is None:
+        return _imaged(part.preset, part.changed(PARTICLE_PRESETS[part.preset]), chosen, seed, count)
+    preset = part.changed(family.presets[part.preset])
+    plan = family.plan(preset, part.sampled(chosen_size(preset.sizes, chosen.size or size)), seed, count)
+    return lambda study, resources, progress: family.make(part.preset, study, plan, resources, progress)
+
+
+def _imaged(name: str, preset: ParticlePreset, part: Part, seed: int, particles: int) -> Maker:
+    """Maker of single particles in an X-ray microscope."""
+    plan = Plan(preset, part.sampled(size_of(preset, part.size or "")), seed, particles)
+    simulated = simulate_heating if preset.temperatures else simulate_nano_ct
     return lambda study, resources, progress: recipe_text(
-        preset, seed, simulated(study, plan, resources=resources, progress=progress)
+        name, seed, simulated(study, plan, resources=resources, progress=progress)
     )
 
 
