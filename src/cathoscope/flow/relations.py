@@ -70,7 +70,7 @@ class Relation:
     """A function of what was gathered; it returns None where the study does not hold what it needs.
 
     ``uses`` are the arrays it reads, each with its uncertainties; ``choices`` the keys of the recipe's table ``relate``
-    that it depends on.
+    that it depends on, ``of_members`` those of the tables of the measurements.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Relation:
     function: Callable[[Gathered], xr.Dataset | None]
     uses: tuple[str, ...]
     choices: tuple[str, ...] = ()
+    of_members: tuple[str, ...] = ()
 
 
 @dataclass
@@ -177,6 +178,7 @@ def _address(recipe: Recipe, study: Study, relation: Relation, members: Sequence
                 member.particle,
                 member.technique,
                 {str(name): study.address(member.name, str(name)) for name in member.data.variables},
+                member.section.model_dump(mode="json", include=set(relation.of_members)) if member.section else {},
             ]
             for member in members
         ],

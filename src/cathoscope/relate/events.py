@@ -259,8 +259,13 @@ def _shift(first: Event, second: Event, energy: Energy) -> tuple[tuple[float, fl
     at = _place(first, second)
 
     def moved(own: float, other: float, kilojoule: float) -> float:
-        later = temperature_from_rate(rate=own, temperature=at, reference_rate=other, activation_energy=kilojoule)
-        return later - at
+        """From one rate to the other, about the middle of both."""
+        middle = sqrt(own * other)
+        upper, lower = (
+            temperature_from_rate(rate=rate, temperature=at, reference_rate=middle, activation_energy=kilojoule)
+            for rate in (own, other)
+        )
+        return upper - lower
 
     corners = [moved(*one) for one in product(first.rates, second.rates, (energy.low, energy.high))]
     step = 0.01 * energy.low
@@ -322,9 +327,8 @@ def verdicts_of(
 ) -> tuple[list[Verdict], Floats]:
     """What is found of every pair, and the corrected probabilities; NaN of pairs that are not comparable.
 
-    Two events are the same if the whole interval of their difference lies within ``margin`` (K): that no difference is
-    significant says nothing. They are different if the corrected probability is below ``level`` and the interval
-    reaches beyond the margin.
+    Two events are different if the corrected probability is below ``level``; else they are the same if the whole
+    interval of their difference lies within ``margin`` (K): that no difference is significant says nothing.
     """
     usable = np.fromiter(comparable, dtype=bool, count=len(differences))
     corrected = holm([one.probability if use else nan for one, use in zip(differences, usable, strict=True)])
@@ -332,10 +336,11 @@ def verdicts_of(
     for one, use, p in zip(differences, usable, corrected, strict=True):
         if not use:
             found.append(Verdict.NOT_COMPARABLE)
-        elif -margin <= one.low and one.high <= margin:
-            found.append(Verdict.SAME)
+        elif p < level:
+            found.append(Verdict.DIFFERENT)
         else:
-            found.append(Verdict.DIFFERENT if p < level else Verdict.NOT_DISTINGUISHABLE)
+            within = -margin <= one.low and one.high <= margin
+            found.append(Verdict.SAME if within else Verdict.NOT_DISTINGUISHABLE)
     return found, corrected
 
 

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from cathoscope.flow.relations import Relation
+from cathoscope.flow.steps.relate_events import EVENTS
+from cathoscope.flow.steps.relate_samples import SAMPLES
 
-RELATIONS: tuple[Relation, ...] = ()
+RELATIONS: tuple[Relation, ...] = (EVENTS, SAMPLES)
