@@ -34,7 +34,7 @@ ALLOWED = {
     "__init__": {"notebook"},
 }
 # flow/steps alone imports techniques and readers.
-STEPS_ALSO = {"io", "numerics", *TECHNIQUES}
+STEPS_ALSO = {"io", "numerics", "relate", *TECHNIQUES}
 FOREIGN = {"matplotlib": ("report",), "starlette": ("report",), "uvicorn": ("report",), "h5py": ("io", "virtual")}
 
 
