@@ -26,4 +26,64 @@ _EVENTS = (
     ArraySpec("event_verdict", _PAIR, "1", "i", "What is found of a pair; see flag_meanings; reasons say why"),
 )
 
-RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS,)
+_COMPARED = ("comparison",)
+_COMPARISONS = (
+    ArraySpec("comparison", _COMPARED, "1", "i", "Number of a comparison of two samples; attributes say of what"),
+    *(
+        ArraySpec(
+            f"comparison_{name}", _COMPARED, "1", kind, f"{meaning}, in the unit of units_of" if unit else meaning
+        )
+        for name, kind, unit, meaning in (
+            ("first", "f", True, "Mean of the first sample"),
+            ("second", "f", True, "Mean of the second sample"),
+            ("difference", "f", True, "First sample minus second"),
+            ("low", "f", True, "Lower end of the 68 % interval of the difference"),
+            ("high", "f", True, "Upper end of the 68 % interval of the difference"),
+            ("wide_low", "f", True, "Lower end of the 95 % interval of the difference"),
+            ("wide_high", "f", True, "Upper end of the 95 % interval of the difference"),
+            (
+                "effect",
+                "f",
+                False,
+                "Difference over the spread between particles or cells, or over its own uncertainty",
+            ),
+            ("freedom", "f", False, "Degrees of freedom; infinite where the uncertainty is taken as known"),
+            ("probability", "f", False, "How likely so large a difference is where there is none"),
+            ("corrected", "f", False, "The same, corrected for the number of comparisons: Holm"),
+            ("discovery", "f", False, "Share of false ones among differences as clear: Benjamini and Hochberg"),
+            ("first_count", "i", False, "Particles, cells or powders of the first sample"),
+            ("second_count", "i", False, "Particles, cells or powders of the second sample"),
+            ("scope", "i", False, "What a difference holds for; see flag_meanings"),
+            ("verdict", "i", False, "What is found of two samples; see flag_meanings"),
+        )
+    ),
+)
+
+_CASE = ("case",)
+_PLACE = ("case", "place")
+_PLACES = (
+    ArraySpec("case", _CASE, "1", "i", "Number of a map of a particle; names, samples and particles say which"),
+    ArraySpec("place", ("place",), "1", "i", "Number of what tells where a voxel is; names and units_of say which"),
+    ArraySpec("place_bin", ("place_bin",), "1", "i", "Number of a bin of equally many voxels, by rising distance"),
+    ArraySpec("place_change", _CASE, "1", "b", "Whether the map is a change from one temperature to the next"),
+    ArraySpec("place_mean", _CASE, "eV", "f", "Mean of the map over the voxels that count"),
+    ArraySpec("place_reliability", _CASE, "1", "f", "Share of the variance over voxels that is not noise"),
+    ArraySpec("place_length", _CASE, "um", "f", "Distance at which what lines leave is correlated by 1/e"),
+    ArraySpec("place_partial_freedom", _CASE, "1", "f", "Degrees of freedom of a line through all variables"),
+    ArraySpec("place_freedom", _PLACE, "1", "f", "Degrees of freedom of a line through one variable"),
+    ArraySpec("place_effect", _PLACE, "eV", "f", "Rise from the 10th to the 90th percentile of a variable"),
+    ArraySpec("place_partial_effect", _PLACE, "eV", "f", "The same with the other variables held"),
+    ArraySpec("place_correlation", _PLACE, "1", "f", "Correlation of the voxels with a variable"),
+    ArraySpec("place_true_correlation", _PLACE, "1", "f", "The same without the noise of the map"),
+    ArraySpec("place_rank_correlation", _PLACE, "1", "f", "Correlation of ranks of voxels with those of a variable"),
+    ArraySpec("place_partial_correlation", _PLACE, "1", "f", "Correlation with the other variables held"),
+    ArraySpec("place_partial_true", _PLACE, "1", "f", "The same without the noise of the map"),
+    ArraySpec("place_partial_rank", _PLACE, "1", "f", "Correlation of ranks with the other variables held"),
+    ArraySpec("place_probability", _PLACE, "1", "f", "How often chance makes as steep a line, by Holm over variables"),
+    ArraySpec("place_rank_probability", _PLACE, "1", "f", "The same of ranks"),
+    ArraySpec("place_partial_probability", _PLACE, "1", "f", "The same with the other variables held"),
+    ArraySpec("place_at", (*_PLACE, "place_bin"), "1", "f", "Mean of a variable in a bin, in the unit of units_of"),
+    ArraySpec("place_curve", (*_PLACE, "place_bin"), "eV", "f", "Mean of the map in a bin"),
+)
+
+RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS, *_PLACES, *_COMPARISONS)
