@@ -9,6 +9,7 @@ import xarray as xr
 
 from cathoscope.core.relations import place_of
 from cathoscope.core.study import Study
+from cathoscope.report import relate_events
 from cathoscope.report.style import Panel
 from cathoscope.report.tables import Table
 
@@ -49,7 +50,9 @@ class RelationPart:
 
 
 # In the order of the page.
-VIEWS: tuple[RelationView, ...] = ()
+VIEWS: tuple[RelationView, ...] = (
+    RelationView("events", "Events on heating", relate_events.tables, relate_events.panels, relate_events.sentences),
+)
 
 
 def relation_parts(study: Study) -> tuple[RelationPart, ...]:

@@ -142,7 +142,7 @@ def _of_diffraction(gathered: Gathered, member: Member) -> Iterator[Found]:
         if np.isnan(float(data["transition_onset"][number])):
             continue
         names = list(data["phase"].attrs.get("names", ()))
-        change = f"change of {names[number] if names else 'phase'}"
+        change = f"{names[number]} phase" if names else "phase"
         for kind in ("onset", "end"):
             event = _event(conditions, _window(data, f"transition_{kind}", number))
             if np.isfinite(event.value):
