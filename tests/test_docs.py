@@ -458,3 +458,12 @@ def test_citation_agrees_with_the_package() -> None:
     assert said["title"] == project["name"]
     assert said["version"] == cathoscope.__version__
     assert said["license"] == project["license"]
+
+
+def test_the_pages_become_a_site_whose_links_lead_somewhere(tmp_path: Path) -> None:
+    """Without the reference of the functions, which takes a minute and is made by ./run docs."""
+    words = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "-d", str(tmp_path / "trees")]
+    done = subprocess.run([*words, str(ROOT / "docs"), str(tmp_path / "site")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {page.relative_to(tmp_path / "site").with_suffix("").as_posix() for page in tmp_path.rglob("*.html")}
+    assert {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES[1:]} <= pages

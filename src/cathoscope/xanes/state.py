@@ -177,7 +177,7 @@ def valence_from_edge(
     """Valence ``v = (edge - intercept) / slope`` with its uncertainty.
 
     The interval holds all v with ``(edge - intercept - slope v)^2 <= q^2 [edge_std^2 + scatter^2 + var_line(v)]``,
-    a quadratic inequality [1]_: exact for normal errors, asymmetric, and open if the slope is not significant.
+    a quadratic inequality [2]_: exact for normal errors, asymmetric, and open if the slope is not significant.
     The scatter enters because a sample is as much an individual as a standard is.
 
     Parameters
@@ -196,7 +196,7 @@ def valence_from_edge(
 
     References
     ----------
-    .. [1] E. C. Fieller, J. R. Stat. Soc. B 16 (1954) 175.
+    .. [2] E. C. Fieller, J. R. Stat. Soc. B 16 (1954) 175.
     """
     edge, std = np.broadcast_arrays(
         np.atleast_1d(np.asarray(edge_energy, np.float64)), np.atleast_1d(np.asarray(edge_std, np.float64))
