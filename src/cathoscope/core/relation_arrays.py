@@ -61,6 +61,7 @@ _COMPARISONS = (
 
 _CASE = ("case",)
 _PLACE = ("case", "place")
+_OF_FIRST = ("place_sample", "place")
 _PLACES = (
     ArraySpec("case", _CASE, "1", "i", "Number of a map of a particle; names, samples and particles say which"),
     ArraySpec("place", ("place",), "1", "i", "Number of what tells where a voxel is; names and units_of say which"),
@@ -82,6 +83,13 @@ _PLACES = (
     ArraySpec("place_probability", _PLACE, "1", "f", "How often chance makes as steep a line, by Holm over variables"),
     ArraySpec("place_rank_probability", _PLACE, "1", "f", "The same of ranks"),
     ArraySpec("place_partial_probability", _PLACE, "1", "f", "The same with the other variables held"),
+    ArraySpec("place_sample", ("place_sample",), "1", "i", "Number of a sample; names, particles and steps tell of it"),
+    ArraySpec(
+        "place_first_effect", _OF_FIRST, "eV", "f", "Rise of the first change over a variable, mean of particles"
+    ),
+    ArraySpec("place_first_probability", _OF_FIRST, "1", "f", "How often chance makes as much, by Holm"),
+    ArraySpec("place_first_partial_effect", _OF_FIRST, "eV", "f", "The same rise with the other variables held"),
+    ArraySpec("place_first_partial_probability", _OF_FIRST, "1", "f", "How often chance makes as much, by Holm"),
     ArraySpec("place_at", (*_PLACE, "place_bin"), "1", "f", "Mean of a variable in a bin, in the unit of units_of"),
     ArraySpec("place_curve", (*_PLACE, "place_bin"), "eV", "f", "Mean of the map in a bin"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -32,3 +32,6 @@ class RelateSection(Section):
     conditions: dict[str, ConditionsSection] = Field(default_factory=dict, description="by name of the measurement")
     activation_energy: _Energies = Field(default=(100.0, 250.0), description="possible ones, where none is measured")
     same_within: _Kelvins = Field(default=10.0, description="events this near are called one")
+    pairs: Literal["all", "first"] = Field(
+        default="all", description="samples against each other, or the first with each"
+    )
