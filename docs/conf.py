@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def _write(file: Path, text: str) -> None:
 def add_contents(app: Any, name: str, source: list[str]) -> None:
     """The tables of the first page are its contents; here they become those of the site too."""
     if name == root_doc:
-        pages = [file.relative_to(_DOCS).with_suffix("").as_posix() for file in sorted(_DOCS.glob("*.md"))]
+        pages = re.findall(r"\]\(([\w-]+)\.md\)", source[0])
         pages += ["reference/index"] if app.tags.has("reference") else []
         decisions = [f"decisions/{file.stem}" for file in sorted((_DOCS / "decisions").glob("*.md"))]
         for caption, names in (("Pages", pages), ("Decisions", decisions)):
