@@ -256,22 +256,33 @@ def _shift(first: Event, second: Event, energy: Energy) -> tuple[tuple[float, fl
     alike = bool(first.programme) and first.programme == second.programme
     if alike or not np.isfinite([*first.rates, *second.rates]).all():
         return (0.0, 0.0), 0.0
-    at = _place(first, second)
+    return shift_by_rates(_place(first, second), first.rates, second.rates, energy)
+
+
+def shift_by_rates(
+    temperature: float, rates: tuple[float, float], others: tuple[float, float], energy: Energy
+) -> tuple[tuple[float, float], float]:
+    """How much later an event at ``temperature`` (degC) is at ``rates`` than at ``others``, each least and greatest.
+
+    Least and greatest of it, K, and its uncertainty by that of a measured energy.
+    """
 
     def moved(own: float, other: float, kilojoule: float) -> float:
         """From one rate to the other, about the middle of both."""
         middle = sqrt(own * other)
         upper, lower = (
-            temperature_from_rate(rate=rate, temperature=at, reference_rate=middle, activation_energy=kilojoule)
+            temperature_from_rate(
+                rate=rate, temperature=temperature, reference_rate=middle, activation_energy=kilojoule
+            )
             for rate in (own, other)
         )
         return upper - lower
 
-    corners = [moved(*one) for one in product(first.rates, second.rates, (energy.low, energy.high))]
+    corners = [moved(*one) for one in product(rates, others, (energy.low, energy.high))]
     step = 0.01 * energy.low
     slopes = [
         (moved(own, other, energy.low + step) - moved(own, other, energy.low)) / step
-        for own, other in zip(first.rates, second.rates, strict=True)
+        for own, other in zip(rates, others, strict=True)
     ]
     return (min(corners), max(corners)), max(map(abs, slopes)) * energy.std
 
