@@ -84,9 +84,7 @@ _PLACES = (
     ArraySpec("place_rank_probability", _PLACE, "1", "f", "The same of ranks"),
     ArraySpec("place_partial_probability", _PLACE, "1", "f", "The same with the other variables held"),
     ArraySpec("place_sample", ("place_sample",), "1", "i", "Number of a sample; names, particles and steps tell of it"),
-    ArraySpec(
-        "place_first_effect", _OF_FIRST, "eV", "f", "Rise of the first change over a variable, mean of particles"
-    ),
+    ArraySpec("place_first_effect", _OF_FIRST, "eV", "f", "The rise of the first change, mean of particles"),
     ArraySpec("place_first_probability", _OF_FIRST, "1", "f", "How often chance makes as much, by Holm"),
     ArraySpec("place_first_partial_effect", _OF_FIRST, "eV", "f", "The same rise with the other variables held"),
     ArraySpec("place_first_partial_probability", _OF_FIRST, "1", "f", "How often chance makes as much, by Holm"),

@@ -14,12 +14,12 @@ from cathoscope.volume.connection import open_to_outside
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-CRACK, VOID = 1, 2  # kinds of pores
+CRACK, VOID, CORE = 1, 2, 3  # kinds of pores
 LEAST_VOXELS = 20  # of a kind of pore, fewer may be noise
 SURFACE, PORE_CRACK, PORE_VOID, WAY, MIDDLE, TURN = (
     "distance to the outer surface",
     "distance to a connected crack",
-    "distance to a void",
+    "distance to a void or the core",
     "way through the oxide",
     "distance to the middle",
     "turn of c from the radius",
@@ -53,10 +53,8 @@ def _from_middle(inside: Mask) -> list[Array]:
     """Steps along z, y and x from the centre of mass, each along its own axis."""
     steps = np.ogrid[tuple(slice(0, size) for size in inside.shape)]
     counts = [inside.sum(axis=tuple(one for one in range(3) if one != axis)) for axis in range(3)]
-    return [
-        step - float(np.average(np.arange(count.size), weights=count))
-        for step, count in zip(steps, counts, strict=True)
-    ]
+    middle = [float(np.average(np.arange(count.size), weights=count)) for count in counts]
+    return [step - one for step, one in zip(steps, middle, strict=True)]
 
 
 def turn_from_radius(inside: ArrayLike, grain: ArrayLike, c_axis: ArrayLike) -> Array:
@@ -88,7 +86,7 @@ def distances(
     if pore_kind is not None:
         kind = np.asarray(pore_kind)
         cracks = (kind == CRACK) & np.asarray(open_to_outside((kind > 0) & mask, mask))
-        for name, pores in ((PORE_CRACK, cracks), (PORE_VOID, kind == VOID)):
+        for name, pores in ((PORE_CRACK, cracks), (PORE_VOID, (kind == VOID) | (kind == CORE))):
             if pores.sum() >= LEAST_VOXELS:
                 yield name, distance_to(pores, voxel=voxel)
     if path_length is not None:

@@ -84,7 +84,7 @@ class Cells:
     def over_shells(self, lagged: Array) -> Array:
         """Sums over all lags of a length."""
         chosen = self.shell >= 0
-        return np.bincount(self.shell[chosen], lagged[chosen])
+        return np.asarray(np.bincount(self.shell[chosen], lagged[chosen]), np.float64)
 
     @cached_property
     def pairs(self) -> Array:

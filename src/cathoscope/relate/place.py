@@ -25,6 +25,7 @@ from scipy.special import stdtr
 from scipy.stats import rankdata
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.random_effects import population_of
 from cathoscope.relate.events import holm
 from cathoscope.relate.field import Array, Cells, Design, Line, Mask, through_design
 
@@ -139,20 +140,23 @@ class Relations:
     curve_at: Array
 
 
-def relations(places: Places, values: ArrayLike, std: ArrayLike) -> Relations:
+def relations(places: Places, values: ArrayLike, std: ArrayLike | None) -> Relations:
     """Lines, correlations and curves of a map [voxel] with its noise ``std`` [voxel] at the good voxels of ``places``.
+
+    Without ``std`` correlations without noise are nan.
 
     Raises
     ------
     MeasurementError
         If too few cells are there, or nothing is known of the places.
     """
-    y, noise = np.asarray(values, np.float64), np.asarray(std, np.float64)
+    y = np.asarray(values, np.float64)
     names = tuple(places.variables)
     if not names:
         raise MeasurementError("nothing is known of where the voxels are")
     x = np.column_stack([places.variables[name] for name in names])
-    reliability = 1.0 - float(np.mean(noise**2)) / float(y.var())
+    variance = float(y.var())
+    reliability = np.nan if std is None else 1.0 - float(np.mean(np.asarray(std, np.float64) ** 2)) / variance
     ranks = np.column_stack([rankdata(column) for column in x.T])
     alone = _Alone.of(places, x, y)
     ranked = _Alone.of(places, ranks, rankdata(y))
@@ -191,6 +195,24 @@ def relations(places: Places, values: ArrayLike, std: ArrayLike) -> Relations:
         curve_std=np.array([one[2] for one in curves]),
         curve_at=np.array([one[0] for one in curves]),
     )
+
+
+def of_particles(effect: Array, std: Array, freedom: Array) -> tuple[Array, Array, Array]:
+    """Mean effect [variable] of particles [particle, variable], its uncertainty, and probability corrected by Holm.
+
+    Several particles are a sample of all: their own differences count (`cathoscope.numerics.random_effects`). A single
+    one speaks for itself alone.
+    """
+    found = np.full((3, effect.shape[1]), np.nan)
+    for column in range(effect.shape[1]):
+        known = np.isfinite(effect[:, column]) & np.isfinite(std[:, column])
+        values, errors = effect[known, column], std[known, column]
+        if values.size == 1:
+            found[:, column] = values[0], errors[0], freedom[known, column][0]
+        elif values.size > 1:
+            one = population_of(values, errors)
+            found[:, column] = one.mean, one.mean_std, values.size - 1.0
+    return found[0], found[1], holm(_chance(found[0], found[1], found[2]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +275,10 @@ def _partial_correlations(x: Array, y: Array, reliability: float) -> tuple[Array
     matrix = np.corrcoef(np.column_stack([y, x]).T)
     found = []
     for share in (1.0, reliability):
-        if share < _LEAST_RELIABILITY:
+        if not share >= _LEAST_RELIABILITY:
             found.append(np.full(x.shape[1], np.nan))
             continue
-        free = matrix.copy()
+        free = np.array(matrix, np.float64, ndmin=2)
         free[0, 1:] /= np.sqrt(share)
         free[1:, 0] /= np.sqrt(share)
         inverse = np.linalg.inv(free)
@@ -269,7 +291,7 @@ def _partial_correlations(x: Array, y: Array, reliability: float) -> tuple[Array
 
 def _noise_free(correlation: Array, reliability: float) -> Array:
     """Correlation without the noise of one of the two; none where noise is nearly all there is."""
-    if reliability < _LEAST_RELIABILITY:
+    if not reliability >= _LEAST_RELIABILITY:
         return np.full_like(correlation, np.nan)
     return np.asarray(np.clip(correlation / np.sqrt(reliability), -1.0, 1.0))
 

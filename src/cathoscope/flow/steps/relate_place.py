@@ -20,12 +20,13 @@ from cathoscope.relate.distances import (
     SURFACE,
     TURN,
     UNITS,
+    VOID,
     WAY,
     away_from_edges,
     distances,
     turn_from_radius,
 )
-from cathoscope.relate.place import BINS, Places, Relations, places_of, relations
+from cathoscope.relate.place import BINS, Places, Relations, of_particles, places_of, relations
 
 Floats = NDArray[np.float64]
 
@@ -73,8 +74,8 @@ def _remarks(gathered: Gathered, members: list[Member]) -> None:
     without = [one.name for one in members if "pore_kind" not in one.data]
     if without:
         gathered.remark(
-            f"{', '.join(without)}: no morphology, so distances to the outer surface and to the middle alone "
-            "(a table morphology in the measurement adds cracks, voids and ways through the oxide)"
+            f"{', '.join(without)}: no morphology, so nothing of cracks; voids are the holes of the mask "
+            "(a table morphology in the measurement adds cracks and ways through the oxide)"
         )
     if not all(set(_GRAINS) <= set(one.data) for one in members):
         gathered.remark("orientations of grains are not known")
@@ -82,20 +83,20 @@ def _remarks(gathered: Gathered, members: list[Member]) -> None:
 
 def _cases(gathered: Gathered, member: Member) -> Iterator[Case]:
     temperatures = [float(one) for one in member.data["temperature"].values]
-    first = None
+    first = len(temperatures)
     for row, temperature in enumerate(temperatures):
         good = _at(member, "white_line_flag", row) == 0
         places = _places(gathered, member, row, good)
         if places is None:
             continue
-        first = first or row
+        first = min(first, row)
         yield from _case(gathered, member, (_STATE, row), places, f"{temperature:g} °C")
-    if _CHANGE not in member.data or f"{_CHANGE}_std" not in member.data:
+    if _CHANGE not in member.data or first == len(temperatures):
         return
     names = member.data["step"].attrs.get("names", [])
     for row in range(member.data.sizes["step"]):
         good = np.isfinite(member.data[_CHANGE].isel(step=row).values)
-        places = _places(gathered, member, first or 0, good)
+        places = _places(gathered, member, first, good)
         if places is not None:
             words = str(names[row]) if row < len(names) else f"step {row + 1}"
             yield from _case(gathered, member, (_CHANGE, row), places, words.replace(" C", " °C"))
@@ -113,10 +114,11 @@ def _voxel(member: Member) -> float:
 def _places(gathered: Gathered, member: Member, row: int, good: NDArray[np.bool_]) -> Places | None:
     """Where the trusted voxels of a temperature lie, away from edges; None if there are none."""
     own = "envelope_mask" if "envelope_mask" in member.data else "particle_mask"
-    inside = np.asarray(binary_fill_holes(_at(member, own, row).astype(bool)))
+    oxide = _at(member, own, row).astype(bool)
+    inside = np.asarray(binary_fill_holes(oxide))
     if not inside.any():
         return None
-    pores = _at(member, "pore_kind", row) if "pore_kind" in member.data else None
+    pores = _at(member, "pore_kind", row) if "pore_kind" in member.data else VOID * (inside & ~oxide)
     good = good & inside & away_from_edges(inside, pores)
     way = _at(member, "path_length", row) if "path_length" in member.data else None
     known: dict[str, Floats] = {}
@@ -135,12 +137,12 @@ def _places(gathered: Gathered, member: Member, row: int, good: NDArray[np.bool_
 def _case(gathered: Gathered, member: Member, of: tuple[str, int], places: Places, words: str) -> Iterator[Case]:
     name, row = of
     dim = "temperature" if name == _STATE else "step"
-    values, std = (
-        np.asarray(member.data[each].isel({dim: row}).values[places.good], np.float64) for each in (name, f"{name}_std")
-    )
+    values = np.asarray(member.data[name].isel({dim: row}).values[places.good], np.float64)
+    # the uncertainty of a change holds what all voxels share, and is not its noise
+    std = None if name == _CHANGE else member.data[f"{name}_std"].isel({dim: row}).values[places.good]
     try:
-        if not (np.isfinite(values).all() and np.isfinite(std).all()):
-            raise MeasurementError("a trusted voxel has no value or no uncertainty")
+        if not np.isfinite(values).all():
+            raise MeasurementError("a trusted voxel has no value")
         found = relations(places, values, std)
     except MeasurementError as error:
         gathered.remark(f"{member.name}, {words}: {error.problem}")
@@ -205,11 +207,49 @@ def _arrays(cases: list[Case]) -> xr.Dataset:
         "place_partial_freedom": np.array([one.found.partial_freedom for one in cases]),
     }
     arrays += [label(name, values, ("case",), coords=coords) for name, values in single.items()]
-    return dataset(arrays)
+    return dataset([*arrays, *_first(cases, known, variable)])
+
+
+def _first(cases: list[Case], known: list[str], variable: xr.DataArray) -> list[xr.DataArray]:
+    """What the particles of a sample say together of the first change."""
+    first = [one for one in cases if one.change and one.order == 0]
+    samples = list(dict.fromkeys(one.member.sample for one in first))
+    if not samples:
+        return []
+    number = label("place_sample", np.arange(1, len(samples) + 1), ("place_sample",))
+    own = [[one for one in first if one.member.sample == name] for name in samples]
+    number.attrs |= {
+        "names": samples,
+        "particles": [len(each) for each in own],
+        "steps": [each[0].name.split(", ", 1)[1] for each in own],
+        "means": [float(np.mean([one.mean for one in each])) for each in own],
+    }
+    coords = {"place_sample": number, "place": variable}
+    dims = ("place_sample", "place")
+    arrays = []
+    for name, attribute, freedom in (
+        ("place_first", "effect", "freedom"),
+        ("place_first_partial", "partial_effect", "partial_freedom"),
+    ):
+        rows = []
+        for each in own:
+            value, std, free = (
+                np.array([[_of(one.found, key, place) for place in known] for one in each], np.float64)
+                for key in (attribute, f"{attribute}_std", freedom)
+            )
+            rows.append(of_particles(value, std, free))
+        arrays += [
+            label(f"{name}_effect", np.array([one[0] for one in rows]), dims, coords=coords),
+            label(f"{name}_effect_std", np.array([one[1] for one in rows]), dims, coords=coords, std_source="scatter"),
+            label(f"{name}_probability", np.array([one[2] for one in rows]), dims, coords=coords),
+        ]
+    return arrays
 
 
 def _of(found: Relations, attribute: str, name: str) -> Floats | float:
-    values: Floats = getattr(found, attribute)
+    values: Floats = np.asarray(getattr(found, attribute))
+    if values.ndim == 0:
+        return float(values)
     if name not in found.names:
         return np.full(values.shape[1:], np.nan) if values.ndim > 1 else float("nan")
     return np.asarray(values[found.names.index(name)])
