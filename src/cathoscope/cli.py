@@ -301,6 +301,37 @@ def _write_report(path: Path, output: Path) -> None:
     _out.print(f"report:  {files.page}", highlight=False, soft_wrap=True)
 
 
+@app.command("view")
+@_friendly
+def view_command(
+    study: StudyArgument,
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine a token is asked for.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.", min=0, max=65535)] = 8765,
+    token: Annotated[bool, typer.Option("--token", help="Ask for a token on this machine too.")] = False,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the browser.")] = False,
+) -> None:
+    """Look at a study in the browser: slices, pictures in space, spectra, curves. Changes nothing."""
+    import webbrowser
+
+    from cathoscope.core.study import Study
+    from cathoscope.report.viewer.serve import view
+
+    def say(address: str) -> None:
+        """Where to look."""
+        _out.print(f"view:  {address}  (stop with Ctrl+C)", highlight=False, markup=False, soft_wrap=True)
+        if browser:
+            webbrowser.open(address)
+
+    view(Study.open(study), host=host, port=port, with_token=token, fit=_fit_of_voxel, say=say)
+
+
+def _fit_of_voxel(energy: Any, spectrum: Any, noise_std: Any, line: float) -> Any:
+    """The model of edge and white line in one spectrum; techniques are loaded when the first voxel is looked at."""
+    from cathoscope.flow.steps.voxel_fit import fitted_curve
+
+    return fitted_curve(energy, spectrum, noise_std, line)
+
+
 @app.command("export")
 @_friendly
 def export_command(

@@ -197,8 +197,11 @@ def test_rays_find_what_a_dense_search_finds() -> None:
     view = View(25.0, 35.0, pixels=9, supersampling=1, width=14.0)
     cut = Cut("octant")
     middle = middle_of(mask)
-    scene, origin = module._scene(rng.random(mask.shape), mask, view, cut.sides(view), middle)
-    first, right, down = (np.array(part) for part in module._rays(view, tuple(np.subtract(middle, origin)), 14 / 9))
+    body = module.body_of(rng.random(mask.shape), mask)
+    scene = module._scene(body, view, cut.sides(view), middle)
+    first, right, down = (
+        np.array(part) for part in module._rays(view, tuple(np.subtract(middle, body.origin)), 14 / 9)
+    )
     reach = np.arange(-13, 13, 0.05)
     agreed = 0
     for row, column in np.ndindex(9, 9):
@@ -223,8 +226,9 @@ def test_compiled_and_interpreted_marching_agree() -> None:
     mask = ball(12, 4.6)
     values = np.random.default_rng(1).random(mask.shape)
     view, found = View(pixels=10, supersampling=1, width=12.0), []
-    scene, origin = module._scene(values, mask, view, Cut().sides(view), middle_of(mask))
-    first, right, down = module._rays(view, tuple(np.subtract(middle_of(mask), origin)), 1.2)
+    body = module.body_of(values, mask)
+    scene = module._scene(body, view, Cut().sides(view), middle_of(mask))
+    first, right, down = module._rays(view, tuple(np.subtract(middle_of(mask), body.origin)), 1.2)
     for march in (kernels.march, kernels.march.py_func):
         arrays = np.zeros((10, 10), np.int8), np.zeros((10, 10), np.float32), np.zeros((10, 10), np.float32)
         march(scene, first, right, down, *arrays)

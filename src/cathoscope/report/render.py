@@ -9,7 +9,8 @@ whole picture.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -86,7 +87,7 @@ class Cut:
     """
 
     kind: Literal["nothing", "octant", "quadrant", "half"] = "octant"
-    at: tuple[int, int, int] | None = None
+    at: Vector | None = None
 
     def sides(self, view: View) -> Vector:
         """Side (+1 or -1) that is taken away along z, y, x; 0 where the cut does not depend on it."""
@@ -210,24 +211,55 @@ def render(
     stride = stride_of(volume.shape)
     middle = middle_of(mask)
     centre = view.centre or middle
-    width = view.width or width_needed(mask, voxel_size, view, centre)
     sampled = (slice(None, None, stride),) * 3
-    at = tuple(place / stride for place in (cut.at or middle))
-    place = tuple(part / stride for part in centre)
-    scene, origin = _scene(volume[sampled], mask[sampled], view, cut.sides(view), at)
-    step = width / (voxel_size * stride * view.pixels * view.supersampling)  # voxels between rays
-    first, right, down = _rays(view, tuple(np.subtract(place, origin)), step)
+    seen = replace(
+        view,
+        width=view.width or width_needed(mask, voxel_size, view, centre),
+        centre=_vector([part / stride for part in centre]),
+    )
+    at = _vector([place / stride for place in (cut.at or middle)])
+    body = body_of(volume[sampled], mask[sampled])
+    picture = render_body(body, seen, Cut(cut.kind, at), voxel_size * stride, colours=colours, limits=limits)
+    return replace(picture, stride=stride)
+
+
+@dataclass(frozen=True)
+class Body:
+    """What all views of a particle have in common: the box around it, and its first voxel (z, y, x) in the volume."""
+
+    field: NDArray[np.float32]
+    clear: NDArray[np.uint8]
+    crowding: NDArray[np.float32]
+    solid: Mask
+    value: NDArray[np.float32]
+    origin: tuple[int, ...]
+
+
+def render_body(
+    body: Body, view: View, cut: Cut, voxel_size: float, *, colours: Colormap, limits: tuple[float, float]
+) -> Picture:
+    """As `render`, of what `body_of` has prepared: many views of one particle cost the preparation once.
+
+    ``view.width``, ``view.centre`` and ``cut.at`` must be stated.
+
+    Raises
+    ------
+    MeasurementError
+        If one of them is not.
+    """
+    if view.width is None or view.centre is None or cut.at is None:
+        raise MeasurementError("the view is not complete", expected="width, centre and place of the cut")
+    step = view.width / (voxel_size * view.pixels * view.supersampling)  # voxels between rays
+    first, right, down = _rays(view, tuple(np.subtract(view.centre, body.origin)), step)
     size = (view.pixels * view.supersampling,) * 2
     kind, value, shade = np.zeros(size, np.int8), np.full(size, np.nan, np.float32), np.ones(size, np.float32)
-    march(scene, first, right, down, kind, value, shade)
+    march(_scene(body, view, cut.sides(view), cut.at), first, right, down, kind, value, shade)
     pixels = _pixels(kind, colours((value - limits[0]) / (limits[1] - limits[0])), value, shade)
-    return Picture(_averaged(pixels, view.supersampling), width / view.pixels, stride)
+    return Picture(_averaged(pixels, view.supersampling), view.width / view.pixels, 1)
 
 
-def _scene(
-    volume: NDArray[Any], mask: Mask, view: View, sides: Vector, at: tuple[float, ...]
-) -> tuple[Scene, tuple[int, ...]]:
-    """What the rays meet: the box around the particle, and its first voxel (z, y, x) in the volume."""
+def body_of(volume: NDArray[Any], mask: Mask) -> Body:
+    """What all views of a particle have in common, ``volume`` and ``mask`` as `render` takes them."""
     box = []
     for axis in range(3):
         found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -235,21 +267,26 @@ def _scene(
     solid = np.pad(mask[tuple(box)], _BORDER)
     value = np.pad(volume[tuple(box)].astype(np.float32), _BORDER, constant_values=np.nan)
     origin = tuple(side.start - _BORDER for side in box)
-    towards_light = np.array([np.dot(_LIGHT, parts) for parts in zip(view.right, view.up, view.towards, strict=True)])
     field = gaussian_filter(solid.astype(np.float32), _SMOOTHING, truncate=3.0)
-    scene = Scene(
-        field,
-        _clearance(field),
-        _blocks(solid).mean(axis=(1, 3, 5), dtype=np.float32),
-        solid,
-        value,
+    crowding = _blocks(solid).mean(axis=(1, 3, 5), dtype=np.float32)
+    return Body(field, _clearance(field), crowding, solid, value, origin)
+
+
+def _scene(body: Body, view: View, sides: Vector, at: Vector) -> Scene:
+    """What the rays of a view meet."""
+    towards_light = np.array([np.dot(_LIGHT, parts) for parts in zip(view.right, view.up, view.towards, strict=True)])
+    return Scene(
+        body.field,
+        body.clear,
+        body.crowding,
+        body.solid,
+        body.value,
         _vector(-np.array(view.towards)),
         _vector(towards_light / np.linalg.norm(towards_light)),
-        _vector(np.round(np.subtract(at, origin))),
+        _vector(np.round(np.subtract(at, body.origin))),
         sides,
-        float(0.5 * np.linalg.norm(solid.shape)),
+        float(0.5 * np.linalg.norm(body.solid.shape)),
     )
-    return scene, origin
 
 
 def _blocks(mask: Mask) -> Mask:
@@ -272,7 +309,7 @@ def _rays(view: View, centre: tuple[float, ...], step: float) -> tuple[Vector, V
     return _vector(np.array(centre) - half * (right + down)), _vector(right), _vector(down)
 
 
-def _vector(values: NDArray[Any]) -> Vector:
+def _vector(values: Sequence[float] | NDArray[Any]) -> Vector:
     return float(values[0]), float(values[1]), float(values[2])
 
 
