@@ -196,7 +196,7 @@ def through_design(design: Design, values: Array) -> Line:
     residual = values - design.columns @ coefficients
     found = cells.over_shells(cells.back(np.abs(cells.transform(residual)) ** 2)) / cells.pairs
     scale = float(found[0])
-    if scale <= 0:
+    if scale <= 1e-20 * float(np.mean(values**2)):
         raise MeasurementError("the values lie on a line exactly", found="no residual")
     weight = np.sqrt(cells.pairs)
     weights = nnls(design.expected * weight[:, None], found / scale * weight)[0] * scale
