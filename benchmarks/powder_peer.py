@@ -43,7 +43,8 @@ def residual_seconds(x: np.ndarray, y: np.ndarray, bank: dict[str, float], phase
         np.savetxt(data, np.column_stack([x, y, np.sqrt(np.maximum(y, 1.0))]))
         experiment = ExperimentFactory.from_data_path(name="bank", data_path=str(data), scattering_type="bragg", **kind)
     _set_bank(experiment, bank)
-    structures = [_structure(StructureFactory.from_scratch(name=one.name), one) for one in phases]
+    # names in capitals are lost: it looks for the phase of a second call by the name of the first in small letters
+    structures = [_structure(StructureFactory.from_scratch(name=one.name.lower()), one) for one in phases]
     for one in structures:
         experiment.linked_phases.create(id=one.name, scale=1.0)
     calculator = CryspyCalculator()

@@ -27,6 +27,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.parallel import Progress, Silent, run_on_threads
 from cathoscope.numerics.dual import value_of
 from cathoscope.powder.crystallite import Crystallite
+from cathoscope.powder.evened import evened
 from cathoscope.powder.member import Member, Memory, member_of_text, text_of_member
 from cathoscope.powder.misfit import with_misfit
 from cathoscope.powder.model import Model, Pattern, model_of, part_of
@@ -110,6 +111,7 @@ def follow(
     """Refine a series of ``count`` temperatures.
 
     A temperature that cannot be refined is set aside with the reason, and the next starts from the last that could.
+    Uncertainties of occupancies and displacements are those that neighbours agree on, see `evened`.
     ``load`` is called from several threads at a time if there are several.
 
     Raises
@@ -122,7 +124,7 @@ def follow(
     found = _followed(series, "way-1" if down else "way+1", range(count)[:: -1 if down else 1])
     if series.choices.direction == "both":
         _follow_back(series, found)
-    return [found[number] for number in range(count)]
+    return evened([found[number] for number in range(count)])
 
 
 def _followed(series: _Series, way: str, numbers: Sequence[int]) -> dict[int, Member]:
