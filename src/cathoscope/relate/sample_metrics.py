@@ -60,7 +60,6 @@ METRICS: tuple[Metric, ...] = (
         "is reduced by more",
         "is reduced by less",
         REDUCTION,
-        "higher",
     ),
     Metric(
         "changed_share",

@@ -3,11 +3,14 @@ r"""One sample against another in one number: difference, intervals, size of the
 A sample is a population of units (particles, cells); a reading is one unit's value with what is not known of it. With n
 units of each of two samples, m their mean and s their standard deviation
 
-    difference   d = m1 - m2,   Var d = s1²/n1 + s2²/n2 + (what each sample's units share and the other's do not)²
-    interval     d ± t(f) (Var d)^½, f of Welch and Satterthwaite; known parts have infinitely many degrees of freedom.
-                 Where n1 and n2 differ, f is at most 1.5 (min n - 1): of 2 against 6 units, and a spread of 3 against
-                 1, Welch's alone calls 11 % different at 5 %, and 2 % at 0.1 %
+    difference   d = m1 - m2,   S² = s1²/n1 + s2²/n2,   c² = (what each sample's units share and the other's do not)²
+    interval     d ± ((t(f) S)² + (z c)²)^½, t of Student, f of Welch and Satterthwaite, z of the normal law
+    chance       the level at which this interval just reaches zero
     effect       Hedges' g = J(f) d / s, s pooled over units
+
+Where n1 and n2 differ, f is at most 1.5 (min n - 1): of 2 against 6 units, and a spread of 3 against 1, Welch's alone
+calls 11 % different at 5 %, and 2 % at 0.1 %. S and c are not summed before: few units scatter little by chance, and
+a known c beside would hide how poorly S is known.
 
 The scatter between units holds their own departures and their measurement. What all units of a sample share (a foil, a
 magnification) it does not show: such a cause is added once per sample, and cancels as far as both samples share it.
@@ -34,6 +37,7 @@ from math import hypot
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+from scipy.optimize import brentq
 
 FloatArray = NDArray[np.float64]
 
@@ -41,6 +45,7 @@ ONE_SIGMA, TWO_SIGMA = 0.6827, 0.95
 _TOO_EVEN = 0.01  # chance of so small a scatter, below which it is rounding and not scatter
 _ROUNDING = 1e-12  # relative; closer values differ by the arithmetic alone
 _NORMAL_TWO_SIGMA = 1.959964
+_LEAST_CHANCE = 1e-60  # told as such; quantiles beyond are not sure
 _MOST_FREEDOM = 1.5  # over that of the smaller sample: Welch's alone gives 2 against 6 units 10 % false alarms for 5
 
 REPLICATED, ONE_SPREAD, SINGLE = 0, 1, 2
@@ -195,30 +200,24 @@ def _all_causes(side: _Side) -> float:
 
 
 def _of_replicated(a: _Side, b: _Side) -> Difference | None:
-    common = _remaining(a, b)
     parts = np.array([a.variance, b.variance])
-    variance = float(parts.sum()) + common**2
-    if not variance > 0:
-        return None
-    freedom = variance**2 / float((parts**2 / [a.freedom, b.freedom]).sum()) if parts.any() else np.inf
-    if a.count != b.count and parts.any():
-        freedom = min(freedom, _MOST_FREEDOM * min(a.freedom, b.freedom) * (variance / float(parts.sum())) ** 2)
+    scattered = float(parts.sum())
+    freedom = scattered**2 / float((parts**2 / [a.freedom, b.freedom]).sum()) if scattered > 0 else np.inf
+    if a.count != b.count:
+        freedom = min(freedom, _MOST_FREEDOM * min(a.freedom, b.freedom))
     f = a.count + b.count - 2
     pooled = float(np.sqrt((a.freedom * a.spread**2 + b.freedom * b.spread**2) / f))
     effect = _unbiased(f) * (a.mean - b.mean) / pooled if pooled > 0 else np.nan
-    return _told(a, b, float(np.sqrt(variance)), freedom, effect, REPLICATED)
+    return _told(a, b, (scattered, freedom), effect, REPLICATED)
 
 
 def _of_one_spread(a: _Side, b: _Side) -> Difference | None:
     several = a if a.count > 1 else b
-    common = _remaining(a, b)
     scattered = several.spread**2 * (1 + 1 / several.count)
-    variance = scattered + common**2
-    if not variance > 0 or not scattered > 0:
+    if not scattered > 0:
         return None
-    freedom = several.freedom * (variance / scattered) ** 2
     effect = _unbiased(several.count - 1) * (a.mean - b.mean) / several.spread
-    return _told(a, b, float(np.sqrt(variance)), freedom, effect, ONE_SPREAD)
+    return _told(a, b, (scattered, several.freedom), effect, ONE_SPREAD)
 
 
 def _of_single(a: _Side, b: _Side) -> Difference | None:
@@ -248,9 +247,13 @@ def _of_single(a: _Side, b: _Side) -> Difference | None:
     )
 
 
-def _told(a: _Side, b: _Side, std: float, freedom: float, effect: float, scope: int) -> Difference:
-    change = a.mean - b.mean
-    near, wide = (_quantile(freedom, 0.5 + level / 2) * std for level in (ONE_SIGMA, TWO_SIGMA))
+def _told(a: _Side, b: _Side, scatter: tuple[float, float], effect: float, scope: int) -> Difference | None:
+    """The record of a difference whose scatter has a variance and degrees of freedom."""
+    change, common = a.mean - b.mean, _remaining(a, b)
+    std = hypot(np.sqrt(scatter[0]), common)
+    if not std > 0:
+        return None
+    near, wide = (_reach(1 - level, scatter, common) for level in (ONE_SIGMA, TWO_SIGMA))
     return Difference(
         first=a.mean,
         first_std=hypot(np.sqrt(a.variance), _all_causes(a)),
@@ -262,21 +265,33 @@ def _told(a: _Side, b: _Side, std: float, freedom: float, effect: float, scope: 
         wide_interval=(change - wide, change + wide),
         effect=float(effect),
         effect_in_spread=True,
-        freedom=freedom,
-        probability=_two_sided(freedom, change / std),
+        freedom=scatter[1],
+        probability=_two_sided(abs(change), scatter, common),
         scope=scope,
-        systematic=_remaining(a, b),
+        systematic=common,
     )
 
 
-def _quantile(freedom: float, probability: float) -> float:
-    if not np.isfinite(freedom):
-        return float(special.ndtri(probability))
-    return float(special.stdtrit(freedom, probability))
+def _reach(chance: float, scatter: tuple[float, float], common: float) -> float:
+    """Half of the interval that misses with ``chance``: reach of the scatter and of the known part in quadrature."""
+    variance, freedom = scatter
+    by_scatter = -float(special.stdtrit(freedom, chance / 2)) * np.sqrt(variance) if variance > 0 else 0.0
+    return hypot(by_scatter, float(special.ndtri(chance / 2)) * common)
 
 
-def _two_sided(freedom: float, t: float) -> float:
-    return float(2 * (special.stdtr(freedom, -abs(t)) if np.isfinite(freedom) else special.ndtr(-abs(t))))
+def _two_sided(change: float, scatter: tuple[float, float], common: float) -> float:
+    """Chance at which the interval just reaches ``change``."""
+    variance, freedom = scatter
+    if common == 0:
+        return float(2 * special.stdtr(freedom, -change / np.sqrt(variance)))
+    if variance == 0:
+        return float(2 * special.ndtr(-change / common))
+    if change <= _reach(1.0, scatter, common):
+        return 1.0
+    if _reach(_LEAST_CHANCE, scatter, common) <= change:
+        return _LEAST_CHANCE
+    place = brentq(lambda log: _reach(np.exp(log), scatter, common) - change, np.log(_LEAST_CHANCE), 0.0)
+    return float(np.exp(place))
 
 
 def _unbiased(freedom: float) -> float:
