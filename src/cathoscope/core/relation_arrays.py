@@ -92,4 +92,32 @@ _PLACES = (
     ArraySpec("place_curve", (*_PLACE, "place_bin"), "eV", "f", "Mean of the map in a bin"),
 )
 
-RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS, *_PLACES, *_COMPARISONS)
+_OF_OXYGEN = ("oxygen_sample", "oxygen_probe")
+_OXYGEN = (
+    ArraySpec("oxygen_sample", ("oxygen_sample",), "1", "i", "Number of a sample; the attribute names says which"),
+    ArraySpec(
+        "oxygen_probe", ("oxygen_probe",), "1", "i", "Number of a probe of oxygen; the attribute names says which"
+    ),
+    ArraySpec("oxygen_lost", (*_OF_OXYGEN, "temperature"), "1", "f", "Oxygen lost per metal as a probe has it"),
+    ArraySpec(
+        "oxygen_compared",
+        (*_OF_OXYGEN, "temperature"),
+        "1",
+        "f",
+        "The same at common temperatures, rates of heating made alike",
+    ),
+    ArraySpec("oxygen_joint", ("oxygen_sample", "temperature"), "1", "f", "Oxygen lost per metal by all probes"),
+    ArraySpec("oxygen_chi2", ("oxygen_sample",), "1", "f", "Squares of all probes about it, over their covariance"),
+    ArraySpec("oxygen_degrees", ("oxygen_sample",), "1", "i", "Degrees of freedom of these squares"),
+    ArraySpec("oxygen_chance", ("oxygen_sample",), "1", "f", "How often chance alone gives larger squares"),
+    ArraySpec("oxygen_factor", _OF_OXYGEN, "1", "f", "How many times the oxygen of the other probes a probe finds"),
+    ArraySpec("oxygen_probability", _OF_OXYGEN, "1", "f", "How often chance parts a probe this far from the others"),
+    ArraySpec("oxygen_corrected", _OF_OXYGEN, "1", "f", "The same, corrected for the number of probes and samples"),
+    ArraySpec(
+        "oxygen_in_joint", _OF_OXYGEN, "1", "b", "Whether a probe is in the joint estimate, or a model beside it"
+    ),
+    ArraySpec("oxygen_rest", _OF_OXYGEN, "1", "f", "How often chance parts the others so, where it is left out"),
+    ArraySpec("oxygen_at_start", ("oxygen_sample",), "1", "f", "Oxygen per metal by charges before heating, less 2"),
+)
+
+RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS, *_OXYGEN, *_PLACES, *_COMPARISONS)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from cathoscope.flow.section import Section, ascending, quantity
+from cathoscope.flow.state_section import StateSection
 
 _Kelvins = Annotated[float, quantity("temperature difference"), Field(gt=0)]
 _Rate = Annotated[float, quantity("heating rate"), Field(gt=0)]
@@ -31,6 +32,7 @@ class RelateSection(Section):
     leave_out: tuple[str, ...] = ()
     conditions: dict[str, ConditionsSection] = Field(default_factory=dict, description="by name of the measurement")
     activation_energy: _Energies = Field(default=(100.0, 250.0), description="possible ones, where none is measured")
+    state: StateSection = Field(default=StateSection(), description="of all maps without a scale of their own")
     same_within: _Kelvins = Field(default=10.0, description="events this near are called one")
     pairs: Literal["all", "first"] = Field(
         default="all", description="samples against each other, or the first with each"

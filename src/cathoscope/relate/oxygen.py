@@ -42,6 +42,7 @@ FIXED_VALENCES = {"Mn": 4.0, "Co": 3.0, "Al": 3.0}
 """Valences that heating to 300 degC is taken to leave: nickel gives way first."""
 _TIMES = 20  # at most, until the joint estimate stays
 _STAYS = 1e-9
+_CONTRADICTION = 0.05
 _LEAST_CHANGE = 1e-4  # oxygen per formula unit: less is no loss whose factor could be told
 
 
@@ -102,6 +103,9 @@ class Discrepancy:
         that corrected for the number of probes.
     factor, factor_std
         How many times as much as the others it finds; NaN where they find no loss.
+    rest
+        How often chance alone parts the others from each other as far as they are; NaN if there is one other only.
+        Where all probes together do not agree and the rest does, this one is the odd one.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Discrepancy:
     corrected: float
     factor: float
     factor_std: float
+    rest: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +125,8 @@ class Balance:
     Attributes
     ----------
     temperature, lost, covariance
-        degC, oxygen lost per formula unit, [n], and its covariance, [n, n].
+        degC, oxygen lost per formula unit, [n], and its covariance, [n, n]; where chance alone does not explain what
+        parts the probes, it is widened by chi squared over the degrees of freedom.
     chi2, degrees, probability
         Of all probes about it.
     each
@@ -212,7 +218,7 @@ def at_temperatures(course: Course, temperature: ArrayLike) -> Course:
         """Straight between the neighbours, along the last axis."""
         return np.where(inside, (1 - share) * values[..., left] + share * values[..., right], np.nan)
 
-    unknown = (course.lost[right] - course.lost[left]) * np.sqrt(share * (1 - share) / 3.0)
+    unknown = (course.lost[right] - course.lost[left]) * np.sqrt(np.maximum(share * (1 - share), 0.0) / 3.0)
     own = np.hypot((1 - share) * course.std[left], share * course.std[right])
     return replace(
         course,
@@ -226,26 +232,29 @@ def at_temperatures(course: Course, temperature: ArrayLike) -> Course:
 def moved(course: Course, least: float, most: float) -> Course:
     """A course as it would be where everything happens ``least`` to ``most`` K earlier, as on a slower ramp.
 
-    The course between both is taken, and half of what they differ by, as a rectangle, is common to all temperatures.
+    The course between both is taken; what they differ by is the width of a rectangle in which the true one lies, of
+    which half the variance is common to all temperatures: what goes on at others has another energy.
     """
     shifted = [at_temperatures(course, course.temperature + by) for by in (least, most)]
     ends = [np.where(np.isfinite(one.lost), one.lost, course.lost) for one in shifted]
     stds = [np.where(np.isfinite(one.std), one.std, course.std) for one in shifted]
-    rectangle = (ends[1] - ends[0]) / np.sqrt(12.0)
-    return replace(
-        course,
-        lost=0.5 * (ends[0] + ends[1]),
-        std=np.maximum(*stds),
-        common=np.concatenate([course.common, rectangle[None]]),
-    )
+    middle = replace(course, lost=0.5 * (ends[0] + ends[1]), std=np.maximum(*stds))
+    return _half_common(middle, (ends[1] - ends[0]) / np.sqrt(12.0))
 
 
 def with_thermometer(course: Course, std: float) -> Course:
-    """A course with the uncertainty ``std`` (K) of its thermometer: common to all temperatures, slope times std."""
+    """A course with the uncertainty ``std`` (K) of its thermometer: slope times std.
+
+    Half the variance is common to all temperatures: an error of the scale is not the same everywhere.
+    """
     if course.temperature.size < 2 or std == 0:
         return course
-    slope = np.gradient(course.lost, course.temperature)
-    return replace(course, common=np.concatenate([course.common, (std * slope)[None]]))
+    return _half_common(course, std * np.gradient(course.lost, course.temperature))
+
+
+def _half_common(course: Course, error: Floats) -> Course:
+    half = np.sqrt(0.5) * error
+    return replace(course, std=np.hypot(course.std, half), common=np.concatenate([course.common, half[None]]))
 
 
 def balance_of(courses: Sequence[Course]) -> Balance:
@@ -266,17 +275,24 @@ def balance_of(courses: Sequence[Course]) -> Balance:
     lost, covariance = _joint(courses)
     each = [against(one, [other for other in courses if other is not one]) for one in courses]
     corrected = holm([one.probability for one in each])
-    chi2 = sum(_squares(one, lost) for one in courses)
-    degrees = sum(int(np.isfinite(one.lost).sum()) for one in courses) - temperature.size
+    chi2, degrees, probability = _agreement(courses, lost)
+    widening = chi2 / degrees if degrees > 0 and probability < _CONTRADICTION else 1.0
     return Balance(
         temperature=temperature,
         lost=lost,
-        covariance=covariance,
+        covariance=covariance * max(widening, 1.0),
         chi2=chi2,
         degrees=degrees,
-        probability=float(chdtrc(degrees, chi2)) if degrees > 0 else float("nan"),
+        probability=probability,
         each=tuple(replace(one, corrected=float(p)) for one, p in zip(each, corrected, strict=True)),
     )
+
+
+def _agreement(courses: Sequence[Course], lost: Floats) -> tuple[float, int, float]:
+    """Chi squared of courses about their joint estimate, its degrees of freedom, and how often chance exceeds it."""
+    chi2 = sum(_squares(one, lost) for one in courses)
+    degrees = sum(int(np.isfinite(one.lost).sum()) for one in courses) - lost.size
+    return chi2, degrees, float(chdtrc(degrees, chi2)) if degrees > 0 else float("nan")
 
 
 def _known(course: Course) -> NDArray[np.intp]:
@@ -347,6 +363,7 @@ def against(course: Course, others: Sequence[Course]) -> Discrepancy:
         probability=float(chdtrc(degrees, chi2)),
         factor=factor,
         factor_std=factor_std,
+        rest=_agreement(rest, lost)[2] if len(rest) > 1 else float("nan"),
     )
 
 

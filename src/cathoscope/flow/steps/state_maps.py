@@ -15,7 +15,8 @@ from cathoscope.core.parallel import row_slabs
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
-from cathoscope.flow.sections import MeasurementSection, StateSection
+from cathoscope.flow.sections import MeasurementSection
+from cathoscope.flow.state_section import StateSection
 from cathoscope.flow.steps.statistics import systematic_errors
 from cathoscope.flow.steps.voxels import Unit, Voxels
 from cathoscope.xanes.heterogeneity import MeasuredMap
