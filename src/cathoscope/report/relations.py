@@ -9,7 +9,7 @@ import xarray as xr
 
 from cathoscope.core.relations import place_of
 from cathoscope.core.study import Study
-from cathoscope.report import relate_events, relate_place
+from cathoscope.report import relate_events, relate_oxygen, relate_place
 from cathoscope.report.style import Panel
 from cathoscope.report.tables import Table
 
@@ -52,6 +52,7 @@ class RelationPart:
 # In the order of the page.
 VIEWS: tuple[RelationView, ...] = (
     RelationView("events", "Events on heating", relate_events.tables, relate_events.panels, relate_events.sentences),
+    RelationView("oxygen", "Balance of oxygen", relate_oxygen.tables, relate_oxygen.panels, relate_oxygen.sentences),
     RelationView("place", "Chemistry against place", relate_place.tables, relate_place.panels, relate_place.sentences),
 )
 
