@@ -1,0 +1,208 @@
+"""What the white line through temperature tells of the release of oxygen: energy, paths, and a left-out temperature.
+
+The model and how it is fitted stand in `release_fit`, its equations and their solution in `release`.
+
+The samples are fitted together (one chemistry, a path for each), each alone (a chemistry of its own), and together with
+one path; Akaike's criterion says which description the data ask for. Every hold after the first is left out once: the
+particle went through it, but the fit does not see it. What the predictions of these holds lack beyond their own
+intervals is the discrepancy of the model; where it exceeds the one that was expected, the final fit expects it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cathoscope.core.parallel import Progress, Silent
+from cathoscope.relate.left_out import (
+    LEVELS,
+    Bounds,
+    bounds_of,
+    central,
+    discrepancy_from_residuals,
+    normal_interval,
+    straight_line,
+)
+from cathoscope.relate.release import Programme
+from cathoscope.relate.release_fit import (
+    SHELLS_LEFT_OUT,
+    Choices,
+    Cloud,
+    Heated,
+    Problem,
+    aicc_of,
+    alone,
+    fitted,
+    problem_of,
+    without,
+)
+
+Floats = NDArray[np.float64]
+
+MODELS = ("one chemistry, a path for each sample", "each sample alone", "one chemistry and one path")
+_SHELL_LEVEL = LEVELS[0]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One sample at a hold that was left out; eV.
+
+    ``interval`` and ``straight`` (level, 2) are central intervals of the measured mean by the model and by a straight
+    line between the neighbours (NaN at the last hold); ``profile`` (2, shell) is the 68 % interval of the shells.
+    """
+
+    sample: int
+    hold: int
+    median: float
+    std: float
+    interval: Floats
+    straight_value: float
+    straight: Floats
+    profile: Floats
+
+
+@dataclass(frozen=True)
+class Kinetics:
+    """What was found; see the head of the module.
+
+    Attributes
+    ----------
+    cloud
+        The fit of all samples together.
+    energy, energy_alone
+        Activation energy, eV, of all samples and of each alone.
+    log_time
+        Natural logarithm of each sample's mean release time (s) at the reference temperature.
+    log_path
+        Natural logarithm of each sample's path over that of the first.
+    criterion
+        Akaike's, of `MODELS`.
+    predictions
+        Of all samples at all holds but the first.
+    discrepancy
+        What predictions of left-out holds lacked, eV.
+    """
+
+    cloud: Cloud
+    energy: Bounds
+    energy_alone: tuple[Bounds, ...]
+    log_time: tuple[Bounds, ...]
+    log_path: tuple[Bounds, ...]
+    criterion: Floats
+    predictions: tuple[Prediction, ...]
+    discrepancy: float
+
+
+def kinetics(
+    samples: Sequence[Heated],
+    temperature: Sequence[float],
+    programme: Programme,
+    choices: Choices,
+    *,
+    progress: Progress | None = None,
+) -> Kinetics:
+    """Fit ``samples`` that went through the same holds at ``temperature`` (degC), and predict what is left out."""
+    progress = progress or Silent()
+    progress.start("kinetics", len(temperature) + len(samples) + 1, "fit")
+    problem = problem_of(samples, programme, choices)
+    predictions: list[Prediction] = []
+    for hold in range(1, len(temperature)):
+        predictions += predicted(problem, hold, temperature)
+        progress.advance()
+    lacking = _lacking(samples, predictions)
+    if lacking > choices.discrepancy:
+        problem = replace(problem, choices=replace(choices, discrepancy=lacking))
+    cloud = fitted(problem)
+    progress.advance()
+    single = []
+    for index in range(len(samples)):
+        single.append(fitted(alone(problem, index)))
+        progress.advance()
+    together = fitted(replace(problem, one_path=True))
+    progress.finish()
+    return Kinetics(
+        cloud=cloud,
+        energy=_energy(cloud),
+        energy_alone=tuple(map(_energy, single)),
+        log_time=tuple(_log_time(cloud, index) for index in range(len(samples))),
+        log_path=tuple(_log_path(cloud, index) for index in range(len(samples))),
+        criterion=np.array([aicc_of([cloud]), aicc_of(single), aicc_of([together])]),
+        predictions=tuple(predictions),
+        discrepancy=lacking,
+    )
+
+
+def _energy(cloud: Cloud) -> Bounds:
+    return bounds_of(cloud.activation_energy, *cloud.problem.choices.ranges.activation_energy)
+
+
+def _log_time(cloud: Cloud, sample: int) -> Bounds:
+    low, high = np.log(cloud.problem.choices.ranges.release_time)
+    return bounds_of(cloud.log_release_time(sample), low, high)
+
+
+def _log_path(cloud: Cloud, sample: int) -> Bounds:
+    """The path over that of the first sample; a difference of two even priors is a triangle."""
+    low, high = np.log(cloud.problem.choices.ranges.release_time)
+    reach = high - low
+    differences = cloud.log_release_time(sample) - cloud.log_release_time(0)
+    prior = np.maximum(reach - np.abs(differences), 0.02 * reach)
+    if sample == 0:
+        return bounds_of(np.zeros(1), -reach / 2, reach / 2)
+    found = bounds_of(differences / 2, *_reached(cloud, sample), prior)
+    return found
+
+
+def _reached(cloud: Cloud, sample: int) -> tuple[float, float]:
+    """Between which logarithms of a ratio of paths anything was looked at, the other sample's time being known.
+
+    Where one time is known, the ratio ends where the range of the other does.
+    """
+    low, high = np.log(cloud.problem.choices.ranges.release_time)
+    own, first = (float(np.median(cloud.log_release_time(each))) for each in (sample, 0))
+    own_known, first_known = (all(_log_time(cloud, each).bounded) for each in (sample, 0))
+    if own_known and not first_known:
+        return (own - high) / 2, (own - low) / 2
+    if first_known and not own_known:
+        return (low - first) / 2, (high - first) / 2
+    return (low - high) / 2, (high - low) / 2
+
+
+def predicted(problem: Problem, hold: int, temperature: Sequence[float]) -> list[Prediction]:
+    """All samples at a ``hold`` that none of them shows to the fit."""
+    cloud = fitted(without(problem, hold))
+    rng = np.random.default_rng(np.random.SeedSequence([problem.choices.seed, 21, hold]))
+    left_out = problem.discrepancy(cloud.cube) * rng.standard_normal(len(cloud.cube))
+    found = []
+    for index, sample in enumerate(problem.samples):
+        mean, shells = cloud.predicted(index)
+        draws = mean[:, hold] + left_out
+        own = np.hypot(np.where(np.isfinite(sample.profile_std[hold]), sample.profile_std[hold], 0.0), SHELLS_LEFT_OUT)
+        noise = float(sample.mean_std[hold]) * rng.standard_normal(len(draws))
+        seen = shells[:, hold] + (left_out + noise)[:, None] + own * rng.standard_normal(shells[:, hold].shape)
+        edges = np.quantile(seen, [(1 - _SHELL_LEVEL) / 2, (1 + _SHELL_LEVEL) / 2], axis=0)
+        line, std = np.nan, np.nan
+        if hold < len(temperature) - 1:
+            line, std = straight_line(temperature, sample.mean, sample.mean_std, hold)
+            std = float(np.hypot(std, sample.mean_std[hold]))
+        found.append(
+            Prediction(
+                sample=index,
+                hold=hold,
+                median=float(np.median(draws)),
+                std=float(np.hypot(np.std(draws), sample.mean_std[hold])),
+                interval=np.array([central(draws, float(sample.mean_std[hold]), level, rng) for level in LEVELS]),
+                straight_value=line,
+                straight=np.array([normal_interval(line, std, level) for level in LEVELS]),
+                profile=edges,
+            )
+        )
+    return found
+
+
+def _lacking(samples: Sequence[Heated], predictions: Sequence[Prediction]) -> float:
+    residuals = [float(samples[each.sample].mean[each.hold]) - each.median for each in predictions]
+    return discrepancy_from_residuals(residuals, [each.std for each in predictions])
