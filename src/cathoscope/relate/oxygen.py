@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 FIXED_VALENCES = {"Mn": 4.0, "Co": 3.0, "Al": 3.0}
 """Valences that heating to 300 degC is taken to leave: nickel gives way first."""
 _TIMES = 20  # at most, until the joint estimate stays
-_STAYS = 1e-9
+_STAYS = 1e-7
 _CONTRADICTION = 0.05
 _LEAST_CHANGE = 1e-4  # oxygen per formula unit: less is no loss whose factor could be told
 
