@@ -342,21 +342,27 @@ def export_command(
     ] = None,
     measurement: Annotated[list[str] | None, typer.Option(help="Only this measurement; may be repeated.")] = None,
     array: Annotated[list[str] | None, typer.Option(help="Only this array; may be repeated.")] = None,
-    form: Annotated[str, typer.Option("--as", help="ome-zarr, tiff, hdf5, txm-sandbox, cif or csv")] = "ome-zarr",
+    form: Annotated[str, typer.Option("--as", help="ome-zarr, tiff, hdf5, txm-sandbox, cif, csv or bdf")] = "ome-zarr",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     memory: MemoryOption = "2GB",
 ) -> None:
     """Write volumes and refinements of a study as files that other programs open.
 
-    ome-zarr: napari, Fiji, web viewers; tiff: Fiji, Dragonfly; hdf5: Python, MATLAB; txm-sandbox: its own layout;
-    cif, csv: structures, numbers and patterns of powder diffraction.
+    ome-zarr: napari, Fiji, web viewers; tiff: Fiji, Dragonfly; hdf5: Python, MATLAB, NeXus; txm-sandbox: its own
+    layout; cif, csv: structures, numbers and patterns of powder diffraction; bdf: the Battery Data Format, of a
+    cycler's file in place of the study.
     Without --array: white-line energy and its uncertainty, edge jump, particle mask, attenuation.
     """
     from cathoscope.core.study import Study
+    from cathoscope.io import export_records
     from cathoscope.io.export_study import Choice, export_study
 
-    choice = Choice(form, tuple(measurement or ()), tuple(array or ()))
     folder = output or study.with_name(f"{study.stem}-{form}")
+    if form == export_records.FORM:
+        for path in export_records.export_record(study, folder, overwrite=overwrite):
+            _out.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+        return
+    choice = Choice(form, tuple(measurement or ()), tuple(array or ()))
     resources = Resources(memory=parse(memory, "memory"))
     with TerminalProgress(_err) as progress:
         written = export_study(

@@ -78,6 +78,22 @@ def test_hdf5_arrays_have_units_and_coordinates(plain: Path) -> None:
         assert [dim.label for dim in file["white_line_half"].dims][1] == "half"
 
 
+def test_nexus_finds_signal_and_axes_without_a_copy(plain: Path) -> None:
+    """As https://manual.nexusformat.org asks of NXdata: the default plot is reached from the root."""
+    with h5py.File(plain) as file:
+        assert file.attrs["NX_class"] == "NXroot"
+        entry = file[file.attrs["default"]]
+        assert entry.attrs["NX_class"] == "NXentry"
+        data = entry["attenuation"]
+        assert data.attrs["NX_class"] == "NXdata"
+        assert data[data.attrs["signal"]] == file["attenuation"]
+        assert list(data.attrs["axes"]) == ["temperature", "energy", "z", "y", "x"]
+        for number, axis in enumerate(data.attrs["axes"]):
+            assert data[axis] == file[axis]
+            assert data.attrs[f"{axis}_indices"] == number
+        assert entry["particle_mask"]["z"] == data["z"]
+
+
 @pytest.mark.parametrize(("measurement", "n_energies"), [("tomo", 0), ("single", 5)])
 def test_hdf5_with_one_volume_can_be_opened_again(
     study: Study, tmp_path: Path, measurement: str, n_energies: int

@@ -7,6 +7,9 @@ the attributes ``units``, ``long_name`` and ``voxel_size_um`` (z, y, x). Coordin
 their units, attached as dimension scales. A single temperature is a number beside the arrays and no dim, so that a
 volume at one temperature has the shape other programs expect. True and false are 1 and 0.
 
+It is a NeXus file too: ``entry`` (NXentry) holds for each array a group NXdata with ``signal``, ``axes`` and, where it
+is known, ``ARRAY_errors``. These are links to the datasets at the root, so nothing is there twice.
+
 A file with one array of the shape (energy, z, y, x) or (z, y, x) can be a ``start`` of a recipe.
 """
 
@@ -56,6 +59,25 @@ def _opened(volumes: Sequence[Volume], path: Path) -> Iterator[Store]:
             stored[shape.region(block)] = shape.fitted(values).astype(stored.dtype, copy=False)
 
         yield store
+        _nexus(file, tuple(shapes.values()))
+
+
+def _nexus(file: h5py.File, volumes: Sequence[Volume]) -> None:
+    """What programs that know NeXus look for: which dataset is plotted over which coordinates."""
+    entry = file.create_group("entry")
+    file.attrs.update({"NX_class": "NXroot", "default": "entry"})
+    entry.attrs.update({"NX_class": "NXentry", "default": volumes[0].name})
+    for volume in volumes:
+        group = entry.create_group(volume.name)
+        axes = [dim if dim in file else "." for dim in volume.dims]
+        group.attrs.update({"NX_class": "NXdata", "signal": volume.name, "axes": axes})
+        for name in (volume.name, *(dim for dim in axes if dim != ".")):
+            group[name] = file[name]
+        for number, dim in enumerate(axes):
+            if dim != ".":
+                group.attrs[f"{dim}_indices"] = number
+        if f"{volume.name}_std" in file:
+            group[f"{volume.name}_errors"] = file[f"{volume.name}_std"]
 
 
 def _squeezed(volume: Volume) -> Volume:

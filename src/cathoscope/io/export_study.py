@@ -11,7 +11,7 @@ import zarr
 from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, run_slabs, shortage
 from cathoscope.core.study import Study
-from cathoscope.io import export_hdf5, export_powder, export_sandbox, export_tiff, export_zarr
+from cathoscope.io import export_hdf5, export_powder, export_records, export_sandbox, export_tiff, export_zarr
 from cathoscope.io.export_target import Output, refuse_existing, whole
 from cathoscope.io.export_volume import Block, Volume, blocks_of, bytes_per_row, volumes_of
 
@@ -38,7 +38,10 @@ class Choice:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise CathoscopeError(
-                "unknown form of export", expected=" or ".join(FORMS), found=repr(self.form), cure="--as ome-zarr"
+                "unknown form of export",
+                expected=" or ".join([*FORMS, export_records.FORM]),
+                found=repr(self.form),
+                cure="--as ome-zarr",
             )
         if self.form in export_powder.FORMS and self.arrays:
             raise CathoscopeError(

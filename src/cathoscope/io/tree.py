@@ -24,7 +24,7 @@ class Entry:
     """A dataset or a link of an HDF5 file.
 
     ``dtype`` is None where numpy has no equivalent of the stored type; ``link`` is the target of a soft or external
-    link, which has neither shape nor type here.
+    link, which has neither shape nor type here. Two names of one dataset have one ``address``.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Entry:
     dtype: np.dtype[Any] | None = None
     chunks: tuple[int, ...] | None = None
     link: str | None = None
+    address: int | None = None
 
 
 def entries_of(group: h5py.Group, at_most: int = _MOST_ENTRIES) -> list[Entry]:
@@ -64,7 +65,8 @@ def _walk(group: h5py.Group, seen: set[tuple[int, int]], depth: int) -> Iterator
             continue
         item = group.get(name)
         if isinstance(item, h5py.Dataset):
-            yield Entry(path, item.shape or (), number_type(item), item.chunks)
+            address = int(h5py.h5o.get_info(item.id).addr)
+            yield Entry(path, item.shape or (), number_type(item), item.chunks, address=address)
         elif isinstance(item, h5py.Group) and depth > 0:
             info = h5py.h5o.get_info(item.id)
             if (info.fileno, info.addr) not in seen:  # a group may contain itself

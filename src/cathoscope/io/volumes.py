@@ -293,7 +293,9 @@ def _other_stack(stack: Entry) -> str | None:
 
 
 def _only_volume(path: Path, entries: Sequence[Entry], remarks: list[str]) -> Entry:
-    stacks = [entry for entry in entries if _is_volume(entry)]
+    # One volume may have several names, as in NeXus files; the first counts.
+    named = {(entry.address, entry.link): entry for entry in reversed(entries) if _is_volume(entry)}
+    stacks = list(reversed(named.values()))
     usual = [stack for stack in stacks if stack.name.rpartition("/")[2] in _USUAL_NAMES]
     chosen = stacks if len(stacks) == 1 else usual
     if len(chosen) == 1:
