@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cathoscope.core.array_spec import ArraySpec
+from cathoscope.core.kinetic_arrays import KINETIC_ARRAYS
 
 _EVENT = ("event",)
 _PAIR = ("event_pair",)
@@ -120,4 +121,33 @@ _OXYGEN = (
     ArraySpec("oxygen_at_start", ("oxygen_sample",), "1", "f", "Oxygen per metal by charges before heating, less 2"),
 )
 
-RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS, *_OXYGEN, *_PLACES, *_COMPARISONS)
+_CYCLED = ("cycled",)
+_BY_CYCLE = ("cycled", "cycle")
+_CYCLES = (
+    ArraySpec("cycled", _CYCLED, "1", "i", "Number of a cycled particle; the attribute names says which"),
+    ArraySpec("cycled_resistance", _BY_CYCLE, "ohm", "f", "Resistance of charge transfer of spectra that are used"),
+    ArraySpec("cycled_area", _BY_CYCLE, "1/um", "f", "Wetted surface over the particle's volume, also between stacks"),
+    ArraySpec("cycled_measured_area", _BY_CYCLE, "1/um", "f", "Wetted surface over volume of stacks"),
+    ArraySpec("cycled_isolated", _BY_CYCLE, "1", "f", "Share of the oxide of a stack outside of its largest piece"),
+    ArraySpec("cycled_porosity", _BY_CYCLE, "1", "f", "Porosity of the particle, a curve through slices"),
+    ArraySpec("cycled_capacity", _BY_CYCLE, "Ah", "f", "What the particle gives back in a cycle that is used"),
+    ArraySpec("polarisation_share", _BY_CYCLE, "1", "f", "Part of the polarisation that charge transfer gives"),
+    ArraySpec("resistance_exponent", _CYCLED, "1", "f", "Exponent of resistance against surface; -1 if it is r / A"),
+    ArraySpec("resistance_exponent_low", _CYCLED, "1", "f", "Lower end of its 95 % interval"),
+    ArraySpec("resistance_exponent_high", _CYCLED, "1", "f", "Upper end of its 95 % interval"),
+    ArraySpec("resistance_exponent_direct", _CYCLED, "1", "f", "The same from the first and last stack alone"),
+    ArraySpec("resistance_explained", _CYCLED, "1", "f", "Part of the change of ln R that r / A gives between stacks"),
+    ArraySpec("resistance_area_scatter", _CYCLED, "1", "f", "Standard deviation of ln R A over cycles; 0 if R = r / A"),
+    ArraySpec("resistance_misfit_chance", _CYCLED, "1", "f", "How often errors alone leave the line a misfit as large"),
+    ArraySpec("resistance_verdict", _CYCLED, "1", "i", "Whether the surface explains R; see flag_meanings"),
+    ArraySpec("capacity_rise", _CYCLED, "1", "f", "Rise of the capacity to its peak, over the peak"),
+    ArraySpec("capacity_fade", _CYCLED, "1", "f", "Fall of the capacity after its peak, over the peak"),
+    ArraySpec("capacity_peak", _CYCLED, "1", "f", "Cycle of the largest capacity"),
+    ArraySpec("rise_explained", _CYCLED, "1", "f", "Share of the rise's variance on a line with charge transfer"),
+    ArraySpec("fade_explained", _CYCLED, "1", "f", "Part of the fade that this line gives"),
+    ArraySpec(
+        "fade_isolated", _CYCLED, "1", "f", "Part of the fade that oxide without contact gives, at the last stack"
+    ),
+)
+
+RELATION_ARRAYS: tuple[ArraySpec, ...] = (*_EVENTS, *_OXYGEN, *_PLACES, *_CYCLES, *_COMPARISONS, *KINETIC_ARRAYS)

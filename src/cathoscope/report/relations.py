@@ -9,7 +9,7 @@ import xarray as xr
 
 from cathoscope.core.relations import place_of
 from cathoscope.core.study import Study
-from cathoscope.report import relate_events, relate_oxygen, relate_place
+from cathoscope.report import relate_cycles, relate_events, relate_oxygen, relate_place, relate_samples
 from cathoscope.report.style import Panel
 from cathoscope.report.tables import Table
 
@@ -51,9 +51,19 @@ class RelationPart:
 
 # In the order of the page.
 VIEWS: tuple[RelationView, ...] = (
+    RelationView(
+        "samples", "Sample against sample", relate_samples.tables, relate_samples.panels, relate_samples.sentences
+    ),
     RelationView("events", "Events on heating", relate_events.tables, relate_events.panels, relate_events.sentences),
     RelationView("oxygen", "Balance of oxygen", relate_oxygen.tables, relate_oxygen.panels, relate_oxygen.sentences),
     RelationView("place", "Chemistry against place", relate_place.tables, relate_place.panels, relate_place.sentences),
+    RelationView(
+        "cycles",
+        "Surface, resistance and capacity by cycle",
+        relate_cycles.tables,
+        relate_cycles.panels,
+        relate_cycles.sentences,
+    ),
 )
 
 
