@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Resources
 from cathoscope.core.study import Study
+from cathoscope.virtual import families
 from cathoscope.virtual import study as studies
 from cathoscope.virtual.diffraction_banks import DIFFRACTOMETERS
 from cathoscope.virtual.diffraction_files import instrument_text
@@ -49,8 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def simulate(place: Path, preset: DiffractionPreset, threads: int = 1, seed: int = 4) -> Path:
+    diffracted = families.family_of("hou-diffraction")
+    assert diffracted is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studies, "DIFFRACTION_PRESETS", {"tiny": preset})
+        patch.setattr(families, "FAMILIES", (diffracted._replace(presets={"tiny": preset}),))
         recipe = studies.simulate_study("tiny", size="small", seed=seed, folder=place, resources=Resources(threads))
     return recipe.parent
 

@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.study import Study
-from cathoscope.virtual import cycling_study, study
+from cathoscope.virtual import cycling_study, families, study
 from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CycledParticle, cycle_particle
-from cathoscope.virtual.cycling_study import CYCLING_PRESETS, CyclingPreset, CyclingSize
+from cathoscope.virtual.cycling_study import CyclingPreset, CyclingSize
 from cathoscope.virtual.fibsem import (
     CRACK,
     LAYER,
@@ -267,7 +267,9 @@ TINY = CyclingPreset(
 
 
 def test_a_study_leaves_images_truth_and_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "CYCLING_PRESETS", {**CYCLING_PRESETS, "tiny": TINY})
+    cycled = families.family_of("cadiou-cycling")
+    assert cycled is not None
+    monkeypatch.setattr(families, "FAMILIES", (cycled._replace(presets={"tiny": TINY}),))
     recipe = study.simulate_study("tiny", size="tiny", seed=1, folder=tmp_path)
     files = sorted(path.relative_to(tmp_path / "raw").as_posix() for path in tmp_path.glob("raw/**/*.tif"))
     assert len(files) == 5 + 2 * 3
@@ -284,8 +286,10 @@ def test_a_study_leaves_images_truth_and_a_recipe(tmp_path: Path, monkeypatch: p
         assert file["series/drift"].attrs["units"] == "px"
         assert file["stack-004/z"].shape == (3,)
         np.testing.assert_allclose(file["stack-004/z"][:].mean(), 0, atol=0.03)
+        share, area = file["stack-004/porosity"][:], file["stack-004/section_area"][:]
     truth = Study(tmp_path / "study.zarr").read("truth", "H-NMC-1-stack-004")
-    assert float(truth["porosity"]) == pytest.approx(porosity[4])
+    assert float(truth["porosity"]) == pytest.approx((share * area).sum() / area.sum())
+    assert float(truth["envelope_volume"]) == pytest.approx(0.08 * area.sum())
     text = recipe.read_text()
     assert '[sample.H-NMC]\ncomposition = "LiNi0.86Mn0.04Co0.1O2"' in text
     assert '\ntechnique = "fibsem-series"' in text

@@ -206,9 +206,7 @@ def _expose(
         stack = draw_cuts(thick, np.full(count, float(cycle)), first_z=first, seed=seed)
         truth |= imaging(label, stack, thick, folder=study.path.parent)
         made.append(replace(_measurement(job, label, "fibsem-stack", f"cycle {cycle}"), settings=("morphology = {}",)))
-        numbers = {"porosity": particle.porosity(cycle), "envelope_volume": particle.grains.design.envelope_volume}
-        arrays = [schema.label(key, np.array(value), ()) for key, value in numbers.items()]
-        study.write("truth", f"{name}-{label}", schema.dataset(arrays))
+        study.write("truth", f"{name}-{label}", _truth_of_stack(truth, label, plan.size.thickness))
     write_truth_file(
         study.path.parent / "truth" / f"{name}.h5", truth, sample=job[0], particle=job[1], load=particle.load
     )
@@ -239,6 +237,15 @@ def _truth_of_series(truth: Mapping[str, Truth]) -> xr.Dataset:
     arrays = [schema.label(name, values, ("cycle",), coords=coords) for name, values in along.items()]
     numbers = {"porosity_at_cycle": at, "cycle_of_porosity": reached}
     return schema.dataset([*arrays, *(schema.label(name, np.array(number), ()) for name, number in numbers.items())])
+
+
+def _truth_of_stack(truth: Mapping[str, Truth], label: str, thickness: float) -> xr.Dataset:
+    """Volume and porosity of the slab that a stack cuts out of the particle, or of all of it; thickness in um."""
+    share, area = (
+        np.asarray(truth[f"{label}/{name}"].values, dtype=np.float64) for name in ("porosity", "section_area")
+    )
+    numbers = {"porosity": np.average(share, weights=area), "envelope_volume": area.sum() * thickness}
+    return schema.dataset([schema.label(key, np.array(value), ()) for key, value in numbers.items()])
 
 
 _OF_SECTIONS = {"slice_porosity": "porosity", "section_area": "section_area"}

@@ -78,3 +78,8 @@ FAMILIES = (
 def family_of(preset: str) -> Family | None:
     """The kind of study that a preset is, if it is none of single imaged particles."""
     return next((family for family in FAMILIES if preset in family.presets), None)
+
+
+def preset_names() -> list[str]:
+    """Names of all presets of these kinds."""
+    return [name for family in FAMILIES for name in family.presets]

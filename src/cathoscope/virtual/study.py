@@ -12,7 +12,7 @@ from cathoscope.core.errors import CathoscopeError, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
 from cathoscope.virtual.cycling_study import chosen_size
-from cathoscope.virtual.families import FAMILIES, family_of
+from cathoscope.virtual.families import family_of, preset_names
 from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
@@ -77,7 +77,7 @@ def simulate_study(
 
 
 def _require_preset(preset: str, others: Sequence[str] = ()) -> None:
-    names = [*PARTICLE_PRESETS, *(name for family in FAMILIES for name in family.presets), *others]
+    names = [*PARTICLE_PRESETS, *preset_names(), *others]
     if preset not in names:
         known = " or ".join(names)
         raise CathoscopeError(f"unknown preset {preset!r}", expected=known, cure="simulate hou")
