@@ -31,7 +31,7 @@ from cathoscope.relate.oxygen import (
 )
 from cathoscope.xanes.state import valence_line_from_standards
 
-_STUDIES = 300
+_STUDIES = 1000
 _SHARES = {"Ni": 0.82, "Mn": 0.06, "Co": 0.12}
 _LITHIUM, _LITHIUM_STD = 0.3, 0.02
 _SLOPE, _ZERO = 1.77, 8344.33  # eV per valence, and at valence 0

@@ -243,13 +243,20 @@ def moved(course: Course, least: float, most: float) -> Course:
 
 
 def with_thermometer(course: Course, std: float) -> Course:
-    """A course with the uncertainty ``std`` (K) of its thermometer: slope times std.
+    """A course with the uncertainty ``std`` (K) of its thermometer: root mean square of what that moves it.
 
-    Half the variance is common to all temperatures: an error of the scale is not the same everywhere.
+    Where a course bends, slope times std is too little: it is taken at two places, sqrt(3) std to either side, whose
+    mean square is exact for bends. Half the variance is common to all temperatures: an error of the scale is not the
+    same everywhere.
     """
     if course.temperature.size < 2 or std == 0:
         return course
-    return _half_common(course, std * np.gradient(course.lost, course.temperature))
+    slope = std * np.gradient(course.lost, course.temperature)
+    sides = [
+        at_temperatures(course, course.temperature + by * np.sqrt(3.0) * std).lost - course.lost for by in (-1.0, 1.0)
+    ]
+    squares = (sides[0] ** 2 + sides[1] ** 2) / 6.0
+    return _half_common(course, np.sign(slope) * np.where(np.isfinite(squares), np.sqrt(squares), np.abs(slope)))
 
 
 def _half_common(course: Course, error: Floats) -> Course:
