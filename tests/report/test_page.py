@@ -67,7 +67,8 @@ def test_order_of_the_sections(reader: Reader) -> None:
     assert reader.headings[0] == ("h1", "spheres")
     second = [text.split(" ")[0] for tag, text in reader.headings if tag == "h2"]
     measurements = ["heating", "ball", "toner", "broken"]
-    assert second == ["Summary", *measurements, "Comparison", "Settings", "Versions", "Provenance", "Warnings"]
+    told = ["Comparison", "Methods", "Settings", "Warnings", "Versions", "Provenance"]
+    assert second == ["What", "Summary", *measurements, *told]
 
 
 def test_summary_states_numbers_with_sigma_and_the_fate_of_each_measurement(reader: Reader) -> None:

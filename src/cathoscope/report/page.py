@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.lab_samples import lab_differences
+from cathoscope.report.methods import Methods, methods_of
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.powder_tables import powder_tables
 from cathoscope.report.relations import RelationPart, relation_parts
+from cathoscope.report.story import Point, story_of
 from cathoscope.report.style import FILE_FORMATS, Panel, figure_bytes, freeze_layout, journal_style
 from cathoscope.report.summary import (
     MeasurementSummary,
@@ -49,18 +51,19 @@ from cathoscope.report.white_line_tables import white_line_tables
 
 MOST_BYTES = 5_000_000
 ACROSS = "samples"  # first part of the names of figures that show several measurements
-# figures of several measurements, by the array that each needs
+# figures of several measurements, by the array that each needs, in the order of the papers
 _SIDE_BY_SIDE = {
     "white_line_mean": (samples_panel,),
-    "porosity_trend": (series_panel,),
-    "retention_mean": (cycling_samples.retention_samples_panel,),
-    "cycle": (particle_cells.particle_cells_panel,),
     "diffraction_fit": (diffraction_samples.first_patterns_panel, diffraction_samples.series_panel),
+    "porosity_trend": (series_panel,),
     "mass_left": (lab_samples.mass_samples_panel,),
     "heat_flow": (lab_samples.heat_samples_panel,),
     "net_absorbance": (lab_samples.light_samples_panel,),
     "metal_share": (lab_samples.dissolved_samples_panel,),
+    "retention_mean": (cycling_samples.retention_samples_panel,),
+    "cycle": (particle_cells.particle_cells_panel,),
 }
+_COMPARISON = "samples"  # the relation that stands before the figures
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
 _QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
 
@@ -77,11 +80,23 @@ class ReportFiles:
 
 @dataclass(frozen=True)
 class Across:
-    """What shows several measurements side by side."""
+    """What shows several measurements side by side, and what is told of the whole study in words."""
 
     panels: tuple[Panel, ...] = ()
     tables: tuple[Table, ...] = ()
     relations: tuple[RelationPart, ...] = ()
+    story: tuple[Point, ...] = ()
+    methods: Methods = field(default_factory=lambda: Methods((), ()))
+
+    @property
+    def compared(self) -> RelationPart | None:
+        """Sample against sample, where the study allows it."""
+        return next((part for part in self.relations if part.name == _COMPARISON), None)
+
+    @property
+    def other_relations(self) -> tuple[RelationPart, ...]:
+        """What else several measurements tell together."""
+        return tuple(part for part in self.relations if part.name != _COMPARISON)
 
     @property
     def all_panels(self) -> tuple[Panel, ...]:
@@ -128,7 +143,7 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
         If the study cannot be read or the report cannot be written.
     """
     sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
-    across = across_measurements(study)
+    across = _with_words(study, across_measurements(study), sections)
     panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
     vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
     page = _page_within_limit(study, (across, sections), vectors, output, comparison_rows(comparison))
@@ -145,6 +160,14 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
     files = tuple(folder / name for name in figures)
     numbers = tuple(folder / name for name in ("numbers.csv", "numbers.json", *tables))
     return ReportFiles(output, folder, files, numbers)
+
+
+def _with_words(study: Study, across: Across, sections: Sequence[Section]) -> Across:
+    """The summary and the methods in words."""
+    summaries = [section.summary for section in sections]
+    read = {summary.name: _read(study, "result", summary.name) for summary in summaries}
+    results = {name: data for name, data in read.items() if data is not None}
+    return replace(across, story=story_of(study, summaries, results, across.relations), methods=methods_of(study))
 
 
 def _replace_folder(new: Path, target: Path, old: Path) -> None:
@@ -198,7 +221,9 @@ def across_measurements(study: Study) -> Across:
             made = [make(chosen) for make in makers] if len(chosen) > 1 else []
             panels += [panel for panel in made if panel is not None]
         relations = relation_parts(study)
-    across = Across(tuple(panels), tuple(lab_differences(results)), relations)
+    # what the lab's tables tell is in the comparison of all quantities, if there is one
+    compared = any(part.name == _COMPARISON for part in relations)
+    across = Across(tuple(panels), () if compared else tuple(lab_differences(results)), relations)
     for panel in across.all_panels:
         freeze_layout(panel.figure)
     return across
@@ -294,6 +319,7 @@ def _render(
         last=log[-1] if log else {},
         last_steps=_step_rows(log[-1]) if log else [],
         warnings=_warnings(sections),
+        aside=[(section.summary.name, *one) for section in sections for one in section.summary.set_aside],
         files_folder=f"{output.stem}_files",
     )
 

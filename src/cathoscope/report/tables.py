@@ -39,6 +39,7 @@ class Column:
     sigma_digits: int | None = None
     is_count: bool = False
     brackets: bool = False  # 2.8403(9) in place of 2.8403 ± 0.0009
+    own_digits: bool = False  # each value has ``digits`` digits of its own: probabilities
 
     @property
     def is_empty(self) -> bool:
@@ -58,6 +59,8 @@ class Column:
             return NO_VALUE
         if self.is_count:
             return f"{value:.0f}"
+        if self.own_digits:
+            return plain_number(float(f"{value:.{self.digits}g}")).replace("-", "−")
         if self.sigma is None:
             return self._fixed(value)
         if self.brackets:

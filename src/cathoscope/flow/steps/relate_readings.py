@@ -116,7 +116,8 @@ def _record(member: Member, array: xr.DataArray, index: int) -> str:
 def _name(dim: str) -> Any:
     def word(member: Member, array: xr.DataArray, index: int) -> str:
         """What the coordinate calls it."""
-        return _names(array, dim)[index].replace(" C", " °C") if dim == "step" else _names(array, dim)[index]
+        name = _names(array, dim)[index]
+        return {"step": name.replace(" C", " °C"), "effect": f"effect {name}"}.get(dim, name)
 
     return word
 

@@ -89,9 +89,9 @@ def _matched(first: Sequence[Found], second: Sequence[Found]) -> Iterator[tuple[
 def _doubts(metric: Metric, told: Difference, readings: Sequence[Found]) -> Iterator[str]:
     yield from (doubt for one in readings for doubt in one.doubts)
     if metric.lacks and told.scope == SINGLE:
-        yield f"its uncertainty holds the noise of the records alone, not the {metric.lacks}"
+        yield f"the uncertainty holds the noise of the records alone, not the {metric.lacks}"
     if told.systematic > _MOST_SYSTEMATIC * told.std:
-        yield "most of its uncertainty is systematic: repeating the measurement would not reduce it"
+        yield "most of the uncertainty is systematic: repeating the measurement would not reduce it"
 
 
 def _remark(gathered: Gathered, rows: Sequence[_Row]) -> None:
