@@ -9,7 +9,14 @@ import xarray as xr
 
 from cathoscope.core.relations import place_of
 from cathoscope.core.study import Study
-from cathoscope.report import relate_cycles, relate_events, relate_oxygen, relate_place, relate_samples
+from cathoscope.report import (
+    relate_cycles,
+    relate_events,
+    relate_kinetics,
+    relate_oxygen,
+    relate_place,
+    relate_samples,
+)
 from cathoscope.report.style import Panel
 from cathoscope.report.tables import Table
 
@@ -57,6 +64,13 @@ VIEWS: tuple[RelationView, ...] = (
     RelationView("events", "Events on heating", relate_events.tables, relate_events.panels, relate_events.sentences),
     RelationView("oxygen", "Balance of oxygen", relate_oxygen.tables, relate_oxygen.panels, relate_oxygen.sentences),
     RelationView("place", "Chemistry against place", relate_place.tables, relate_place.panels, relate_place.sentences),
+    RelationView(
+        "kinetics",
+        "Kinetics of oxygen release",
+        relate_kinetics.tables,
+        relate_kinetics.panels,
+        relate_kinetics.sentences,
+    ),
     RelationView(
         "cycles",
         "Surface, resistance and capacity by cycle",
