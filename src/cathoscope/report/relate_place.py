@@ -169,7 +169,8 @@ def _of_sample(data: xr.Dataset, row: int) -> Iterator[str]:
     effect, std, p = (_values(data, f"place_first_{one}")[row] for one in ("effect", "effect_std", "probability"))
     whose = "of one particle (others may differ)" if particles == 1 else f"of {particles} particles"
     head = f"{sample}, {step}, {whose}: the white line moves by {_signed(mean)} eV in the mean"
-    pulls = np.where(np.isfinite(effect), np.abs(effect) / std, -1.0)
+    apart = np.isfinite(_values(data, "place_first_partial_effect")[row])  # one of those that cannot be told apart
+    pulls = np.where(np.isfinite(effect) & apart, np.abs(effect) / std, -1.0)
     best = int(np.argmax(pulls))
     if not p[best] < _LEVEL:
         wide = format_value(effect[best], std[best], "eV")

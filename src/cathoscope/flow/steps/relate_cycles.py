@@ -68,7 +68,9 @@ class Found:
 def cycles(gathered: Gathered) -> xr.Dataset | None:
     """Every particle with impedance and a capacity, or a surface: what explains what."""
     known = _collected(gathered)
+    samples = list(dict.fromkeys(one.sample for one in known.values()))
     usable = [one for one in known.values() if one.resistance is not None and _has_more(one)]
+    usable.sort(key=lambda one: (samples.index(one.sample), one.name))
     if not usable:
         return None
     return _arrays(usable, [_found(gathered, one) for one in usable])
