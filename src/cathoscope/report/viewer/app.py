@@ -80,6 +80,7 @@ class Viewer:
             "sample": str(raw.get("sample") or short),
             "technique": str(raw.get("technique") or ""),
             "volumes": [self._volume_facts(volume) for volume in volumes],
+            "conditions": [] if volumes else self._library.conditions(name),
         }
 
     def _volume_facts(self, volume: Volume) -> dict[str, Any]:

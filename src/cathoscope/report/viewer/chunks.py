@@ -29,7 +29,7 @@ from cathoscope.report.viewer.blosc_kernels import decode_block
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-BLOCK_BYTES = 128 << 20
+BLOCK_BYTES = 104 << 20  # one plane across x of 512^3 voxels with its mask and flags
 _MOST_CHUNK_BYTES = 512 << 20  # a chunk that says it is larger is refused
 _HEADER = 16
 _LZ4, _SHUFFLED, _STORED, _UNSPLIT = 1, 1, 2, 16

@@ -146,12 +146,19 @@ def _impedance(library: Library, measurement: str, conditions: Conditions) -> li
     )
     if real is None or imaginary is None:
         return []
-    lines = [Line("measured", real, -imaginary, "points")]
+    factor, unit = scaled(np.hypot(real, imaginary), (("MΩ", 1e-6), ("kΩ", 1e-3), ("Ω", 1.0)))
+    lines = [Line("measured", factor * real, -factor * imaginary, "points")]
     fitted = [_along(library, measurement, f"impedance_fit_{part}", "cycle", place) for part in ("real", "imaginary")]
     if fitted[0] is not None and fitted[1] is not None:
-        lines.append(Line("fit", fitted[0], -fitted[1]))
+        lines.append(Line("fit", factor * fitted[0], -factor * fitted[1]))
     title = "Impedance" + ("" if cycle is None else f", cycle {cycle:g}")
-    return [Plot(measurement, title, ("Re Z", "Ω"), ("−Im Z", "Ω"), lines, None, True)]
+    return [Plot(measurement, title, ("Re Z", unit), ("−Im Z", unit), lines, None, True)]
+
+
+def scaled(values: Floats, units: tuple[tuple[str, float], ...]) -> tuple[float, str]:
+    """Factor and unit, from the coarsest on, in which the largest value is at least 1; else the finest."""
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    return next(((factor, unit) for unit, factor in units if largest * factor >= 1), (units[-1][1], units[-1][0]))
 
 
 def _cycling(library: Library, measurement: str, conditions: Conditions) -> list[Plot]:
@@ -172,10 +179,7 @@ def _cycling(library: Library, measurement: str, conditions: Conditions) -> list
     place, cycle = _nearest(library, measurement, "curve", conditions.get("cycle"))
     charge, voltage = (_along(library, measurement, name, "curve", place) for name in ("curve_charge", "curve_voltage"))
     if charge is not None and voltage is not None:
-        largest = float(np.nanmax(np.abs(charge), initial=0.0))
-        factor, unit = next(
-            ((f, u) for f, u in ((1e3, "mAh"), (1e6, "µAh"), (1e9, "nAh")) if largest * f >= 1), (1e12, "pAh")
-        )
+        factor, unit = scaled(charge, (("Ah", 1.0), ("mAh", 1e3), ("µAh", 1e6), ("nAh", 1e9), ("pAh", 1e12)))
         lines = [
             Line(words if row == 0 else "", factor * charge[row, half], voltage[row, half], "line" if half else "faint")
             for row in range(min(len(charge), _MOST_LINES))
@@ -230,7 +234,7 @@ def _records(library: Library, measurement: str, conditions: Conditions) -> list
 
 
 _PAIRS = (
-    ("sample_temperature", "heat_flow", "Calorimetry", ("temperature", "°C"), ("heat flow, endothermic up", "mW")),
+    ("sample_temperature", "heat_flow", "Heat flow, endothermic up", ("temperature", "°C"), ("heat flow", "mW")),
     ("wavelength", "net_absorbance", "Solution", ("wavelength", "nm"), ("absorbance", "")),
     ("scan_energy", "normalised_absorption", "Bulk XAS", ("energy", "eV"), ("normalised absorption", "")),
 )

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 GROUPS = ("result", "truth")
 _MOST_SMALL_BYTES = 64 << 20
-_CONDITIONS = ("temperature", "cycle", "energy", "step", "half", "coefficient", "component", "spectrum")
+_MOST_CONDITIONS = 2000
 
 
 class NotThere(CathoscopeError):
@@ -241,6 +241,15 @@ class Library:
             names = self.names_along(volume.measurement, dim, n)
             axes.append({"name": dim, "unit": unit_of(dim), "values": values.tolist(), "names": names})
         return axes
+
+    def conditions(self, measurement: str) -> list[dict[str, Any]]:
+        """Temperatures and cycles of a measurement of curves, as `axes_of` has them."""
+        found = []
+        for dim in ("temperature", "cycle"):
+            values = self.values(measurement, dim)
+            if values is not None and values.ndim == 1 and 1 < values.size <= _MOST_CONDITIONS:
+                found.append({"name": dim, "unit": unit_of(dim), "values": values.tolist(), "names": []})
+        return found
 
     def space_of(self, volume: Volume) -> tuple[list[list[float]], str]:
         """First place and step along z, y, x, and their unit (px where there are no coordinates)."""

@@ -20,7 +20,7 @@ from cathoscope.report.viewer.slices import Slices
 
 FINE, COARSE = 128, 56  # voxels along the longest side
 _SLAB = 8  # slices at a time, the study's chunk along z
-_KEPT = 6
+_KEPT = 4
 _MARGIN = 1.08
 
 CutKind = Literal["nothing", "octant", "quadrant", "half"]

@@ -70,19 +70,22 @@ def served(study: Study, *, host: str, port: int, with_token: bool = False, fit:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
+        listener.listen(128)
     except (OSError, OverflowError) as error:
+        if listener is not None:
+            listener.close()
         raise CathoscopeError(
             "the viewer cannot listen here",
             where=f"{host}, port {port}",
             found=str(error),
             cure="choose another port with --port, or 0 for any that is free",
         ) from None
-    listener.listen(128)
     return listener
 
 

@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 OUTSIDE, UNTRUSTED, FIRST = 0, 1, 2  # what a pixel of a slice may say instead of a value
 _LEVELS = 65535 - FIRST
-_SAMPLE = 2_000_000  # voxels of which a range and a histogram are made
+_SAMPLE = 1_000_000  # voxels of which a range and a histogram are made
 _BINS = 96
 _TAIL = 0.5  # percent of the values beyond either end of the range
 _OUTSIDE_FLAG = 100

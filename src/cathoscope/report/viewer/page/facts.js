@@ -16,10 +16,12 @@ export function drawHistogram(side, spread, values, brush, act) {
     const k = 3 * indexOf((spread.edges[i] + spread.edges[i + 1]) / 2, look);
     return `rgb(${look.map.colours[k]},${look.map.colours[k + 1]},${look.map.colours[k + 2]})`;
   });
+  const root = side.shown.kind === "grey"; // what surrounds the particle would hide all else
+  const heights = root ? spread.counts.map(Math.sqrt) : spread.counts;
   const marks = values.map(({ value, paint }) => ({ x: value, colour: paint, solid: true }));
   const { svg, scale } = plot($("histogram"), {
     width: 248, height: 128, bars: true, x: ["", side.shown.valueUnit], y: ["voxels", ""], xRange: [spread.edges[0], spread.edges.at(-1)],
-    lines: [{ name: "", style: "bars", x: [], y: spread.counts, edges: spread.edges, fills }], marks,
+    lines: [{ name: "", style: "bars", x: [], y: heights, edges: spread.edges, fills }], marks,
   });
   svg.setAttribute("aria-label", `histogram of ${side.shown.words}`);
   svg.dataset.low = spread.edges[0];
@@ -28,7 +30,7 @@ export function drawHistogram(side, spread, values, brush, act) {
   svg.style.touchAction = "none";
   listenBrush(svg, scale, brush, act);
   const share = spread.voxels < spread.of ? `, of ${Math.round((100 * spread.voxels) / spread.of)} % of the volume` : "";
-  $("histogram-words").textContent = Number.isFinite(spread.mean) && !["label", "flag"].includes(side.shown.kind) ? `mean ${tidy(Number(spread.mean.toPrecision(6)))}, spread ${tidy(Number(spread.width.toPrecision(3)))} ${side.shown.valueUnit}${share}` : "";
+  $("histogram-words").textContent = Number.isFinite(spread.mean) && !["label", "flag"].includes(side.shown.kind) ? `mean ${tidy(Number(spread.mean.toPrecision(6)))}, spread ${tidy(Number(spread.width.toPrecision(3)))} ${side.shown.valueUnit}`.trim() + `${share}${root ? "; heights are roots" : ""}` : "";
   $("unbrush").hidden = !brush;
 }
 
@@ -114,8 +116,11 @@ export class VoxelFacts {
       });
     };
     const each = (make) => this.last.map((one) => ({ text: make(one), letter: one.side.letter }));
-    row("place", each(({ side, at }) => placeText(side.shown, at)).slice(0, 1));
-    row(this.last[0].side.shown.words, each(({ side, facts }) => (facts.value === null ? (facts.inside ? "no trusted value" : "outside") : `${withError(facts.value, facts.std)} ${side.shown.valueUnit}`)));
+    const { side: first, at } = this.last[0];
+    const names = Object.keys(first.shown.axes).reverse();
+    row("voxel", [{ text: names.map((axis) => `${axis} ${at[axis] + 1}`).join(", "), letter: "" }]);
+    if (first.shown.unit === "µm") row("position", [{ text: `${names.map((axis) => tidy(first.shown.axes[axis].first + at[axis] * first.shown.axes[axis].step, 0.01)).join(", ")} µm`, letter: "" }]);
+    row(this.last[0].side.shown.words.toLowerCase(), each(({ side, facts }) => (facts.value === null ? (facts.inside ? "no trusted value" : "outside") : `${withError(facts.value, facts.std)} ${side.shown.valueUnit}`)));
     if (this.last.length > 1 && this.last.every((one) => one.facts.value !== null) && this.last[0].side.shown.name === this.last[1].side.shown.name) {
       const [one, other] = this.last.map(({ facts }) => facts);
       const std = one.std !== null && other.std !== null ? Math.hypot(one.std, other.std) : null;
@@ -123,7 +128,7 @@ export class VoxelFacts {
     }
     if (this.last.some(({ facts }) => facts.flag)) row("flag", each(({ facts }) => facts.flag || "good"));
     row("condition", each(({ side }) => side.condition() || "–"));
-    if (this.last.some(({ facts }) => facts.spectrum?.line)) row("white line", each(({ facts }) => (facts.spectrum?.line ? `${withError(facts.spectrum.line, facts.spectrum.line_std)} eV` : "–")));
+    if (this.last.some(({ facts, side }) => facts.spectrum?.line && side.shown.name !== "white_line_energy")) row("white line", each(({ facts }) => (facts.spectrum?.line ? `${withError(facts.spectrum.line, facts.spectrum.line_std)} eV` : "–")));
   }
 
   spectrum() {
@@ -157,7 +162,7 @@ export class VoxelFacts {
     const lines = there.map(({ facts, paint, side: one }) => ({ name: there.length > 1 ? (one.letter === "a" ? "left" : "right") : "", style: "points", x: facts.course.names.length ? facts.course.x.map((_, i) => i + 1) : facts.course.x, y: facts.course.y.map(orNaN), std: facts.course.std?.map(orNaN), colour: paint }));
     const joined = lines.map((line) => ({ ...line, name: "", style: "faint" }));
     const unit = course.dim === "temperature" ? "°C" : "";
-    plot($("course"), { title: `This voxel against ${course.dim}`, width: 336, height: 165, x: [course.dim, unit], y: [side.shown.words.toLowerCase(), side.shown.valueUnit], lines: [...joined, ...lines], file: "voxel" });
+    plot($("course"), { title: `${side.shown.words} against ${course.dim}`, width: 336, height: 165, x: [course.dim, unit], y: ["", side.shown.valueUnit], lines: [...joined, ...lines], file: "voxel" });
   }
 }
 
@@ -166,27 +171,17 @@ const only = (at, axes) => Object.fromEntries(Object.keys(axes).map((axis) => [a
 
 // Most points of a spectrum lie around the edge: the rest would only squeeze them.
 function focus(lines) {
-  const x = lines[0].x.filter(Number.isFinite);
-  if (x.length < 12) return undefined;
-  const sorted = [...x].sort((a, b) => a - b);
-  const inner = sorted[Math.floor(0.9 * (x.length - 1))] - sorted[Math.floor(0.1 * (x.length - 1))];
-  if (sorted.at(-1) - sorted[0] < 3 * inner) return undefined;
   const fit = lines.find((line) => line.style === "line");
-  const [low, high] = fit ? [fit.x[0], fit.x.at(-1)] : [sorted[Math.floor(0.1 * x.length)], sorted[Math.floor(0.9 * x.length)]];
-  return [Math.max(sorted[0], low - 0.8 * (high - low)), Math.min(sorted.at(-1), high + 0.8 * (high - low))];
+  if (!fit) return undefined;
+  const x = lines[0].x;
+  const [low, high] = [fit.x[0], fit.x.at(-1)];
+  return [Math.max(x[0], low - 0.9 * (high - low)), Math.min(x.at(-1), high + 0.9 * (high - low))];
 }
 
 function withError(value, std) {
   if (std === null || std === undefined || !(std > 0)) return tidy(value);
   const digits = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(std))));
-  return `${value.toFixed(digits)} ± ${std.toFixed(digits)}`;
-}
-
-function placeText(shown, at) {
-  const names = Object.keys(shown.axes).reverse();
-  const indices = names.map((axis) => `${axis} ${at[axis] + 1}`).join(", ");
-  if (shown.unit !== "µm") return indices;
-  return `${indices} (${names.map((axis) => (shown.axes[axis].first + at[axis] * shown.axes[axis].step).toFixed(2)).join(", ")} µm)`;
+  return `${value.toFixed(digits).replace("-", "\u2212")} ± ${std.toFixed(digits)}`;
 }
 
 // -- other measurements
@@ -200,7 +195,7 @@ export class Curves {
   load(side) {
     const sample = side.measurement().sample;
     const conditions = {};
-    for (const axis of side.shown?.lead || []) {
+    for (const axis of side.axes()) {
       if (["temperature", "cycle", "energy"].includes(axis.name)) conditions[axis.name] = axis.values[side.chosen.i[axis.name] || 0];
     }
     const key = JSON.stringify([sample, conditions]);
@@ -208,7 +203,7 @@ export class Curves {
     this.run(async () => {
       this.plots = await askJson("curves", { sample, ...conditions });
       this.key = key;
-      $("others-title").textContent = `Measurements of ${sample}${conditions.temperature !== undefined ? `, nearest to ${placeWords(side.shown.lead.find((axis) => axis.name === "temperature"), side.chosen.i.temperature || 0)}` : ""}`;
+      $("others-title").textContent = `Measurements of ${sample}${conditions.temperature !== undefined ? `, nearest to ${placeWords(side.axes().find((axis) => axis.name === "temperature"), side.chosen.i.temperature || 0)}` : ""}`;
       this.draw();
     });
   }

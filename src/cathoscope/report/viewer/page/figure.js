@@ -34,7 +34,7 @@ function drawSide(context, side, left, columns, block) {
     const y = MARGIN + HEAD + Math.floor(k / columns) * (PANEL + 34);
     const own = document.createElement("canvas");
     [own.width, own.height] = [PANEL, PANEL];
-    panel.paint(own.getContext("2d"), PANEL, 1.7);
+    panel.paint(own.getContext("2d"), PANEL, 1.7, false);
     context.fillStyle = "#eceff2";
     context.fillRect(x, y, PANEL, PANEL);
     context.drawImage(own, x, y);

@@ -52,17 +52,25 @@ export function roundLength(limit) {
   return Math.max(...[1, 2, 5].map((m) => m * power).filter((one) => one <= limit * (1 + 1e-9)));
 }
 
+// Ink and halo of what is drawn over a picture: readable on any colour.
+export function inks(dark) {
+  return dark ? { ink: "rgba(255,255,255,.95)", halo: "rgba(0,0,0,.6)" } : { ink: "rgba(20,26,34,.9)", halo: "rgba(255,255,255,.7)" };
+}
+
+export const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+
 // A bar of a round length at the lower left of a square of `size` pixels; `perPixel` is the length of a pixel.
-export function scaleBar(context, size, perPixel, unit, ratio) {
+export function scaleBar(context, size, perPixel, unit, ratio, dark) {
   const length = roundLength(0.3 * size * perPixel);
   const [left, base, thick] = [0.05 * size, 0.95 * size, 3.2 * ratio];
+  const { ink, halo } = inks(dark);
   context.save();
   context.font = `600 ${11.5 * ratio}px ${FONT}`;
   context.textAlign = "center";
   context.lineJoin = "round";
   context.lineWidth = 3 * ratio;
-  context.strokeStyle = "rgba(0,0,0,.75)";
-  context.fillStyle = "#fff";
+  context.strokeStyle = halo;
+  context.fillStyle = ink;
   const words = `${tidy(length)} ${unit}`;
   const middle = left + length / perPixel / 2;
   context.strokeRect(left, base - thick, length / perPixel, thick);
@@ -72,10 +80,11 @@ export function scaleBar(context, size, perPixel, unit, ratio) {
   context.restore();
 }
 
-export function cross(context, x, y, size, ratio) {
-  const gap = 7 * ratio;
+export function cross(context, x, y, size, ratio, dark) {
+  const gap = 9 * ratio;
+  const { ink, halo } = inks(dark);
   context.save();
-  for (const [width, paint] of [[2.6 * ratio, "rgba(0,0,0,.45)"], [1.1 * ratio, "rgba(255,255,255,.95)"]]) {
+  for (const [width, paint] of [[2.4 * ratio, halo.replace(".7", ".45")], [0.9 * ratio, ink]]) {
     context.lineWidth = width;
     context.strokeStyle = paint;
     context.beginPath();
@@ -84,7 +93,6 @@ export function cross(context, x, y, size, ratio) {
       context.lineTo(...to);
     }
     context.stroke();
-    context.strokeRect(x - 2.5 * ratio, y - 2.5 * ratio, 5 * ratio, 5 * ratio);
   }
   context.restore();
 }

@@ -1,7 +1,7 @@
 // The square pictures: a slice with cursor and scale bar, and the picture in space.
 
 import { askPicture, askSlice, newestOnly } from "./data.js";
-import { cross, imageOf, scaleBar, valueAt } from "./paint.js";
+import { cross, imageOf, isDark, scaleBar, valueAt } from "./paint.js";
 
 const FILL = 0.96; // of the square that the longest side of the volume takes
 export const times = []; // ms from a wish to a slice on screen, the last 500
@@ -80,12 +80,26 @@ export class SlicePanel {
       this.volume = volume;
       this.draw();
       this.canvas.dataset.index = index;
+      if (this.side.wantsStart() && this.across === "z") this.begin();
       requestAnimationFrame(() => {
         times.push(performance.now() - begun);
         if (times.length > 500) times.shift();
       });
       this.look(query, index, volume.axes[this.across]?.n || 1);
     });
+  }
+
+  // Where nobody has chosen a voxel yet: the one with a value that is nearest to the middle.
+  begin() {
+    const { rows, columns } = this.slice;
+    let best = null;
+    for (let row = 0; row < rows; row += 1) {
+      for (let column = 0; column < columns; column += 1) {
+        const distance = (row - rows / 2) ** 2 + (column - columns / 2) ** 2;
+        if ((!best || distance < best.distance) && valueAt(this.slice, row, column) !== null) best = { distance, row, column };
+      }
+    }
+    if (best) this.act.place(this.side, { [this.axes[0]]: best.row, [this.axes[1]]: best.column });
   }
 
   // The neighbours, while nothing else is asked for.
@@ -110,11 +124,11 @@ export class SlicePanel {
   draw() {
     if (!this.slice) return;
     const { size, ratio } = fitted(this.canvas);
-    this.paint(this.canvas.getContext("2d"), size, ratio);
+    this.paint(this.canvas.getContext("2d", { willReadFrequently: true }), size, ratio);
     this.tell();
   }
 
-  paint(context, size, ratio) {
+  paint(context, size, ratio, dark = isDark()) {
     const look = this.side.look();
     if (!look) return;
     [this.small.width, this.small.height] = [this.slice.columns, this.slice.rows];
@@ -125,8 +139,9 @@ export class SlicePanel {
     context.imageSmoothingQuality = "high";
     context.drawImage(this.small, place.left, place.bottom - place.high, place.wide, place.high);
     const at = this.side.at();
-    cross(context, place.left + (at[this.axes[1]] + 0.5) * place.across, place.bottom - (at[this.axes[0]] + 0.5) * place.up, size, ratio);
-    scaleBar(context, size, 1 / place.unit, this.volume.unit, ratio);
+    const over = dark || this.side.shown.kind === "grey"; // grey volumes are dark all around
+    cross(context, place.left + (at[this.axes[1]] + 0.5) * place.across, place.bottom - (at[this.axes[0]] + 0.5) * place.up, size, ratio, over);
+    scaleBar(context, size, 1 / place.unit, this.volume.unit, ratio, over);
   }
 
   tell() {
@@ -231,12 +246,12 @@ export class SpacePanel {
   draw() {
     if (!this.picture) return;
     const { size, ratio } = fitted(this.canvas);
-    this.paint(this.canvas.getContext("2d"), size, ratio);
+    this.paint(this.canvas.getContext("2d", { willReadFrequently: true }), size, ratio);
     const { azimuth, elevation } = this.act.turned();
     this.canvas.setAttribute("aria-label", `picture in space, seen from azimuth ${Math.round(azimuth)} and elevation ${Math.round(elevation)} degrees; arrow keys turn it`);
   }
 
-  paint(context, size, ratio) {
+  paint(context, size, ratio, dark = isDark()) {
     const { image, width } = this.picture;
     [this.small.width, this.small.height] = [image.width, image.height];
     this.small.getContext("2d").putImageData(image, 0, 0);
@@ -244,7 +259,7 @@ export class SpacePanel {
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.small, 0, 0, size, size);
-    scaleBar(context, size, width / size, this.side.volume().unit, ratio);
+    scaleBar(context, size, width / size, this.side.volume().unit, ratio, dark);
   }
 
   listen() {

@@ -27,6 +27,10 @@ export function ticks(low, high, count) {
 }
 
 export function tidy(value, step) {
+  return plain(value, step).replace("-", "\u2212");
+}
+
+function plain(value, step) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (step === undefined) return String(Number(value.toPrecision(6)));
   if (Math.abs(value) < step * 1e-6) return "0";
@@ -48,7 +52,7 @@ function reach(lines, key, more) {
   return [low, high];
 }
 
-const label = ([words, unit]) => (unit ? `${words} (${unit})` : words);
+const label = ([words, unit]) => (unit && words ? `${words} (${unit})` : words || unit);
 
 // Draws `spec` into `box`: title, x and y as [words, unit], lines of {name, style, x, y, upper, std, colour},
 // marks of {x, words, colour, band}, zero, bars. Gives the scales back, for what is drawn or dragged on top.
@@ -57,10 +61,13 @@ export function plot(box, spec) {
   const height = spec.height || 190;
   const legend = legendOf(spec);
   const top = (spec.title ? 20 : 6) + (legend.length ? 16 * legendRows(legend, width) : 0);
-  const frame = { left: spec.bars ? 8 : 52, right: width - 8, top, bottom: height - 34 };
+  const frame = { left: 8, right: width - 8, top, bottom: height - 34 };
   const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": spec.title || label(spec.y), "font-family": FONT, "font-size": 11, fill: colour("ink") });
   const xs = spec.xRange || reach(spec.lines, "x", (spec.marks || []).map((mark) => mark.x));
-  const ys = spec.yRange || widened(reach(spec.lines, "y", spec.zero ? [0] : []), spec.bars);
+  const seen = spec.xRange && !spec.bars ? spec.lines.map((line) => within(line, xs)) : spec.lines;
+  const ys = spec.yRange || widened(reach(seen, "y", spec.zero ? [0] : []), spec.bars);
+  const up = ticks(ys[0], ys[1], Math.max(2, Math.floor((frame.bottom - frame.top) / 36)));
+  if (!spec.bars) frame.left = 26 + 6.4 * Math.max(...up.values.map((value) => tidy(value, up.step).length), 2);
   if (spec.equal) equalise(xs, ys, frame);
   const scale = {
     x: (value) => frame.left + ((value - xs[0]) / (xs[1] - xs[0])) * (frame.right - frame.left),
@@ -70,13 +77,20 @@ export function plot(box, spec) {
   };
   axes(svg, spec, scale, xs, ys);
   for (const mark of spec.marks || []) drawMark(svg, mark, scale);
-  spec.lines.forEach((line, number) => drawLine(svg, line, scale, line.colour || SERIES()[number % 8]));
+  seen.forEach((line, number) => drawLine(svg, line, scale, line.colour || SERIES()[number % 8]));
   drawLegend(svg, legend, width, spec.title ? 30 : 14);
   if (spec.title) element("text", { x: 0, y: 12, "font-weight": 600, "font-size": 12 }, svg, spec.title);
   box.replaceChildren(svg);
-  readout(svg, spec, scale);
+  readout(svg, spec, seen, scale);
   if (spec.file) box.append(keepButton(svg, spec.file));
   return { svg, scale };
+}
+
+// What of a line lies in the range that is drawn.
+function within(line, [low, high]) {
+  const keep = line.x.map((x) => x >= low && x <= high);
+  const part = (values) => values && values.filter((_, i) => keep[i]);
+  return { ...line, x: part(line.x), y: part(line.y), upper: part(line.upper), std: part(line.std) };
 }
 
 function widened([low, high], bars) {
@@ -186,7 +200,7 @@ function drawLegend(svg, legend, width, top) {
 }
 
 // The value under the mouse, beside it.
-function readout(svg, spec, scale) {
+function readout(svg, spec, seen, scale) {
   if (spec.bars) return;
   const text = element("text", { fill: colour("ink"), "font-weight": 600, visibility: "hidden", "paint-order": "stroke", stroke: colour("ground"), "stroke-width": 3 }, svg);
   const dot = element("circle", { r: 3.4, fill: "none", stroke: colour("ink"), visibility: "hidden" }, svg);
@@ -195,7 +209,7 @@ function readout(svg, spec, scale) {
     const x = ((event.clientX - box.left) / box.width) * scale.width;
     const y = ((event.clientY - box.top) / box.height) * scale.height;
     let best = null;
-    for (const line of spec.lines) {
+    for (const line of seen) {
       if (line.style === "band") continue;
       line.x.forEach((one, i) => {
         if (!Number.isFinite(line.y[i])) return;

@@ -56,9 +56,14 @@ export class Side {
     const volume = measurement.volumes.find((one) => one.name === this.chosen.q) || measurement.volumes[0];
     this.chosen.q = volume ? volume.name : "";
     this.shown = volume ? prepared(volume) : null;
-    for (const axis of volume ? volume.lead : []) {
+    for (const axis of this.axes()) {
       this.chosen.i[axis.name] = Math.min(axis.values.length - 1, Math.max(0, this.chosen.i[axis.name] || 0));
     }
+  }
+
+  // What can be chosen besides: the axes in front of the voxels, or the conditions of curves.
+  axes() {
+    return this.shown ? this.shown.lead : this.measurement().conditions;
   }
 
   query() {
@@ -79,6 +84,10 @@ export class Side {
       found[axis] = Math.min(mine.n - 1, Math.max(0, index));
     });
     return found;
+  }
+
+  wantsStart() {
+    return !this.state.at && this === this.act.sideA();
   }
 
   mapName() {
@@ -114,7 +123,11 @@ export class Side {
     made("i", "", legend);
     legend.append(this.state.b ? (this.letter === "a" ? "Left" : "Right") : "Shown");
     this.select("measurement", this.measurementOptions(), this.chosen.m, (value) => { this.chosen.m = value; });
-    if (!this.shown) return;
+    this.steppers = {};
+    if (!this.shown) {
+      for (const axis of this.axes()) this.stepper(axis);
+      return;
+    }
     const quantities = this.measurement().volumes.map((one) => ({ value: one.name, words: one.words }));
     this.select("quantity", quantities, this.chosen.q, (value) => { this.chosen.q = value; });
     for (const axis of this.shown.lead) if (axis.values.length > 1) this.stepper(axis);
@@ -176,12 +189,12 @@ export class Side {
     slider.addEventListener("input", () => set(Number(slider.value)));
     back.addEventListener("click", () => set(Number(slider.value) - 1));
     on.addEventListener("click", () => set(Number(slider.value) + 1));
-    this.steppers = { ...this.steppers, [axis.name]: { set, now: () => Number(slider.value) } };
+    this.steppers[axis.name] = { set, now: () => Number(slider.value) };
   }
 
   // One on or back along the first of these axes that there is.
   step(names, by) {
-    const name = names.find((one) => this.shown?.lead.some((axis) => axis.name === one && axis.values.length > 1));
+    const name = names.find((one) => this.steppers[one]);
     if (name) this.steppers[name].set(this.steppers[name].now() + by);
   }
 

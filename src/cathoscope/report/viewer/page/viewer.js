@@ -104,6 +104,7 @@ async function refresh() {
   $("page").classList.toggle("flat", flat);
   $("page").classList.toggle("compared", sides.length > 1 && !flat);
   $("views").classList.toggle("two", sides.length > 1);
+  for (const id of ["compare", "save"]) $(id).hidden = flat;
   curves.load(sides[0]);
   remember();
   if (flat) return;
@@ -159,8 +160,8 @@ function told(found) {
 function controls() {
   const range = act.rangeOf(sides[0]);
   const step = (range[1] - range[0]) / 100;
-  $("low").value = tidy(range[0], step);
-  $("high").value = tidy(range[1], step);
+  $("low").value = tidy(range[0], step).replace("\u2212", "-");
+  $("high").value = tidy(range[1], step).replace("\u2212", "-");
   $("map").value = sides[0].mapName();
   $("cut").value = state.cut;
 }
@@ -174,7 +175,7 @@ function listen() {
   });
   for (const id of ["low", "high"]) {
     $(id).addEventListener("change", () => {
-      const [low, high] = [Number($("low").value.replace(",", ".")), Number($("high").value.replace(",", "."))];
+      const [low, high] = [typed("low"), typed("high")];
       if (high > low) Object.assign(state, { low, high });
       recolour();
     });
@@ -211,6 +212,8 @@ function listen() {
     curves.draw();
   });
 }
+
+const typed = (id) => Number($(id).value.trim().replace(",", ".").replace("\u2212", "-") || NaN);
 
 function recolour() {
   controls();
