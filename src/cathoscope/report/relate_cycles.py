@@ -70,8 +70,8 @@ def _law_panel(data: xr.Dataset) -> Panel:
     caption = (
         "Left: resistance of charge transfer against the wetted surface; full symbols: surface of a stack, open ones: "
         "surface between stacks by the porosity of slices, bars 68 %. Dashed: R = r / A from the first stack. "
-        "Right: capacity lost since its peak against oxide without contact, at the cycles of the stacks; dotted: all of "
-        "the loss is isolation."
+        "Right: capacity lost since its peak against oxide without contact, after the cycles of stacks; dotted: all "
+        "of the loss is isolation."
     )
     return Panel("cycles-law", "Does the surface explain the resistance?", caption, figure)
 
