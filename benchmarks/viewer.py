@@ -2,8 +2,9 @@
 
     python -m benchmarks.viewer [--folder PLACE] [--size 512] [--keep]
 
-The study is made first (about 9 GB at 512: the three blocks of energies and the four temperatures of the attenuation
-share their files, so values repeat but every chunk is read and decoded as if they did not) and deleted afterwards.
+The study is made first and deleted afterwards. It would take 130 GB; here chunks of all temperatures, of the three
+blocks of energies and of eight neighbours along z are names of one file (about 1 GB), so values repeat, but every chunk
+is read and decoded as if they did not. Files lie in the memory of the operating system, as those looked at before do.
 The server runs in a process of its own. Must hold: a slice that was not read before in less than 100 ms (median), and
 less than 500 MB of memory.
 """
@@ -36,7 +37,7 @@ MOST_MEGABYTES = 500.0
 N_ENERGIES, N_TEMPERATURES = 60, 4
 _VOLUME = ("temperature", "z", "y", "x")
 _CUBE = ("temperature", "energy", "z", "y", "x")
-_NAMES = {"z": 0, "y": 1, "x": 2}
+_PLACES = 9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,23 +101,24 @@ def _array(group: Path, name: str, dims: tuple[str, ...], shape: tuple[int, ...]
 
 
 def _fill(group: Path, n: int, energy: np.ndarray) -> None:
-    """Every chunk of the first temperature, and of the first twenty energies; links for the others."""
+    """Every eighth chunk along z of the first temperature and the first twenty energies; links for the others."""
     rng = np.random.default_rng(1)
     spectrum = 0.06 * (0.5 + np.arctan((energy[:20] - 8330.0) / 2) / np.pi)
     noise = rng.normal(0, 0.003, (7, 20, 8, 64, 64)).astype(np.float32)
-    for place in itertools.product(range(-(-n // 8)), range(-(-n // 64)), range(-(-n // 64))):
-        inside, line = _block(n, place, rng)
+    for place in itertools.product(range(0, -(-n // 8), 8), range(-(-n // 64)), range(-(-n // 64))):
+        inside, line = _block(n, (min(place[0] + 4, n // 8 - 1), *place[1:]), rng)
+        stack = [(z, *place[1:]) for z in range(place[0], min(place[0] + 8, -(-n // 8)))]
         maps = {
             "white_line_energy": np.where(inside, line, np.nan).astype(np.float32),
             "particle_mask": inside,
             "white_line_flag": np.where(inside, 0, 100).astype(np.int8),
         }
         for name, values in maps.items():
-            _store(group / name, values, [(t, *place) for t in range(N_TEMPERATURES)])
+            _store(group / name, values, [(t, *one) for t in range(N_TEMPERATURES) for one in stack])
         value = spectrum[:, None, None, None].astype(np.float32) * inside + noise[sum(place) % 7]
         value = np.round(value * 2**13) / np.float32(2**13)  # a tenth of the noise: what a measurement means anyway
-        places = [(t, e, *place) for t in range(N_TEMPERATURES) for e in range(-(-N_ENERGIES // 20))]
-        _store(group / "attenuation", value.astype(np.float32), places)
+        places = list(itertools.product(range(N_TEMPERATURES), range(-(-N_ENERGIES // 20)), stack))
+        _store(group / "attenuation", value.astype(np.float32), [(t, e, *one) for t, e, one in places])
 
 
 def _block(n: int, place: tuple[int, int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -161,6 +163,12 @@ def megabytes(process: subprocess.Popen[str], kind: str = "VmRSS") -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
+def seconds_of(process: subprocess.Popen[str]) -> float:
+    """Processor time that a process has used."""
+    parts = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def ask(address: str, name: str, **query: object) -> tuple[float, bytes]:
     """Milliseconds and content of an answer."""
     text = "&".join(f"{key}={value}" for key, value in query.items())
@@ -180,9 +188,12 @@ def measure(address: str, process: subprocess.Popen[str], n: int) -> int:
     missed = False
     for array in ("white_line_energy", "attenuation"):
         for axis in "zyx":
+            before = seconds_of(process)
             fresh, near = _slices(address, array, axis, n)
             words = f"{array}, across {axis}: not read before {fresh[0]:.0f} ms (slowest {fresh[1]:.0f})"
-            print(f"{words}, next slice {near[0]:.1f} ms (slowest {near[1]:.0f}), memory {megabytes(process):.0f} MB")
+            used = 1000 * (seconds_of(process) - before) / _PLACES
+            words += f", next slice {near[0]:.1f} ms (slowest {near[1]:.0f}), all four {used:.0f} ms of processor time"
+            print(f"{words}, memory {megabytes(process):.0f} MB", flush=True)
             missed |= fresh[0] >= MOST_MILLISECONDS
         spread = ask(address, "spread", **base, array=array, energy=1)[0]
         print(f"{array}: range and histogram {spread:.0f} ms")
@@ -200,7 +211,7 @@ def _slices(address: str, array: str, axis: str, n: int) -> tuple[tuple[float, f
     """Median and slowest time of slices whose blocks were not read before, and of the ones beside them."""
     block = {"z": 8, "y": 64, "x": 64}[axis]
     fresh, near = [], []
-    for k, place in enumerate(np.linspace(block, n - block - 2, 9).round().astype(int)):
+    for k, place in enumerate(np.linspace(block, n - block - 2, _PLACES).round().astype(int)):
         # another temperature and energy each time: nothing of it is kept
         query = {"measurement": "result/ball", "array": array, "temperature": k % 4, "energy": (7 * k + 1) % 60}
         start = int(place) // block * block

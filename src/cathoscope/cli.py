@@ -311,10 +311,14 @@ def view_command(
     browser: Annotated[bool, typer.Option("--browser", help="Open the browser.")] = False,
 ) -> None:
     """Look at a study in the browser: slices, pictures in space, spectra, curves. Changes nothing."""
+    import threading
     import webbrowser
 
     from cathoscope.core.study import Study
     from cathoscope.report.viewer.serve import view
+
+    opened = Study.open(study)
+    threading.Thread(target=_load_fit, daemon=True).start()
 
     def say(address: str) -> None:
         """Where to look."""
@@ -322,14 +326,18 @@ def view_command(
         if browser:
             webbrowser.open(address)
 
-    view(Study.open(study), host=host, port=port, with_token=token, fit=_fit_of_voxel, say=say)
+    view(opened, host=host, port=port, with_token=token, fit=_fit_of_voxel, say=say)
+
+
+def _load_fit() -> Callable[..., Any]:
+    """What fits the spectrum of a voxel: all techniques are loaded for it, while the first slices are looked at."""
+    from cathoscope.flow.steps.voxel_fit import fitted_curve
+
+    return fitted_curve
 
 
 def _fit_of_voxel(energy: Any, spectrum: Any, noise_std: Any, line: float) -> Any:
-    """The model of edge and white line in one spectrum; techniques are loaded when the first voxel is looked at."""
-    from cathoscope.flow.steps.voxel_fit import fitted_curve
-
-    return fitted_curve(energy, spectrum, noise_std, line)
+    return _load_fit()(energy, spectrum, noise_std, line)
 
 
 @app.command("export")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, get_args
 
 import numpy as np
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +28,7 @@ from cathoscope.report.viewer.voxel import Fit, voxel_facts
 Answer = Callable[[Mapping[str, str]], Response]
 
 _MOST_PIXELS = 900
+_ANSWERS_AT_ONCE = 6
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -51,7 +54,7 @@ class Viewer:
         }
         routes = [Route(f"/api/{name}", _endpoint(answer)) for name, answer in answers.items()]
         routes += [Route("/" if name == "index.html" else f"/{name}", _page(name)) for name in page_files()]
-        return Starlette(routes=routes)
+        return Starlette(routes=routes, lifespan=_few_threads)
 
     def study(self, _asked: Mapping[str, str]) -> Response:
         """Everything there is to choose from."""
@@ -155,6 +158,13 @@ class Viewer:
 
     def _volume(self, asked: Mapping[str, str]) -> Volume:
         return self._library.volume(asked.get("measurement", ""), asked.get("array", ""))
+
+
+@asynccontextmanager
+async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
+    """As many answers at once as there is memory for; a page asks for five."""
+    to_thread.current_default_thread_limiter().total_tokens = _ANSWERS_AT_ONCE
+    yield
 
 
 def look_of(asked: Mapping[str, str]) -> Look:

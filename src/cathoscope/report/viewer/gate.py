@@ -59,6 +59,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
 
         async def send_guarded(message: Message) -> None:
