@@ -26,7 +26,7 @@ from pydantic_core import PydanticUndefined
 import cathoscope
 from cathoscope.core import errors
 from cathoscope.core.schema import SCHEMA, STD_SOURCES
-from cathoscope.flow import cell_sections, diffraction_sections, lab_sections, recipe, sections
+from cathoscope.flow import cell_sections, diffraction_sections, lab_sections, recipe, relate_sections, sections
 from cathoscope.io import READERS
 
 matplotlib.use("Agg")
@@ -264,7 +264,7 @@ def test_decisions_have_one_form(page: Path) -> None:
 
 # -- the recipe page -----------------------------------------------------------------------------
 
-HOMES = (sections, diffraction_sections, cell_sections, lab_sections)
+HOMES = (sections, diffraction_sections, cell_sections, lab_sections, relate_sections)
 SECTIONS: dict[str, type[BaseModel]] = {
     "[study]": sections.StudySection,
     "[sample.NAME]": sections.SampleSection,
@@ -299,6 +299,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.calorimetry]": lab_sections.CalorimetrySection,
     "[measurement.NAME.uv_vis]": lab_sections.UvVisSection,
     "[measurement.NAME.elements]": lab_sections.ElementsSection,
+    "[relate]": relate_sections.RelateSection,
+    "[relate.conditions.NAME]": relate_sections.ConditionsSection,
 }
 
 
@@ -358,9 +360,9 @@ def merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("page", [page for page in PAGES if "```toml" in page.read_text("utf-8")], ids=name_of)
 def test_toml_blocks_are_valid_recipes(page: Path) -> None:
     """A block is a recipe, or a part of one that is valid when laid over the smallest recipe there is."""
-    smallest = {"sample": {"rod": {}}, "measurement": {"rod": {"sample": "rod", "technique": "tomography"}}}
     for block in blocks_of(page):
         if block.language == "toml":
+            smallest = {"sample": {"rod": {}}, "measurement": {"rod": {"sample": "rod", "technique": "tomography"}}}
             values = merged(smallest, tomllib.loads(block.text))
             for section in values["measurement"].values():
                 if not section.keys() & {"files", "series", "start"}:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from cathoscope.flow.section import Section, Temperature, ascending, quantity
-from cathoscope.flow.state_section import StateSection
+from cathoscope.flow.state_sections import StateSection
 
 _Kelvins = Annotated[float, quantity("temperature difference"), Field(gt=0)]
 _Rate = Annotated[float, quantity("heating rate"), Field(gt=0)]
@@ -32,7 +32,7 @@ class KineticsSection(Section):
 
     rate: _Rate = Field(default=10.0, description="between the holds")
     hold: _Time = Field(default=3600.0, description="at every temperature")
-    scans: float = Field(default=1 / 3, ge=0, lt=1, description="share of a hold after which the scans begin")
+    scans: float = Field(default=0.33, ge=0, lt=1, description="share of a hold after which the scans begin")
     reference: Temperature | None = Field(default=None, description="of the release times; the second if not given")
     activation_energy: _Energies = Field(default=(30.0, 340.0), description="between which it is looked for")
     levelling: _Length = Field(default=2.0, description="longest distance over which lithium evens maps out")

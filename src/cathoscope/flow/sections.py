@@ -32,7 +32,7 @@ from cathoscope.flow.lab_sections import (
 )
 from cathoscope.flow.relate_sections import RelateSection
 from cathoscope.flow.section import Files, Section, Temperature, ascending, quantity
-from cathoscope.flow.state_section import Energy, StateSection
+from cathoscope.flow.state_sections import Energy, StateSection
 
 Length = Annotated[float, quantity("length"), Field(gt=0)]
 _Position = Annotated[float, quantity("length")]

@@ -1,15 +1,19 @@
-"""How measurements were heated: rate, atmosphere, state of charge, and whose thermometer says so."""
+"""How measurements were heated: rate, atmosphere, state of charge, whose thermometer; and means over particles."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cathoscope.flow.relate_sections import ConditionsSection, RelateSection
 from cathoscope.flow.relations import Gathered, Member
-from cathoscope.relate.events import rate_from_hold
+from cathoscope.relate.events import mean_of_particles, rate_from_hold
+
+Floats = NDArray[np.float64]
 
 _USUAL_STD = 2.0  # K, of a thermometer
 _POSSIBLE_RATES = (0.1, 20.0)  # K/min, where nothing is known
@@ -103,3 +107,14 @@ def typical_record(member: Member) -> tuple[int, float]:
         return 0, float("nan")
     row = int(np.nanargmin(np.abs(np.log(usable / _TYPICAL))))
     return row, float(rates[row])
+
+
+def mean_course(members: Sequence[Member], name: str) -> tuple[Floats, Floats, Floats]:
+    """Temperatures that all particles have, mean value there, and its uncertainty."""
+    common = sorted(set.intersection(*(set(one.data["temperature"].values.tolist()) for one in members)))
+    rows = [one.data[[name, f"{name}_std"]].sel(temperature=common) for one in members]
+    value, std = ([np.asarray(row[f"{name}{end}"].values, np.float64) for row in rows] for end in ("", "_std"))
+    mean, own = mean_of_particles(value, std)
+    # what is 1 by definition at the first temperature has no uncertainty there
+    smallest = own[own > 0].min(initial=np.inf)
+    return np.asarray(common), mean, np.where(own > 0, own, smallest if np.isfinite(smallest) else 0.0)

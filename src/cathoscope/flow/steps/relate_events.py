@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.relations import Gathered, Member, Relation
-from cathoscope.flow.steps.relate_conditions import Conditions, conditions_of, typical_record
+from cathoscope.flow.steps.relate_conditions import Conditions, conditions_of, mean_course, typical_record
 from cathoscope.relate.events import (
     Difference,
     Energy,
@@ -20,7 +20,6 @@ from cathoscope.relate.events import (
     Verdict,
     bracket_of_change,
     difference_of,
-    mean_of_particles,
     verdicts_of,
 )
 
@@ -105,7 +104,7 @@ def _is_course(member: Member, name: str) -> bool:
 
 
 def _of_course(gathered: Gathered, members: Sequence[Member], name: str, change: str) -> Iterator[Found]:
-    temperature, value, std = _mean_course(members, name)
+    temperature, value, std = mean_course(members, name)
     if temperature.size < 2:
         return
     first, probe = members[0], "XANES" if name == "white_line_mean" else "morphology"
@@ -120,17 +119,6 @@ def _of_course(gathered: Gathered, members: Sequence[Member], name: str, change:
         low, high, doubt = bracket
         event = replace(_event(conditions, (low, high, 0.0, 0.0)), doubt=doubt)
         yield Found(event, change, kind, first.sample, probe, conditions)
-
-
-def _mean_course(members: Sequence[Member], name: str) -> tuple[Floats, Floats, Floats]:
-    """Temperatures that all particles have, mean value there, and its uncertainty."""
-    common = sorted(set.intersection(*(set(one.data["temperature"].values.tolist()) for one in members)))
-    rows = [one.data[[name, f"{name}_std"]].sel(temperature=common) for one in members]
-    value, std = ([np.asarray(row[f"{name}{end}"].values, np.float64) for row in rows] for end in ("", "_std"))
-    mean, own = mean_of_particles(value, std)
-    # what is 1 by definition at the first temperature has no uncertainty there
-    smallest = own[own > 0].min(initial=np.inf)
-    return np.asarray(common), mean, np.where(own > 0, own, smallest if np.isfinite(smallest) else 0.0)
 
 
 def _of_diffraction(gathered: Gathered, member: Member) -> Iterator[Found]:

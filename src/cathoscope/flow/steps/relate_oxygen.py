@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.relations import Gathered, Member, Relation
-from cathoscope.flow.steps.relate_conditions import Conditions, conditions_of, typical_record
+from cathoscope.flow.steps.relate_conditions import Conditions, conditions_of, mean_course, typical_record
 from cathoscope.flow.steps.relate_phases import metals_of_phases
 from cathoscope.flow.steps.state_maps import scale_of
 from cathoscope.lab.particle_cell import Oxide, oxide_of
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.relate.events import Energy, holm, mean_of_particles, shift_by_rates
+from cathoscope.relate.events import Energy, holm, shift_by_rates
 from cathoscope.relate.oxygen import (
     Balance,
     Course,
@@ -149,14 +149,6 @@ def _scale(gathered: Gathered, member: Member) -> StateScale | None:
     return None
 
 
-def _white_line(members: Sequence[Member]) -> tuple[Floats, Floats, Floats]:
-    """Common temperatures of all particles, mean white line, its uncertainty."""
-    common = sorted(set.intersection(*(set(one.data["temperature"].values.tolist()) for one in members)))
-    rows = [one.data.sel(temperature=common) for one in members]
-    values, stds = ([np.asarray(row[f"white_line_mean{end}"].values, float) for row in rows] for end in ("", "_std"))
-    return np.asarray(common), *mean_of_particles(values, stds)
-
-
 def _by_valence(gathered: Gathered, members: Sequence[Member], oxide: Oxide) -> Iterator[Seen]:
     """Oxygen by the charge that nickel has taken up, if the recipe has a scale to valence."""
     if not members:
@@ -168,7 +160,7 @@ def _by_valence(gathered: Gathered, members: Sequence[Member], oxide: Oxide) -> 
             "so it is not in the balance of oxygen"
         )
         return
-    temperature, line, std = _white_line(members)
+    temperature, line, std = mean_course(members, "white_line_mean")
     if temperature.size < 2:
         return
     per_line = lost_from_valence(change=1.0, nickel=oxide.amount.get("Ni", 0.0)) / scale.slope
@@ -215,7 +207,7 @@ def _start(gathered: Gathered, sample: str, oxide: Oxide) -> Estimate | None:
     scale = _scale(gathered, members[0]) if members else None
     if scale is None:
         return None
-    _, line, std = _white_line(members)
+    _, line, std = mean_course(members, "white_line_mean")
     valence = (line[0] - scale.zero) / scale.slope
     (zero, both), (_, slope) = scale.covariance
     common = np.sqrt(max(zero + 2 * valence * both + valence**2 * slope + scale.scatter**2, 0.0)) / abs(scale.slope)

@@ -16,7 +16,7 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.sections import MeasurementSection
-from cathoscope.flow.state_section import StateSection
+from cathoscope.flow.state_sections import StateSection
 from cathoscope.flow.steps.statistics import systematic_errors
 from cathoscope.flow.steps.voxels import Unit, Voxels
 from cathoscope.xanes.heterogeneity import MeasuredMap
