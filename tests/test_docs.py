@@ -301,6 +301,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.elements]": lab_sections.ElementsSection,
     "[relate]": relate_sections.RelateSection,
     "[relate.conditions.NAME]": relate_sections.ConditionsSection,
+    "[relate.kinetics]": relate_sections.KineticsSection,
 }
 
 

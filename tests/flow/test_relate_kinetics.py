@@ -60,7 +60,7 @@ def _gathered(*particles: tuple[str, xr.Dataset], choices: RelateSection | None 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit that takes a tenth of a second."""
-    monkeypatch.setattr(step, "Choices", partial(Choices, points=100))
+    monkeypatch.setattr(step, "Choices", partial(Choices, points=250))
     monkeypatch.setattr(step, "Ranges", partial(Ranges, points=(12, 20, 2, 2)))
 
 

@@ -29,7 +29,8 @@ class Bounds:
     bounded: tuple[bool, bool]
 
 
-_BINS = 20
+_BINS = (10, 20)
+_IN_BIN = 25  # draws at least, on average
 _ONE_SIDED = 0.26  # exp(-1.645²/2)
 _OPEN = 0.3  # of the highest density, at the end of what was looked at
 
@@ -41,7 +42,7 @@ def bounds_of(values: ArrayLike, low: float, high: float, prior: ArrayLike | Non
     """
     drawn = np.asarray(values, dtype=np.float64)
     weight = np.ones(drawn.size) if prior is None else 1.0 / np.asarray(prior, dtype=np.float64)
-    edges = np.linspace(low, high, _BINS + 1)
+    edges = np.linspace(low, high, int(np.clip(drawn.size / _IN_BIN, *_BINS)) + 1)
     density = np.histogram(drawn, edges, weights=weight)[0].astype(np.float64)
     density = np.convolve(np.pad(density, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     density = density / density.max()
