@@ -42,7 +42,8 @@ class Power:
     Attributes
     ----------
     exponent, std
-        With its standard uncertainty, the further scatter included.
+        With its standard uncertainty: the further scatter is in it, and points that lie nearer to the line than their
+        errors make it smaller, so that Student's interval holds with and without further scatter.
     freedom
         Points less two.
     chance
@@ -89,8 +90,9 @@ def power_law(x: ArrayLike, x_std: ArrayLike, y: ArrayLike, y_std: ArrayLike) ->
     if misfit > freedom:
         top = 2 * float(np.ptp(v)) + 1e-9
         scatter = float(brentq(surplus, 0.0, top, xtol=1e-9)) if surplus(top) < 0 else top
-    slope, std, _ = _york(u, v, errors[0] ** 2, errors[1] ** 2 + scatter**2)
-    return Power(slope, std, float(freedom), float(chdtrc(freedom, misfit)), scatter)
+    slope, std, left = _york(u, v, errors[0] ** 2, errors[1] ** 2 + scatter**2)
+    scale = np.sqrt(min(left / freedom, 1.0))  # with Student's quantiles else too wide: measured
+    return Power(slope, float(std * scale), float(freedom), float(chdtrc(freedom, misfit)), scatter)
 
 
 def _york(u: Array, v: Array, u_variance: Array, v_variance: Array) -> tuple[float, float, float]:
@@ -150,9 +152,9 @@ class Course:
 def areas_from_porosity(known: Course, porosity: Course, *, draws: int = 200, seed: int = 0) -> tuple[Array, Array]:
     """Surface at every cycle of ``porosity`` between the first and last that ``known`` has; draws, [draw, cycle].
 
-    Between two known areas the surface grows as the porosity does to a power p: one if cracks grow in number, one half
-    if each opens as much as it grows. What is not known, p evenly from 0.5 to 1, the areas and the porosity (one error
-    for all cycles, as of a curve) is drawn. Returns the cycles and the draws.
+    Between two known areas the surface grows as what the porosity has gained, to a power p: one if cracks grow in
+    number, one half if each opens as much as it grows. What is not known, p evenly from 0.4 to 1.1, the areas and the
+    porosity (one error for all cycles, as of a curve) is drawn. Returns the cycles and the draws.
     """
     inside = (porosity.cycle >= known.cycle[0]) & (porosity.cycle <= known.cycle[-1])
     cycle = porosity.cycle[inside]
@@ -161,7 +163,8 @@ def areas_from_porosity(known: Course, porosity: Course, *, draws: int = 200, se
     for draw in range(draws):
         areas = known.value * np.exp(known.std / known.value * rng.standard_normal(known.value.size))
         moved = porosity.value + porosity.std * rng.standard_normal()
-        risen = np.maximum.accumulate(np.maximum(moved, 1e-6)) ** rng.uniform(0.5, 1.0)
+        gained = np.maximum.accumulate(moved - float(np.interp(known.cycle[0], porosity.cycle, moved)))
+        risen = np.maximum(gained, 0.0) ** rng.uniform(0.4, 1.1)
         at_known = np.interp(known.cycle, porosity.cycle, risen)
         at_known += 1e-12 * np.arange(at_known.size)  # ascending where nothing grows
         found[draw] = np.interp(risen[inside], at_known, areas)
