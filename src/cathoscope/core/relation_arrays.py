@@ -27,7 +27,7 @@ _EVENTS = (
     ArraySpec("event_verdict", _PAIR, "1", "i", "What is found of a pair; see flag_meanings; reasons say why"),
 )
 
-_COMPARED = ("comparison",)
+_COMPARED, _EQUAL = ("comparison",), ("equal",)
 _COMPARISONS = (
     ArraySpec("comparison", _COMPARED, "1", "i", "Number of a comparison of two samples; attributes say of what"),
     *(
@@ -58,6 +58,14 @@ _COMPARISONS = (
             ("verdict", "i", False, "What is found of two samples; see flag_meanings"),
         )
     ),
+    ArraySpec("equal", _EQUAL, "1", "i", "Number of a pair of samples; first is the one that is more porous earlier"),
+    ArraySpec("equal_after", _EQUAL, "1", "f", "Cycles of the first sample"),
+    ArraySpec("equal_porosity", _EQUAL, "1", "f", "Its porosity then"),
+    ArraySpec(
+        "equal_cycle", _EQUAL, "1", "f", "Cycles after which the second is as porous; none within those measured"
+    ),
+    ArraySpec("equal_cycle_low", _EQUAL, "1", "f", "Lower end of their 68 % interval"),
+    ArraySpec("equal_cycle_high", _EQUAL, "1", "f", "Upper end of their 68 % interval; infinite if open"),
 )
 
 _CASE = ("case",)

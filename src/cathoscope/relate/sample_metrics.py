@@ -27,6 +27,8 @@ class Metric:
         What its uncertainty is known not to hold.
     needs
         An array of the same measurement that must be true where this one is used, or ``"not NAME"``.
+    instead
+        An array that tells the same and is compared in its place where a measurement has it.
     """
 
     array: str
@@ -37,6 +39,7 @@ class Metric:
     safer: str = ""
     lacks: str = ""
     needs: str = ""
+    instead: str = ""
 
 
 def _phrases(noun: str) -> tuple[str, str]:
@@ -134,12 +137,11 @@ METRICS: tuple[Metric, ...] = (
     _plain("domain_aspect", "aspect of coherent domains", STRUCTURE),
     _plain("microstrain", "microstrain", STRUCTURE),
     # morphology
-    Metric("porosity", "porosity", "is denser", "is more porous", SHAPE),
+    Metric("porosity", "porosity", "is denser", "is more porous", SHAPE, instead="porosity_trend"),
     Metric("porosity_change", "growth of porosity", "opens fewer pores", "opens more pores", SHAPE),
     Metric("relative_volume", "volume over the first one", "swells less", "swells more", SHAPE),
     _plain("relative_core", "volume of the hollow core over the first one", SHAPE),
     _plain("core_volume", "volume of the hollow core", SHAPE),
-    Metric("crack_area", "area of cracks", "is cracked less", "is cracked more", SHAPE),
     Metric("crack_density", "area of cracks per volume", "is cracked less", "is cracked more", SHAPE),
     Metric("mean_opening", "mean opening of cracks", "has narrower cracks", "has wider cracks", SHAPE),
     _plain("wetted_surface", "wetted surface", SHAPE),
@@ -184,4 +186,4 @@ METRICS: tuple[Metric, ...] = (
 )
 
 # cycles at which series of cells and slices are compared, where the recipe states none
-CYCLES = (2.0, 10.0, 20.0, 35.0, 45.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)
+CYCLES = (2.0, 10.0, 35.0, 45.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)

@@ -15,8 +15,10 @@ NOTHING, SAMPLES_DIFFER, UNITS_DIFFER = 0, 1, 2
 SINGLE = 2
 # shares that read better in per cent
 _SHARES = ("share", "porosity", "retention", "fraction", "antisite", "occupancy")
+_CYCLES = ("regime_change", "cycle_of_porosity")
 _PLURALS = {"particle": "particles", "cell": "cells", "powder": "powders", "solution": "solutions"}
 _LEAST_CHANCE = 1e-6
+_LIKELY = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Compared:
     value: float
     ends: tuple[float, float]  # of the 95 % interval
     corrected: float
+    discovery: float
     counts: tuple[int, int]
     scope: int
     verdict: int
@@ -54,6 +57,11 @@ class Compared:
         return self.samples[0] if (self.value > 0) == (self.safer == "higher") else self.samples[1]
 
     @property
+    def is_likely(self) -> bool:
+        """Whether samples are likely to differ, though not beyond doubt: among such, 5 % are false."""
+        return self.verdict == NOTHING and self.scope != SINGLE and self.discovery < _LIKELY
+
+    @property
     def stands_on(self) -> str:
         """``3 particles of each``, ``one powder of each``, ``3 and 4 cells``."""
         plural = _PLURALS.get(self.kind, f"{self.kind}s")
@@ -66,7 +74,17 @@ class Compared:
 def comparisons_of(data: xr.Dataset) -> list[Compared]:
     """Every comparison, in the order of the list of quantities."""
     about = data["comparison"].attrs
-    names = ("difference", "wide_low", "wide_high", "corrected", "first_count", "second_count", "scope", "verdict")
+    names = (
+        "difference",
+        "wide_low",
+        "wide_high",
+        "corrected",
+        "discovery",
+        "first_count",
+        "second_count",
+        "scope",
+        "verdict",
+    )
     columns = {name: np.asarray(data[f"comparison_{name}"].values, np.float64) for name in names}
     found = []
     for row in range(data.sizes["comparison"]):
@@ -87,6 +105,7 @@ def comparisons_of(data: xr.Dataset) -> list[Compared]:
                 value=float(at["difference"]),
                 ends=(float(at["wide_low"]), float(at["wide_high"])),
                 corrected=float(at["corrected"]),
+                discovery=float(at["discovery"]),
                 counts=(int(at["first_count"]), int(at["second_count"])),
                 scope=int(at["scope"]),
                 verdict=int(at["verdict"]),
@@ -129,15 +148,17 @@ def scale_of(one: Compared) -> tuple[float, str]:
         return 100.0, " percentage points"
     if one.unit == "degC":
         return 1.0, " K"
+    if one.array in _CYCLES:
+        return 1.0, " cycles"
     unit = unit_text(one.unit)
     return 1.0, f" {unit}" if unit else ""
 
 
 def chance(probability: float) -> str:
-    """``chance 0.3 %``, ``chance below 0.0001 %``."""
+    """``0.3 %``, ``less than 0.0001 %``: of all studies of samples that are alike."""
     if probability < _LEAST_CHANCE:
-        return "chance below 0.0001 %"
-    return f"chance {plain_number(float(f'{100 * probability:.1g}'))} %"
+        return "less than 0.0001 %"
+    return f"{plain_number(float(f'{100 * probability:.1g}'))} %"
 
 
 def grouped(rows: Iterable[Compared]) -> list[list[Compared]]:
@@ -149,17 +170,27 @@ def grouped(rows: Iterable[Compared]) -> list[list[Compared]]:
 
 
 def quantity(group: Sequence[Compared]) -> str:
-    """``mean white line at 200 and 250 °C``: a quantity with all its conditions."""
-    places = [one.place for one in group if one.place]
-    return group[0].words + (f" ({joined(_shortened(places))})" if places else "")
+    """``mean white line (200 and 250 °C)``: a quantity with all its conditions."""
+    places = conditions([one.place for one in group])
+    return group[0].words + (f" ({places})" if places else "")
+
+
+def conditions(places: Sequence[str]) -> str:
+    """Conditions in one line, what they have in common said once."""
+    known = list(filter(None, places))
+    return joined(_shortened(known)) if known else ""
 
 
 def _shortened(places: Sequence[str]) -> list[str]:
-    """``cycle 100, 150``: what all have in common at the start is said once."""
+    """``40 °C, cycle 100``, ``150``, ``300``: what all have in common is said once."""
     unit = " °C"
-    if len(places) > 1 and all(place.endswith(unit) and "," not in place for place in places):
+    places = list(dict.fromkeys(places))
+    if len(places) > 1 and all(place.endswith(unit) and "," not in place and " to " not in place for place in places):
         return [place.removesuffix(unit) for place in places[:-1]] + [places[-1]]
-    return list(dict.fromkeys(places))
+    head = places[0].rpartition(" ")[0] + " "
+    if all(place.startswith(head) and " " not in place[len(head) :] for place in places):
+        return [places[0]] + [place[len(head) :] for place in places[1:]]
+    return places
 
 
 def joined(words: Sequence[str]) -> str:

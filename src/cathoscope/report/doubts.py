@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ _LONGEST = 150
 # words of remarks that put a number in doubt, not merely explain it
 _ALARMS = ("not checked", "did not converge", "no convergence", "doubt", "at the limit", "outside", "beyond", "is open")
 _MOST_QUANTITIES = 3
+_MOST_NAMES = 4
+_NAME = re.compile(r"^(?:[^:]{1,30}: )+")  # of a file or spectrum before a remark
 
 
 def doubts_of(
@@ -49,7 +52,7 @@ def _of_results(results: dict[str, xr.Dataset]) -> Iterator[str]:
                 told.setdefault(f"{what}@{why}", []).append(name)
         for text, names in told.items():
             what, why = text.split("@")
-            yield f"{what} of {joined(names)}, because {why}"
+            yield f"{what} of {joined(_few(names))}, because {why}"
 
 
 def _untrusted(data: xr.Dataset) -> Iterator[tuple[str, str]]:
@@ -120,8 +123,15 @@ def _of_remarks(summaries: Sequence[MeasurementSummary]) -> Iterator[str]:
     told: dict[str, list[str]] = {}
     for one in summaries:
         for remark in one.remarks:
-            text = remark.rsplit(".xdi: ", 1)[-1].strip().rstrip(".")
+            text = _NAME.sub("", remark).strip().rstrip(".")
             if any(word in text.lower() for word in _ALARMS) and len(text) <= _LONGEST:
                 told.setdefault(text, []).append(one.name)
     for text, names in sorted(told.items(), key=lambda item: -len(set(item[1])))[:_MOST_REMARKS]:
-        yield f"{joined(list(dict.fromkeys(names))[:4])} without a look at its remarks: {text}"
+        yield f"{joined(_few(names))} where this matters: {text}"
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    """The first names, and how many more."""
+    once = list(dict.fromkeys(names))
+    left = len(once) - _MOST_NAMES
+    return once if left <= 1 else [*once[:_MOST_NAMES], f"{left} more"]

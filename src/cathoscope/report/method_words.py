@@ -130,7 +130,7 @@ def _xas(choices: Choices, arrays: frozenset[str]) -> Iterator[str]:
     calibration = {
         "auto": "on a foil where one was recorded",
         "reference": "on the foil behind the sample",
-        "self": "on the sample's own edge",
+        "self": "on the edge of the spectrum itself",
         "none": "not at all",
     }[choices["xas.calibration"]]
     edge = {

@@ -54,7 +54,7 @@ def tables(data: xr.Dataset) -> list[Table]:
     )
     effects = data["comparison"].attrs["effect_in"]
     words = tuple(_words(one, effect) for one, effect in zip(rows, effects, strict=True))
-    notes = (
+    notes: tuple[str, ...] = (
         "Effect: the difference over the spread between particles or cells (Hedges' g), or, where it says in σ, over "
         "its own standard uncertainty. p is corrected for the number of comparisons by Holm's rule; q is the share of "
         "false ones among all differences at least as clear (Benjamini and Hochberg)",

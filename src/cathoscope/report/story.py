@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from cathoscope.core.relations import place_of
@@ -18,12 +19,14 @@ from cathoscope.report.comparisons import (
     amount,
     chance,
     comparisons_of,
+    conditions,
     grouped,
     joined,
     placed,
     quantity,
 )
 from cathoscope.report.doubts import doubts_of
+from cathoscope.report.numbers import format_value
 from cathoscope.report.relations import RelationPart
 from cathoscope.report.summary import MeasurementSummary
 
@@ -31,6 +34,7 @@ _ROOM = 40.0  # degC, below which nothing has been heated
 _STATES = ("white_line_mean", "valence_mean", "state_of_charge_mean")
 _MOST_CLAUSES = 5
 _MOST_ALIKE = 9
+_MOST_PLACES = 3
 _LONGEST = 420  # letters that another relation may take
 
 
@@ -51,13 +55,14 @@ def story_of(
     """The summary in words; empty if nothing several measurements tell and nothing is in doubt."""
     rows = _comparisons(study)
     points = [point for pair in dict.fromkeys(one.samples for one in rows) for point in _of_pair(rows, pair)]
+    points += _equal_porosity(study)
     points += _of_relations(parts)
-    alike = _not_distinguishable(rows)
+    alike = _not_distinguishable([one for one in rows if not one.is_likely])
     points += [alike] if alike else []
     doubts = doubts_of(summaries, results, rows)
     if doubts:
         points.append(Point("Do not trust", f"{'; '.join(doubts)}."))
-    return tuple(points)
+    return tuple(Point(point.head, point.text[:1].upper() + point.text[1:]) for point in points)
 
 
 def _comparisons(study: Study) -> list[Compared]:
@@ -79,6 +84,10 @@ def _of_pair(rows: Sequence[Compared], samples: tuple[str, str]) -> Iterator[Poi
     other = [one for one in of_pair if one.verdict != NOTHING and one.array not in {*used, *_STATES}]
     if other:
         yield Point(f"{'Also different' if safer or earlier else 'Different'}{told}", _clauses(other))
+    likely = [one for one in of_pair if one.is_likely]
+    if likely:
+        rest = "Of differences this clear 5 % are false; they do not hold against the number of comparisons."
+        yield Point(f"Likely different, not beyond doubt{told}", f"{_clauses(likely)} {rest}")
 
 
 def _temperature(one: Compared) -> float | None:
@@ -110,9 +119,11 @@ def _safer(rows: Sequence[Compared]) -> str:
     other = next(name for name in rows[0].samples if name != sample)
     quantities = {one.array for one in on}
     n, m = len(quantities), len({one.array for one in asked})
-    head = f"{sample} stands heat better than {other} in {n} of {m} {'quantity' if m == 1 else 'quantities'} that bear"
+    head = f"{sample} stands heat better than {other} in {n} of {m} quantities that bear on it"
+    if m == 1:
+        head = f"{sample} stands heat better than {other} by the one quantity that bears on it"
     rest = "" if n == m else f", and {other} in none"
-    return f"{head} on it{rest}: {_clauses(on)} {_how_sure(on)}"
+    return f"{head}{rest}: {_clauses(on)} {_how_sure(on)}"
 
 
 def _divided(votes: dict[str, list[Compared]]) -> str:
@@ -129,8 +140,8 @@ def _how_sure(rows: Sequence[Compared]) -> str:
     if sure:
         best = min(sure, key=lambda one: one.corrected)
         return (
-            f"This holds for the samples: {best.words} was measured on {best.stands_on} "
-            f"({chance(best.corrected)} that they are alike and differ so by accident, all comparisons counted)."
+            f"This holds for the samples: of {best.stands_on}, the {best.words} was measured, and if the samples were "
+            f"alike, chance would make any difference this clear in {chance(best.corrected)} of such studies."
         )
     kinds = list(dict.fromkeys(one.kind for one in rows))
     return (
@@ -152,7 +163,7 @@ def _reduced_earlier(rows: Sequence[Compared]) -> str:
         tail = f" The two are not distinguishable in {quantity(again)}." if again else ""
         stands = f"; {first.stands_on}" if first.verdict == UNITS_DIFFER else ""
         return (
-            f"{lower}: its {first.words} lies lower than that of {higher}, {amount(first)}{stands}. "
+            f"{lower}: its {first.words} lies lower than that of {higher} ({amount(first)}{stands}). "
             f"This is the lowest temperature of heating at which they differ.{tail}"
         )
     return ""
@@ -163,15 +174,35 @@ def _clauses(rows: Sequence[Compared]) -> str:
     groups = sorted(grouped(rows), key=lambda group: group[0].verdict)
     told = []
     for group in groups[:_MOST_CLAUSES]:
-        best = min(group, key=lambda one: one.corrected)
-        others = [placed(one.place).strip() for one in group if one is not best and one.place]
-        likewise = f"; likewise {joined(others[:2])}" if others else ""
+        best = min(group, key=lambda one: (one.verdict, one.corrected))
+        others = [one.place for one in group if one is not best and one.place][:_MOST_PLACES]
+        likewise = f"; likewise {placed(conditions(others)).strip()}" if others else ""
         single = f"; {best.stands_on}" if best.verdict == UNITS_DIFFER else ""
-        named = "" if best.words in best.said else f"{best.words} "
+        side = "lower" if best.value < 0 else "higher"
+        named = "" if best.words in best.said else f"{best.words} {side} "
         told.append(f"{best.said} ({named}{amount(best)}{single}{likewise})")
     left = len(groups) - len(told)
     more = [f"{left} more {'quantity differs' if left == 1 else 'quantities differ'}"] if left else []
     return f"{'; '.join(told + more)}."
+
+
+def _equal_porosity(study: Study) -> Iterator[Point]:
+    """After how many cycles the denser sample is as porous as the other was before."""
+    place = place_of("samples")
+    if "equal_cycle" not in study.arrays("result", place):
+        return
+    data = study.read("result", place)
+    for row in range(data.sizes["equal"]):
+        first, second = (data["equal"].attrs[key][row] for key in ("first", "second"))
+        names = ("after", "porosity", "porosity_std", "cycle", "cycle_low", "cycle_high")
+        after, porosity, std, cycle, low, high = (float(data[f"equal_{name}"][row]) for name in names)
+        level = f"{format_value(100 * porosity, 100 * std, '1')} % that {first} has after {after:g} cycles"
+        ends = f"68 %: {low:.1f} to {high:.1f}" if np.isfinite(high) else f"68 %: {low:.1f} or later"
+        if np.isfinite(cycle):
+            text = f"{second} reaches the porosity of {level} after {cycle:.1f} cycles ({ends})."
+        else:
+            text = f"{second} does not reach the porosity of {level} within the cycles that were measured ({ends})."
+        yield Point("Cycles until equal porosity", text)
 
 
 def _not_distinguishable(rows: Sequence[Compared]) -> Point | None:

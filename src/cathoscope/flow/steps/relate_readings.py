@@ -26,6 +26,7 @@ BESIDE = (
     *sorted({metric.needs.removeprefix("not ") for metric in METRICS if metric.needs}),
 )
 _UNITS = {"cycling": "cell", "impedance": "cell", "uv-vis": "solution", "elements": "solution", "sections": "electrode"}
+_MOST_VALUES = 100_000  # more is a map and no quantity
 _FEW_CYCLES = 6  # a measurement with so few is compared at all of them
 _MANY_UNTRUSTED = 0.05
 _LARGE_DISCREPANCY = 3.0
@@ -50,7 +51,7 @@ class Found:
 def readings_of(member: Member, metric: Metric) -> Iterator[Found]:
     """Every value of the quantity that the measurement has and that may be used."""
     array = member.data.get(metric.array)
-    if array is None or array.size > 100_000:
+    if array is None or array.size > _MOST_VALUES or metric.instead in member.data:
         return
     for index in np.ndindex(array.shape):
         at = dict(zip(map(str, array.dims), index, strict=True))

@@ -11,6 +11,8 @@ import xarray as xr
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.relations import Gathered, Relation
+from cathoscope.flow.steps.relate_equal import USES as EQUAL_USES
+from cathoscope.flow.steps.relate_equal import equal_arrays
 from cathoscope.flow.steps.relate_readings import BESIDE, Found, readings_of
 from cathoscope.relate.sample_metrics import METRICS, Metric
 from cathoscope.relate.samples import (
@@ -25,7 +27,7 @@ from cathoscope.relate.samples import (
 LEVEL = 0.05  # of any false alarm among all comparisons
 SCOPES = ("replicated", "one_spread", "single")
 VERDICTS = ("not_distinguishable", "samples_differ", "units_differ")
-USES = tuple(dict.fromkeys([*(metric.array for metric in METRICS), *BESIDE]))
+USES = tuple(dict.fromkeys([*(metric.array for metric in METRICS), *BESIDE, *EQUAL_USES]))
 _MOST_SYSTEMATIC = 0.7  # of the uncertainty, from which on repeating does not help
 _DIM = ("comparison",)
 
@@ -50,7 +52,7 @@ def relate_samples(gathered: Gathered) -> xr.Dataset | None:
     if not rows:
         return None
     _remark(gathered, rows)
-    return _dataset(rows)
+    return _dataset(rows, equal_arrays(gathered))
 
 
 def _rows_of(gathered: Gathered, metric: Metric) -> Iterator[_Row]:
@@ -106,7 +108,7 @@ def _remark(gathered: Gathered, rows: Sequence[_Row]) -> None:
         gathered.remark("a sample with one particle or cell is taken to scatter as the other sample's do")
 
 
-def _dataset(rows: Sequence[_Row]) -> xr.Dataset:
+def _dataset(rows: Sequence[_Row], more: Sequence[xr.DataArray]) -> xr.Dataset:
     coords = {"comparison": _coordinate(rows)}
     corrected = holm_adjusted([row.told.probability for row in rows])
     verdicts = [_verdict(row.told.scope, p) for row, p in zip(rows, corrected, strict=True)]
@@ -141,7 +143,7 @@ def _dataset(rows: Sequence[_Row]) -> xr.Dataset:
     arrays += [label(name, np.array(values, np.int64), _DIM, coords=coords) for name, values in counted.items()]
     for array, meanings in ((arrays[-2], SCOPES), (arrays[-1], VERDICTS)):
         array.attrs |= {"flag_values": list(range(len(meanings))), "flag_meanings": " ".join(meanings)}
-    return dataset(arrays)
+    return dataset([*arrays, *more])
 
 
 def _source(name: str) -> str | None:
