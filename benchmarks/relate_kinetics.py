@@ -182,7 +182,11 @@ def main() -> None:
     options = parser.parse_args()
     first, last = options.seeds
     for series in options.series:
-        outcomes = [outcome(series, seed, options.keep) for seed in range(first, last + 1)]
+        outcomes = []
+        for seed in range(first, last + 1):
+            outcomes.append(outcome(series, seed, options.keep))
+            energy = outcomes[-1].found.energy
+            print(f"{series}, seed {seed}: E {energy.median:.2f} eV, 95 % {energy.interval[1].round(2)}", flush=True)
         print(f"\n{series}: {', '.join(f'{each:g}' for each in SERIES[series][0])} C, seeds {first} to {last}")
         print("\n".join(coverage_lines(outcomes)))
         print("\n".join(score_lines(series, outcomes)))

@@ -14,6 +14,7 @@ from scipy.ndimage import binary_fill_holes
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.relate_sections import ConditionsSection
 from cathoscope.flow.relations import Gathered, Member, Relation
+from cathoscope.flow.steps.statistics import box_of
 from cathoscope.physics.kinetics import BOLTZMANN, GAS_CONSTANT
 from cathoscope.relate.kinetics import MODELS, Kinetics, kinetics
 from cathoscope.relate.left_out import LEVELS, Bounds, interval_score
@@ -28,6 +29,7 @@ _PER_MOL = GAS_CONSTANT / BOLTZMANN / 1000.0  # kJ/mol per eV
 _FEWEST = 3  # holds
 _DRAWS = 400
 _DOMAIN = 0.5  # um, 1/e distance of like white line where none is measured
+_ENOUGH = 128  # voxels across, for volumes of shells
 _LEAST_CORE = 0.1  # of the radius: smaller hollows count as pores
 
 
@@ -150,9 +152,11 @@ class Shape:
 
 
 def _shape(member: Member) -> Shape:
-    """Of the particle at the first temperature."""
+    """Of the particle at the first temperature, of large volumes at every few voxels."""
     inside = np.asarray(member.data["particle_mask"][0].values, dtype=bool)
-    voxel = float(np.mean(np.diff(member.data["x"].values)))
+    every = max(1, max(inside.shape) // _ENOUGH)
+    inside = inside[box_of(inside)][::every, ::every, ::every]
+    voxel = every * float(np.mean(np.diff(member.data["x"].values)))
     below = depth_below_surface(inside, voxel_size=voxel)
     depth = np.asarray(member.data["depth"].values, np.float64)
     edges = np.append(np.maximum(depth - depth[0], 0.0), depth[-1] + depth[0])
