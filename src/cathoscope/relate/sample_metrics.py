@@ -150,8 +150,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "cycle_of_porosity",
         "cycle of the porosity asked for",
-        "reaches it after fewer cycles",
-        "reaches it later",
+        "reaches this porosity after fewer cycles",
+        "reaches this porosity later",
         SHAPE,
     ),
     # sections

@@ -144,12 +144,12 @@ def number(value: float, width: float) -> str:
 
 def scale_of(one: Compared) -> tuple[float, str]:
     """What differences are multiplied by, and the unit they then have, with a blank before it."""
+    if one.array in _CYCLES:
+        return 1.0, " cycles"
     if one.unit == "1" and any(word in one.array for word in _SHARES):
         return 100.0, " percentage points"
     if one.unit == "degC":
         return 1.0, " K"
-    if one.array in _CYCLES:
-        return 1.0, " cycles"
     unit = unit_text(one.unit)
     return 1.0, f" {unit}" if unit else ""
 
@@ -165,7 +165,8 @@ def grouped(rows: Iterable[Compared]) -> list[list[Compared]]:
     """Rows of one quantity, pair and finding together, the clearest group first."""
     groups: dict[tuple[object, ...], list[Compared]] = {}
     for one in rows:
-        groups.setdefault((one.array, one.samples, one.verdict and one.value < 0), []).append(one)
+        told = one.verdict != NOTHING or one.is_likely
+        groups.setdefault((one.array, one.samples, told and one.value < 0), []).append(one)
     return sorted(groups.values(), key=lambda group: min(one.corrected for one in group))
 
 

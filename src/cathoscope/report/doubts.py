@@ -20,6 +20,7 @@ _LONGEST = 150
 _ALARMS = ("not checked", "did not converge", "no convergence", "doubt", "at the limit", "outside", "beyond", "is open")
 _MOST_QUANTITIES = 3
 _MOST_NAMES = 4
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")  # remarks that differ in numbers alone are told once
 _NAME = re.compile(r"^(?:[^:]{1,30}: )+")  # of a file or spectrum before a remark
 
 
@@ -120,13 +121,14 @@ def _of_single(rows: Sequence[Compared]) -> Iterator[str]:
 
 def _of_remarks(summaries: Sequence[MeasurementSummary]) -> Iterator[str]:
     """Remarks of measurements that raise an alarm; alike ones once."""
-    told: dict[str, list[str]] = {}
+    told: dict[str, list[tuple[str, str]]] = {}
     for one in summaries:
         for remark in one.remarks:
             text = _NAME.sub("", remark).strip().rstrip(".")
             if any(word in text.lower() for word in _ALARMS) and len(text) <= _LONGEST:
-                told.setdefault(text, []).append(one.name)
-    for text, names in sorted(told.items(), key=lambda item: -len(set(item[1])))[:_MOST_REMARKS]:
+                told.setdefault(_DIGITS.sub("#", text), []).append((one.name, text))
+    for found in sorted(told.values(), key=lambda found: -len({name for name, _ in found}))[:_MOST_REMARKS]:
+        names, text = [name for name, _ in found], found[0][1]
         yield f"{joined(_few(names))} where this matters: {text}"
 
 

@@ -196,12 +196,12 @@ def _equal_porosity(study: Study) -> Iterator[Point]:
         first, second = (data["equal"].attrs[key][row] for key in ("first", "second"))
         names = ("after", "porosity", "porosity_std", "cycle", "cycle_low", "cycle_high")
         after, porosity, std, cycle, low, high = (float(data[f"equal_{name}"][row]) for name in names)
-        level = f"{format_value(100 * porosity, 100 * std, '1')} % that {first} has after {after:g} cycles"
+        level = format_value(100 * porosity, 100 * std, "1")
         ends = f"68 %: {low:.1f} to {high:.1f}" if np.isfinite(high) else f"68 %: {low:.1f} or later"
-        if np.isfinite(cycle):
-            text = f"{second} reaches the porosity of {level} after {cycle:.1f} cycles ({ends})."
-        else:
-            text = f"{second} does not reach the porosity of {level} within the cycles that were measured ({ends})."
+        reached = f"reaches it after {cycle:.1f} cycles ({ends})"
+        if not np.isfinite(cycle):
+            reached = "does not reach it within the cycles that were measured"
+        text = f"After {after:g} cycles {first} has a porosity of {level} %; {second} {reached}."
         yield Point("Cycles until equal porosity", text)
 
 

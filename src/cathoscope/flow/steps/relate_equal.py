@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from cathoscope.core.schema import label
 from cathoscope.flow.relations import Gathered, Member
 from cathoscope.relate.equal_cycle import Reached, cycle_reaching
 
 USES = ("porosity_trend", "asked_cycle")
+_TREND = ("porosity_trend", "porosity_trend_std")
 _DIM = ("equal",)
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,24 @@ class _Equal:
     reached: Reached
 
 
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Porosity of a sample along the cycles."""
+
+    sample: str
+    cycle: FloatArray
+    mean: FloatArray
+    std: FloatArray
+    asked: float
+
+
 def equal_arrays(gathered: Gathered) -> list[xr.DataArray]:
     """For every pair of samples with such curves; empty without."""
-    curves: dict[str, Member] = {}
+    members: dict[str, list[Member]] = {}
     for member in gathered.having("porosity_trend", "porosity_trend_std"):
-        curves.setdefault(member.sample, member)
-    found = [one for a, b in combinations(curves.values(), 2) for one in _pair(a, b)]
+        members.setdefault(member.sample, []).append(member)
+    curves = [_curve(sample, of) for sample, of in members.items()]
+    found = [one for a, b in combinations(curves, 2) for one in _pair(a, b)]
     if not found:
         return []
     coordinate = label("equal", np.arange(1, len(found) + 1), _DIM)
@@ -58,23 +74,32 @@ def equal_arrays(gathered: Gathered) -> list[xr.DataArray]:
     ]
 
 
-def _pair(a: Member, b: Member) -> Iterator[_Equal]:
+def _curve(sample: str, members: Sequence[Member]) -> _Curve:
+    """The mean of the particles of a sample, by the scatter between them or their own errors, whichever is larger."""
+    cycle = np.asarray(members[0].data["cycle"].values, dtype=np.float64)
+    curves, stds = (np.array([_on(one, name, cycle) for one in members]) for name in _TREND)
+    n = len(members)
+    std = np.sqrt((stds**2).sum(axis=0)) / n
+    if n > 1:
+        std = np.maximum(std, curves.std(axis=0, ddof=1) / np.sqrt(n))
+    asked = [float(one.data["asked_cycle"]) for one in members if "asked_cycle" in one.data]
+    return _Curve(sample, cycle, curves.mean(axis=0), std, min([float(cycle[-1]), *asked]))
+
+
+def _on(member: Member, name: str, cycle: FloatArray) -> FloatArray:
+    there = np.asarray(member.data["cycle"].values, dtype=np.float64)
+    values = np.asarray(member.data[name].values, dtype=np.float64)
+    return np.interp(cycle, there, values, left=np.nan, right=np.nan)
+
+
+def _pair(a: _Curve, b: _Curve) -> Iterator[_Equal]:
     """The one that is more porous at a cycle that the recipe asks for, or the last of both, sets the porosity."""
-    last = min(float(one.data["cycle"].values[-1]) for one in (a, b))
-    asked = [float(one.data["asked_cycle"]) for one in (a, b) if "asked_cycle" in one.data]
-    after = min([last, *asked])
-    first, second = sorted((a, b), key=lambda one: -_at(one, "porosity_trend", after))
-    porosity, std = _at(first, "porosity_trend", after), _at(first, "porosity_trend_std", after)
+    after = min(a.asked, b.asked)
+    levels = {one: (np.interp(after, one.cycle, one.mean), np.interp(after, one.cycle, one.std)) for one in (a, b)}
+    first, second = sorted((a, b), key=lambda one: -levels[one][0])
+    porosity, std = map(float, levels[first])
     if np.isfinite([porosity, std]).all():
         reached = cycle_reaching(
-            cycle=second.data["cycle"].values,
-            curve=second.data["porosity_trend"].values,
-            curve_std=second.data["porosity_trend_std"].values,
-            level=porosity,
-            level_std=std,
+            cycle=second.cycle, curve=second.mean, curve_std=second.std, level=porosity, level_std=std
         )
         yield _Equal(first.sample, second.sample, after, (porosity, std), reached)
-
-
-def _at(member: Member, name: str, cycle: float) -> float:
-    return float(np.interp(cycle, member.data["cycle"].values, member.data[name].values))
