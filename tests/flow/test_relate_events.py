@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,10 @@ def test_a_note_tells_rate_and_gas_and_the_recipe_overrules_it(hou: list[Member]
     assert stated.atmosphere == "argon"
     assert 0.05 < stated.rates[0] < stated.rates[1] < 0.5
     assert noted.unlike(stated) == "other atmosphere: oxygen and argon"
+    holds = replace(hou[2], section=hou[2].section.model_copy(update={"note": "holds of 60 min in argon"}))
+    held = conditions_of(_gathered(hou), holds)
+    assert held.atmosphere == "argon"
+    assert held.rates == pytest.approx(stated.rates)
 
 
 def test_axis_and_tables_hold_every_event_and_pair(hou: list[Member]) -> None:

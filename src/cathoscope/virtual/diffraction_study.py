@@ -224,7 +224,7 @@ def _expose(
         camera = Camera(plan, sample, label, tuple(DIFFRACTOMETERS[bank] for bank in banks))
         files = camera.record(folder / "raw" / name, states, resources, progress)
         study.write("truth", name, truth_of(states))
-        many = f"{len(states)} temperature{'s' * (len(states) > 1)}"
+        many = f"{len(states)} temperatures, {RATE:g} C/min in vacuum" if len(states) > 1 else "1 temperature"
         made.append(PowderMeasurement(name, sample, Patterns(f"raw/{name}/{files}", banks), many))
     if plan.size.neutrons and plan.size.xrays:
         made.append(_together(plan, sample, powder[0], made))

@@ -282,6 +282,7 @@ rapid_above = "{_RAPID:g} C"
 sample = "SAMPLE"
 technique = "calorimetry"
 files = "raw/SAMPLE-dsc/*_K_per_min.txt"
+note = "in oxygen"
 
 [measurement.SAMPLE-dsc.calorimetry]
 blank = "raw/SAMPLE-dsc/blank.txt"

@@ -18,7 +18,7 @@ class Simulated:
     """One measurement.
 
     ``patterns`` are globs relative to the folder of the study, by temperature (degC), or one without; ``foils`` the
-    files of the foil scanned beside, by temperature.
+    files of the foil scanned beside, by temperature; ``note`` is of the conditions.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Simulated:
     windows: Windows | None = None
     calibration: str | None = None
     foils: Mapping[float, str] = field(default_factory=dict)
+    note: str = ""
 
 
 def recipe_text(preset: str, seed: int, measurements: Sequence[Simulated]) -> str:
@@ -59,6 +60,7 @@ def _measurement(one: Simulated) -> str:
 sample = "{one.sample}"
 technique = "{one.technique}"
 """ + ("" if one.particle is None else f"particle = {one.particle}\n")
+    head += f'note = "{one.note}"\n' if one.note else ""
     if not isinstance(one.patterns, Mapping):
         xas = f'\n[measurement.{one.name}.xas]\ncalibration = "{one.calibration}"\n' if one.calibration else ""
         return head + f"files = {_quoted(one.patterns)}\n{xas}"

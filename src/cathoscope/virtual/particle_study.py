@@ -321,7 +321,9 @@ def _outline(plan: Plan, job: tuple[str, int]) -> Simulated:
     patterns = {temperature: f"{place.as_posix()}/fly_scan_id_*.h5" for temperature, place in places.items()}
     foils = {temperature: f"{place.as_posix()}/{_FOIL_FILE}" for temperature, place in places.items()}
     formula = oxide_formula(plan, job[0], LITHIUM)
-    return Simulated(f"{job[0]}-{job[1]}", job[0], formula, job[1], "xanes-tomography", patterns, WINDOWS, foils=foils)
+    name, kind = f"{job[0]}-{job[1]}", "xanes-tomography"
+    note = f"holds of {plan.experiment.hold:g} min in argon" if len(places) > 1 else ""
+    return Simulated(name, job[0], formula, job[1], kind, patterns, WINDOWS, foils=foils, note=note)
 
 
 def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int], Recording]) -> Simulated:

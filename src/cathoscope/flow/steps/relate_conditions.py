@@ -19,6 +19,8 @@ _USUAL_STD = 2.0  # K, of a thermometer
 _POSSIBLE_RATES = (0.1, 20.0)  # K/min, where nothing is known
 _TYPICAL = 5.0  # K/min: of several records the one nearest to it
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:°|deg)?[KC]/min")
+_HOLD = re.compile(r"holds? of (\d+(?:\.\d+)?)\s*(min|h|s)\b")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _INERT = ("vacuum", "argon", "nitrogen", "helium")
 _GASES = (*_INERT, "air", "oxygen")
 _ABOUT = 150.0  # degC, at which the rate that a hold stands for is told
@@ -77,18 +79,28 @@ def thermometer_of(member: Member) -> str:
 
 
 def _rates(stated: ConditionsSection, choices: RelateSection, note: str, own: float) -> tuple[float, float]:
+    """The recipe, then the records, then the note; a note of holds is of these and not of the ramps between them."""
     if stated.rate is not None:
         return stated.rate, stated.rate
     if stated.hold is not None:
-        low, high = (
-            rate_from_hold(hold=stated.hold, temperature=_ABOUT, activation_energy=energy)
-            for energy in choices.activation_energy
-        )
-        return min(low, high), max(low, high)
+        return _rates_of_hold(stated.hold, choices)
     if np.isfinite(own) and own > 0:
         return own, own
+    if held := _HOLD.search(note):
+        return _rates_of_hold(float(held[1]) * _SECONDS[held[2]], choices)
     said = _RATE.search(note)
     return (float(said[1]), float(said[1])) if said and float(said[1]) > 0 else _POSSIBLE_RATES
+
+
+def _rates_of_hold(seconds: float, choices: RelateSection) -> tuple[float, float]:
+    """Of the ramps that a hold stands for."""
+    if not seconds > 0:
+        return _POSSIBLE_RATES
+    low, high = (
+        rate_from_hold(hold=seconds, temperature=_ABOUT, activation_energy=energy)
+        for energy in choices.activation_energy
+    )
+    return min(low, high), max(low, high)
 
 
 def _gas(note: str) -> str:
