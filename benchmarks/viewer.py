@@ -132,7 +132,7 @@ def _block(n: int, place: tuple[int, int, int], rng: np.random.Generator) -> tup
 
 def _store(array: Path, values: np.ndarray, places: Sequence[tuple[int, ...]]) -> None:
     """One chunk, under the first of its names and linked to the others."""
-    packed = blosc.compress(np.ascontiguousarray(values).tobytes(), b"lz4", 5, 1, 0, 4)
+    packed = blosc.compress(np.ascontiguousarray(values).tobytes(), b"lz4", 5, 1, _CODEC.blocksize, 4)
     names = [array / "c" / "/".join(map(str, place)) for place in places]
     for name in names:
         name.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,16 @@ ALLOWED = {
     "report": {"core"},
     "terminal": {"core"},
     "doctor": {"core", "flow", "virtual"},
-    "cli": {"core", "flow", "io", "report", "virtual", "terminal", "doctor"},
+    "cli": {
+        "core",
+        "flow",
+        "io",
+        "report",
+        "virtual",
+        "terminal",
+        "doctor",
+        "xanes",
+    },  # xanes: what fits a voxel in the viewer
     "__main__": {"cli"},
     "notebook": {"core", "flow", "report"},
     "__init__": {"notebook"},

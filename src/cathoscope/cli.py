@@ -330,8 +330,8 @@ def view_command(
 
 
 def _load_fit() -> Callable[..., Any]:
-    """What fits the spectrum of a voxel: all techniques are loaded for it, while the first slices are looked at."""
-    from cathoscope.flow.steps.voxel_fit import fitted_curve
+    """What fits the spectrum of a voxel; the report, and so the viewer, knows no technique."""
+    from cathoscope.xanes.voxel_fit import fitted_curve
 
     return fitted_curve
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
-from cathoscope.flow.steps.voxel_fit import fitted_curve
+from cathoscope.xanes.voxel_fit import fitted_curve
 from cathoscope.report.viewer.serve import Served, served
 from tests.report.viewer.chromium import Page, find_chromium
 

@@ -18,6 +18,27 @@ def byte_at(source, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _repeat(target, written, offset, length):  # type: ignore[no-untyped-def]
+    """Copy ``length`` bytes from ``offset`` before ``written``; what is copied may be copied again."""
+    if offset == 1:
+        target[written : written + length] = target[written - 1]
+    elif offset >= length:
+        target[written : written + length] = target[written - offset : written - offset + length]
+    else:
+        for k in range(np.uintp(written), np.uintp(written + length)):
+            target[k] = target[k - np.uintp(offset)]
+
+
+@njit(cache=True, nogil=True)
+def _interleave(out, element, target, bytes_):  # type: ignore[no-untyped-def]
+    """Put the bytes of a plane where they belong in the elements."""
+    place = np.uintp(target)
+    for i in range(np.uintp(bytes_.size)):
+        out[place] = bytes_[i]
+        place += np.uintp(element)
+
+
+@njit(cache=True, nogil=True)
 def decode_lz4(source, first, last, target, wanted):  # type: ignore[no-untyped-def]
     """Decode an LZ4 block ``source[first:last]`` into ``target`` until ``wanted`` bytes are there; whether it could."""
     read, written = first, 0
@@ -35,8 +56,7 @@ def decode_lz4(source, first, last, target, wanted):  # type: ignore[no-untyped-
         if read + length > last:
             return False
         length = min(length, wanted - written)
-        for k in range(length):
-            target[written + k] = source[read + k]
+        target[written : written + length] = source[read : read + length]
         written += length
         if written >= wanted:
             return True
@@ -56,8 +76,7 @@ def decode_lz4(source, first, last, target, wanted):  # type: ignore[no-untyped-
         if offset == 0 or offset > written:
             return False
         length = min(length + 4, wanted - written)
-        for k in range(written, written + length):
-            target[k] = target[k - offset]
+        _repeat(target, written, offset, length)
         written += length
         if written >= wanted:
             return True
@@ -113,7 +132,6 @@ def decode_block(source, place, sizes, element, span, out):  # type: ignore[no-u
         planes = 1 if streams > 1 else element
         for k in range(planes):
             target = stream if streams > 1 else k
-            for i in range(first, last):
-                out[(i - first) * element + target] = bytes_[k * plane + i]
+            _interleave(out, element, target, bytes_[k * plane + first : k * plane + last])
         place += length
     return True
