@@ -126,6 +126,9 @@ def test_samples_and_probes_are_told_apart_as_far_as_they_can_be(hou: list[Membe
     assert found["rod TGA rapid loss of mass, onset", "rod diffraction layered phase, onset"] == "not comparable"
     assert found["rod XANES white line, middle", "rod diffraction layered phase, middle"] == "not distinguishable"
     assert "white line of rod: one particle stands for the sample" in remarks
+    assert any(one.startswith("diffraction, TGA: one specimen of each sample") for one in remarks) or any(
+        one.startswith("TGA, diffraction: one specimen of each sample") for one in remarks
+    )
     compared = data["event_corrected"].values
     assert np.isnan(compared[data["event_verdict"].values == 3]).all()
     words = " ".join(relate_events.sentences(data))

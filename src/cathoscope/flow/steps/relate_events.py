@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 _COURSES = {"white_line_mean": "white line", "porosity": "porosity", "relative_volume": "volume"}
 _SHARES = {"onset": 0.05, "middle": 0.5}
 _ALIKE = 1.0  # K between peaks that are one, told under two names
+_ONE_SPECIMEN = ("TGA", "DSC", "diffraction")
 _TOLD = 0.1  # K by which rates move an event
 _SIGNIFICANT = 5.0  # activation energy over its uncertainty
 
@@ -61,6 +62,7 @@ def events(gathered: Gathered) -> xr.Dataset | None:
     found.sort(key=lambda one: (list(gathered.samples).index(one.sample), one.probe, one.event.value))
     pairs = [pair for pair in combinations(range(len(found)), 2) if _is_asked(*(found[k] for k in pair))]
     _remark_on_conditions(gathered, found)
+    _remark_on_specimens(gathered, found, pairs)
     return dataset([*_event_arrays(found), *(_pair_arrays(gathered, found, pairs) if pairs else ())])
 
 
@@ -114,7 +116,7 @@ def _of_course(gathered: Gathered, members: Sequence[Member], name: str, change:
     for kind, share in _SHARES.items():
         bracket = bracket_of_change(temperature, value, std, share=share)
         if bracket is None:
-            gathered.remark(f"{change} of {first.sample}: no change that goes one way from first to last temperature")
+            gathered.remark(f"{change} of {first.sample}: no change beyond its uncertainty, or none that goes one way")
             return
         low, high, doubt = bracket
         event = replace(_event(conditions, (low, high, 0.0, 0.0)), doubt=doubt)
@@ -219,6 +221,17 @@ def _remark_on_conditions(gathered: Gathered, found: Sequence[Found]) -> None:
             taken = "like that of the others" if what == "atmosphere" else "0.1 to 20 K/min"
             probes = ", ".join(dict.fromkeys(unknown))
             gathered.remark(f"{what} of {probes} is not stated and taken to be {taken}; relate.conditions can say it")
+
+
+def _remark_on_specimens(gathered: Gathered, found: Sequence[Found], pairs: Sequence[tuple[int, int]]) -> None:
+    """A record is that of one specimen: what others of the same sample would say, no interval knows."""
+    across = [found[first].probe for first, second in pairs if found[first].sample != found[second].sample]
+    single = [probe for probe in dict.fromkeys(across) if probe in _ONE_SPECIMEN]
+    if single:
+        gathered.remark(
+            f"{', '.join(single)}: one specimen of each sample; what differs holds for these; how much others of the "
+            "same sample differ is not in the intervals"
+        )
 
 
 def _event_arrays(found: Sequence[Found]) -> list[xr.DataArray]:
