@@ -117,9 +117,10 @@ def simulate(
         str,
         typer.Argument(
             help="hou, rod, gravel, cadiou, L-NMC, H-NMC, cadiou-cycling, L-NMC-cycling, H-NMC-cycling, sections, "
-            "hou-diffraction, rod-diffraction, gravel-diffraction (each also with -specimen), hou-lab, rod-lab, "
-            "gravel-lab, hou-cells, rod-cells, gravel-cells, cadiou-cells, cadiou-cells-disturbed, L-NMC-cells, "
-            "H-NMC-cells, spheres, spheres-asymmetric; or a TOML file that changes one of the first six"
+            "cadiou-sections, hou-diffraction, rod-diffraction, gravel-diffraction (each also with -specimen), "
+            "hou-lab, rod-lab, gravel-lab, hou-cells, rod-cells, gravel-cells, cadiou-cells, cadiou-cells-disturbed, "
+            "L-NMC-cells, H-NMC-cells, spheres, spheres-asymmetric; or a TOML file that changes one of the first six "
+            "or names several parts"
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the experiment into.")],
