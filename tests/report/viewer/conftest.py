@@ -16,8 +16,8 @@ import xarray as xr
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
-from cathoscope.xanes.voxel_fit import fitted_curve
 from cathoscope.report.viewer.serve import Served, served
+from cathoscope.xanes.voxel_fit import fitted_curve
 from tests.report.viewer.chromium import Page, find_chromium
 
 N = 20

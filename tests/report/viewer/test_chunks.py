@@ -89,7 +89,7 @@ def test_a_damaged_chunk_is_an_error_or_harmless(
 
 
 def test_a_region_is_what_zarr_reads_and_the_cache_stays_small(study: Study) -> None:
-    blocks = Blocks(study.path, most_bytes=200_000)
+    blocks = Blocks(most_bytes=200_000)
     folder = study.path / "result" / "rod" / "attenuation"
     layout, whole = read_layout(folder), zarr.open_array(folder, mode="r")
     for place, box in (((0, 3), (0, 20, 0, 20, 7, 8)), ((1, 36), (5, 19, 3, 4, 0, 20)), ((1, 0), (8, 9, 0, 20, 0, 20))):
@@ -114,7 +114,7 @@ def test_what_was_never_written_is_the_fill_value(tmp_path: Path) -> None:
     )
     array[0, :8] = white_lines()[0, :8]
     layout, box = read_layout(study.path / "a"), [slice(0, N)] * 3
-    found = Blocks(study.path).region(layout, (0,), box)
+    found = Blocks().region(layout, (0,), box)
     np.testing.assert_array_equal(found[:8], white_lines()[0, :8])
     assert np.isnan(found[8:]).all()
 

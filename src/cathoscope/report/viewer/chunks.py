@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ Bytes = NDArray[np.uint8]
 BLOCK_BYTES = 104 << 20  # one plane across x of 512^3 voxels with its mask and flags
 _MOST_CHUNK_BYTES = 512 << 20  # a chunk that says it is larger is refused
 _HEADER = 16
+_FIRST_READ = 32 << 10  # bytes of a file that are read at once: small chunks whole, of large ones the list of blocks
 _LZ4, _SHUFFLED, _STORED, _UNSPLIT = 1, 1, 2, 16
 _DTYPES = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64"}
 _pool = ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 1)), thread_name_prefix="blocks")
@@ -51,17 +52,22 @@ class Layout:
     attributes: Mapping[str, Any]
     version: tuple[int, int]
 
-    @property
+    @cached_property
+    def key(self) -> tuple[str, tuple[int, int]]:
+        """Tells this array from all others, and from those that were in its place."""
+        return str(self.folder), self.version
+
+    @cached_property
     def n_voxel_dims(self) -> int:
         """How many of z, y, x the array has, as its last axes."""
         return next((n for n in (3, 2) if self.dims[-n:] == ("z", "y", "x")[-n:]), 0)
 
-    @property
+    @cached_property
     def n_lead(self) -> int:
         """How many axes stand in front of them."""
         return len(self.shape) - self.n_voxel_dims
 
-    @property
+    @cached_property
     def block_shape(self) -> tuple[int, ...]:
         """Voxels of a block along the last axes."""
         return self.chunks[self.n_lead :]
@@ -148,8 +154,7 @@ def _parsed(folder: Path, told: Mapping[str, Any], version: tuple[int, int]) -> 
 class Blocks:
     """Blocks of arrays, the last used ones kept."""
 
-    def __init__(self, root: Path, most_bytes: int = BLOCK_BYTES) -> None:
-        self._root = root.resolve()
+    def __init__(self, most_bytes: int = BLOCK_BYTES) -> None:
         self._most = most_bytes
         self._kept: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
         self._bytes = 0
@@ -224,7 +229,7 @@ class Blocks:
 
     def _block(self, array: Stored, lead: tuple[int, ...], place: tuple[int, ...], keep: bool) -> Array:
         layout = layout_of(array)
-        key = (layout.folder, layout.version, isinstance(array, Combination), lead, place)
+        key = (layout.key, isinstance(array, Combination), lead, place)
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
@@ -275,12 +280,18 @@ class Blocks:
 
     def _opened(self, layout: Layout, numbers: tuple[int, ...]) -> _ChunkFile:
         name = layout.separator.join(["c", *map(str, numbers)])
-        folder, file = os.path.split(os.path.join(layout.folder, name))
+        folder, file = os.path.split(f"{layout.key[0]}{os.sep}{name}")
         if folder not in self._folders:
-            if os.path.exists(folder) and not Path(folder).resolve().is_relative_to(self._root):
+            self._refuse_links(layout, folder)
+        return _ChunkFile(folder, file, math.prod(layout.chunks) * layout.dtype.itemsize)
+
+    def _refuse_links(self, layout: Layout, folder: str) -> None:
+        """A study has no links below an array; a foreign one could lead anywhere."""
+        while folder != layout.key[0] and folder not in self._folders:
+            if os.path.islink(folder):
                 raise StudyError("this array leads out of the study", where=layout.folder, cure="remove the link")
             self._folders.add(folder)
-        return _ChunkFile(folder, file, math.prod(layout.chunks) * layout.dtype.itemsize)
+            folder = os.path.dirname(folder)
 
 
 def _for_each(act: Callable[[Any], None], places: Sequence[Any]) -> None:
@@ -308,7 +319,6 @@ class _ChunkFile:
         self._path = os.path.join(folder, name)
         self._n_bytes = n_bytes
         self._file = -1
-        self._head: Bytes = np.empty(0, np.uint8)
 
     def __enter__(self) -> _ChunkFile | None:
         try:
@@ -340,7 +350,7 @@ class _ChunkFile:
 
     def _partly(self, first: int, last: int) -> Bytes | None:
         """The same without the rest of the chunk; None where this layout needs all of it."""
-        head = os.pread(self._file, 4096, 0)
+        head = os.pread(self._file, _FIRST_READ, 0)
         if len(head) < _HEADER or head[0] != 2:
             return None
         flags, element = head[2], head[3]
@@ -362,7 +372,8 @@ class _ChunkFile:
             streams = 1 if flags & _UNSPLIT or size < block else element
             span = max(first - number * block, 0), min(last - number * block, size)
             part = out[number * block + span[0] - first : number * block + span[1] - first]
-            content = np.frombuffer(os.pread(self._file, end - begin, begin), np.uint8)
+            there = head[begin:end] if end <= len(head) else os.pread(self._file, end - begin, begin)
+            content = np.frombuffer(there, np.uint8)
             if size % element or not decode_block(content, 0, (size, streams), element, span, part):
                 return None
         return out

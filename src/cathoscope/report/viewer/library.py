@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Library:
     def __init__(self, study: Study, blocks: Blocks | None = None) -> None:
         self.study = study
         self.root = study.path.resolve()
-        self.blocks = blocks or Blocks(study.path)
+        self.blocks = blocks or Blocks()
         self._combinations: dict[str, Combination] = {}
 
     # -- listing ---------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Library:
         layout = self.layout(measurement, name)
         if math.prod(layout.shape) * layout.dtype.itemsize > _MOST_SMALL_BYTES:
             raise StudyError("this array is too large to be drawn as a curve", where=layout.folder)
-        flat = Layout(**{**vars(layout), "dims": tuple(f"_{dim}" for dim in layout.dims)})
+        flat = replace(layout, dims=tuple(f"_{dim}" for dim in layout.dims))
         return self.blocks.everywhere(flat, ())
 
     def sized(self, measurement: str, name: str) -> tuple[Array, tuple[str, ...]] | None:
