@@ -145,30 +145,22 @@ def _log_time(cloud: Cloud, sample: int) -> Bounds:
 
 
 def _log_path(cloud: Cloud, sample: int) -> Bounds:
-    """The path over that of the first sample; a difference of two even priors is a triangle."""
-    low, high = np.log(cloud.problem.choices.ranges.release_time)
-    reach = high - low
-    differences = cloud.log_release_time(sample) - cloud.log_release_time(0)
-    prior = np.maximum(reach - np.abs(differences), 0.02 * reach)
-    if sample == 0:
-        return bounds_of(np.zeros(1), -reach / 2, reach / 2)
-    found = bounds_of(differences / 2, *_reached(cloud, sample), prior)
-    return found
+    """The path over that of the first sample.
 
-
-def _reached(cloud: Cloud, sample: int) -> tuple[float, float]:
-    """Between which logarithms of a ratio of paths anything was looked at, the other sample's time being known.
-
-    Where one time is known, the ratio ends where the range of the other does.
+    Where one of the two times is known, the ratio was looked for as far as the range of the other goes, evenly; where
+    none is, the difference of two even priors is a triangle.
     """
     low, high = np.log(cloud.problem.choices.ranges.release_time)
-    own, first = (float(np.median(cloud.log_release_time(each))) for each in (sample, 0))
+    own, first = cloud.log_release_time(sample), cloud.log_release_time(0)
+    if sample == 0:
+        return bounds_of(np.zeros(1), (low - high) / 2, (high - low) / 2)
     own_known, first_known = (all(_log_time(cloud, each).bounded) for each in (sample, 0))
     if own_known and not first_known:
-        return (own - high) / 2, (own - low) / 2
+        return bounds_of((own - first) / 2, (np.median(own) - high) / 2, (np.median(own) - low) / 2)
     if first_known and not own_known:
-        return (low - first) / 2, (high - first) / 2
-    return (low - high) / 2, (high - low) / 2
+        return bounds_of((own - first) / 2, (low - np.median(first)) / 2, (high - np.median(first)) / 2)
+    prior = np.maximum(high - low - np.abs(own - first), 0.02 * (high - low))
+    return bounds_of((own - first) / 2, (low - high) / 2, (high - low) / 2, prior)
 
 
 def predicted(problem: Problem, hold: int, temperature: Sequence[float]) -> list[Prediction]:
