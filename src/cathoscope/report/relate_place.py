@@ -55,20 +55,21 @@ def _panel_of_change(data: xr.Dataset) -> Panel:
     members, own = _words(data, "case", "members"), _words(data, "case", "samples")
     change, order = np.asarray(data["place_change"].values), np.asarray(_words(data, "case", "order"))
     rows = np.flatnonzero(change & (order == 0))
-    columns = min(len(names), 3)
-    figure = new_figure(width=DOUBLE_COLUMN, height=58 * -(-len(names) // columns) + 8)
-    axes = np.atleast_1d(figure.subplots(-(-len(names) // columns), columns, sharey=True, squeeze=False)).ravel()
-    for number, one in enumerate(axes):
-        if number >= len(names):
-            one.set_axis_off()
-            continue
+    curves = _values(data, "place_curve")[rows]
+    shown = [number for number in range(len(names)) if np.isfinite(curves[:, number]).any()]
+    columns = min(len(shown), 3)
+    figure = new_figure(width=DOUBLE_COLUMN, height=58 * -(-len(shown) // columns) + 8)
+    axes = np.atleast_1d(figure.subplots(-(-len(shown) // columns), columns, sharey=True, squeeze=False)).ravel()
+    for one in axes[len(shown) :]:
+        one.set_axis_off()
+    for at, (number, one) in enumerate(zip(shown, axes, strict=False)):
         for row in rows:
             sample = samples.index(own[row])
             before = [each for each in rows if own[each] == own[row] and each < row]
             look = (COLOURS[sample % len(COLOURS)], _DASHES[len(before) % len(_DASHES)])
             _draw(one, data.isel(case=int(row), place=number), look, str(members[row]))
         one.set_xlabel(axis_label(_AXES.get(names[number], names[number]), str(units[number])))
-        if number % columns == 0:
+        if at % columns == 0:
             one.set_ylabel("change of the white line (eV)")
     add_figure_legend(figure, axes[0])
     steps = " and ".join(dict.fromkeys(map(str, _words(data, "place_sample", "steps"))))
@@ -207,11 +208,15 @@ def _held(data: xr.Dataset, row: int, sample: str, names: list[str]) -> Iterator
     apart = [name for number, name in enumerate(names) if number not in known and _known(data, row, number)]
     sure = [f"{_where(names[one], effect[one])} ({_p(p[one])})" for one in known if p[one] < _LEVEL]
     if known.size > 1:
-        words = f"more is lost {' and '.join(sure)}" if sure else "none of the places is significant by itself"
+        words = f"more is lost {_listed(sure)}" if sure else "none of the places is significant by itself"
         yield f"{sample}, each place with the others held: {words}."
     if apart:
         verb = "cannot be told apart from the others: they rise and fall together"
-        yield f"{sample}: {' and '.join(apart)} {verb}."
+        yield f"{sample}: {_listed(apart)} {verb}."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _known(data: xr.Dataset, row: int, number: int) -> bool:

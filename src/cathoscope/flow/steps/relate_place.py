@@ -113,14 +113,17 @@ def _voxel(member: Member) -> float:
 
 def _places(gathered: Gathered, member: Member, row: int, good: NDArray[np.bool_]) -> Places | None:
     """Where the trusted voxels of a temperature lie, away from edges; None if there are none."""
-    own = "envelope_mask" if "envelope_mask" in member.data else "particle_mask"
-    oxide = _at(member, own, row).astype(bool)
+    shaped = {"envelope_mask", "pore_kind"} <= set(member.data) and bool(_at(member, "envelope_mask", row).any())
+    oxide = _at(member, "envelope_mask" if shaped else "particle_mask", row).astype(bool)
     inside = np.asarray(binary_fill_holes(oxide))
     if not inside.any():
         return None
-    pores = _at(member, "pore_kind", row) if "pore_kind" in member.data else VOID * (inside & ~oxide)
+    if "envelope_mask" in member.data and not shaped:
+        temperature = float(np.atleast_1d(member.data["temperature"].values)[row])
+        gathered.remark(f"{member.name}, {temperature:g} °C: no morphology was found, so the mask of the edge is used")
+    pores = _at(member, "pore_kind", row) if shaped else VOID * (inside & ~oxide)
     good = good & inside & away_from_edges(inside, pores)
-    way = _at(member, "path_length", row) if "path_length" in member.data else None
+    way = _at(member, "path_length", row) if shaped and "path_length" in member.data else None
     known: dict[str, Floats] = {}
     for name, values in distances(inside, voxel=_voxel(member), pore_kind=pores, path_length=way):
         known[name] = np.asarray(values[good], np.float64)
