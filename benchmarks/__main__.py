@@ -27,6 +27,8 @@ from benchmarks import (
     powder_refine,
     powder_series,
     reading,
+    relate_events,
+    relate_oxygen,
     virtual,
     whiteline,
 )
@@ -56,6 +58,8 @@ _ALL = (
     lab_heating,
     lab_impedance,
     lab_replicates,
+    relate_events,
+    relate_oxygen,
 )
 
 

@@ -8,6 +8,7 @@ benchmarks.relate_events` prints coverage and alarms; about a minute.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -117,38 +118,42 @@ def _told(name: str, inside: int, count: int, expected: float) -> str:
     return f"{name}: {inside} of {count} = {100 * inside / count:.1f} % (99 % range {low:.0f} to {high:.0f})"
 
 
-def main() -> None:
-    """All truly one event; two samples apart; one probe seeing another event."""
+def main() -> int:
+    """All truly one event; two samples apart; one probe seeing another event. 1 if a study too many is wrong."""
     one = dict.fromkeys((*_PROBES, "white line"), 160.0)
     later = dict.fromkeys(one, 185.0)
+    another = one | {"balance": 220.0}
     cases = {
         "one event everywhere": {"rod": one, "gravel": one},
         "samples 25 K apart": {"rod": one, "gravel": later},
-        "the balance sees another, 60 K later": {
-            "rod": one | {"balance": 220.0},
-            "gravel": one | {"balance": 220.0},
-        },
+        "the balance sees another, 60 K later": {"rod": another, "gravel": another},
     }
+    held = True
     for measured in (True, False):
         print("energy measured, 8 kJ/mol" if measured else "energy stated as 120 to 220 kJ/mol")
         for name, places in cases.items():
             rng = np.random.default_rng(7)
             studies = [_run(rng, places, measured=measured) for _ in range(_STUDIES)]
-            _report(name, studies)
+            held &= _report(name, studies, exact=measured)
+    return 0 if held else 1
 
 
-def _report(name: str, studies: list[dict[str, np.ndarray]]) -> None:
+def _report(name: str, studies: list[dict[str, np.ndarray]], *, exact: bool) -> bool:
+    """Print one case; whether alarms stay below 5 % and intervals hold the truth as often as they say.
+
+    With an energy that is known up to a range, and with brackets, they hold it more often: at least is asked.
+    """
     print(f"  {name}")
     alarms = sum(bool(np.any((one["verdict"] == Verdict.DIFFERENT) & one["same"])) for one in studies)
     print("    studies with one event called two", _told("", alarms, len(studies), 0.05))
+    held = alarms <= binom.interval(0.99, len(studies), 0.05)[1]
     verdict, same = (np.concatenate([one[key] for one in studies]) for key in ("verdict", "same"))
     wrong = (verdict == Verdict.SAME) & ~same
-    print(f"    pairs of one event: same {np.mean(verdict[same] == Verdict.SAME):.2f}; ", end="")
+    print(f"    pairs of one event: same {np.mean(verdict[same] == Verdict.SAME):.2f}", end="")
     if (~same).any():
         apart = verdict[~same] == Verdict.DIFFERENT
-        print(f"of two events: different {apart.mean():.2f}, called same {wrong.sum()} of {(~same).sum()}")
-    else:
-        print()
+        print(f"; of two events: different {apart.mean():.2f}, called same {wrong.sum()} of {(~same).sum()}", end="")
+    print()
     # one pair of every study and kind, so that those counted together are independent
     for kind, bracket in (("two temperatures", False), ("with a bracket", True)):
         rows = [np.flatnonzero(one["bracket"] == bracket) for one in studies]
@@ -156,7 +161,10 @@ def _report(name: str, studies: list[dict[str, np.ndarray]]) -> None:
         for key, expected in (("in68", 0.6827), ("in95", 0.95)):
             inside = sum(bool(one[key][row]) for one, row in zip(studies, first, strict=False))
             print("    ", _told(f"{kind}, {100 * expected:.0f} % interval", inside, len(first), expected))
+            low, high = binom.interval(0.99, len(first), expected)
+            held &= low <= inside <= (high if exact and not bracket else len(first))
+    return bool(held)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

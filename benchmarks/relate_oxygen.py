@@ -91,45 +91,62 @@ def _study(rng: np.random.Generator, *, scale: float = 1.0, lithium: float = _LI
     return balance_of(courses), start_discrepancy(lithium=content, nickel_valence=valence, shares=_SHARES)
 
 
-def _told(inside: int, count: int, expected: float) -> str:
+def _holds(what: str, inside: int, count: int, expected: float) -> bool:
+    """Print how often, and whether that is in the 99 % range of what is expected."""
     low, high = binom.interval(0.99, count, expected)
-    return f"{inside} of {count} = {100 * inside / count:.1f} % (99 % range {low:.0f} to {high:.0f})"
+    print(f"{what}: {inside} of {count} = {100 * inside / count:.1f} % (99 % range {low:.0f} to {high:.0f})")
+    return bool(low <= inside <= high)
 
 
-def drawn() -> None:
+def drawn() -> bool:
     """Coverage and alarms where all is right; what is found of what is wrong."""
     rng = np.random.default_rng(3)
     found = [_study(rng) for _ in range(_STUDIES)]
     pull = np.array([(one.lost - _lost(one.temperature)) / one.std for one, _ in found])
     print("all probes right")
+    held = True
     for place, t in enumerate(_LOOKED_AT[1:]):
         z = pull[:, place]
         print(f"  {t:g} degC: pull {z.mean():+.2f}, width {z.std():.2f}")
-        print(f"    68 %: {_told(int(np.sum(np.abs(z) < 1)), z.size, 0.6827)}")
-        print(f"    95 %: {_told(int(np.sum(np.abs(z) < 1.96)), z.size, 0.95)}")
-    print(f"  contradiction told: {_told(sum(one.probability < 0.05 for one, _ in found), len(found), 0.05)}")
-    alarms = sum(min(holm([each.probability for each in one.each])) < 0.05 for one, _ in found)
-    print(f"  a probe said to differ (Holm): {_told(alarms, len(found), 0.05)}")
+        held &= _holds("    68 %", int(np.sum(np.abs(z) < 1)), z.size, 0.6827)
+        held &= _holds("    95 %", int(np.sum(np.abs(z) < 1.96)), z.size, 0.95)
+    held &= _holds("  contradiction told", sum(one.probability < 0.05 for one, _ in found), len(found), 0.05)
+    alarms = sum(bool(min(holm([each.probability for each in one.each])) < 0.05) for one, _ in found)
+    _holds("  a probe said to differ (Holm)", alarms, len(found), 0.05)
+    held &= alarms <= binom.interval(0.99, len(found), 0.05)[1]
     start = np.array([one.value / one.total for _, one in found])
-    print(f"  charges before: pull {start.mean():+.2f}, width {start.std():.2f}, beyond two sigma ", end="")
-    print(_told(int(np.sum(np.abs(start) > 1.96)), start.size, 0.05))
+    print(f"  charges before: pull {start.mean():+.2f}, width {start.std():.2f}")
+    held &= _holds("    beyond two sigma", int(np.sum(np.abs(start) > 1.96)), start.size, 0.05)
+    return held & _wrong_scales(rng) & _wrong_lithium(rng)
+
+
+def _wrong_scales(rng: np.random.Generator) -> bool:
+    """Whether a scale 1.4 times too steep and more is found in nine of ten studies."""
+    held = True
     for scale in (1.2, 1.4, 1.7, 2.0):
         found = [_study(rng, scale=scale) for _ in range(100)]
-        odd = sum(
-            one.probability < 0.05 and max(one.each, key=lambda each: each.rest).name == "white line"
-            for one, _ in found
-        )
-        seen = sum(one.probability < 0.05 for one, _ in found)
+        told = [one for one, _ in found if one.probability < 0.05]
+        odd = sum(max(one.each, key=lambda each: each.rest).name == "white line" for one in told)
         factor = np.mean([one.each[1].factor for one, _ in found])
         print(
-            f"scale {scale:g} times too steep: contradiction in {seen} %, laid to the white line in {odd} %, ", end=""
+            f"scale {scale:g} times too steep: contradiction in {len(told)} %, laid to the white line in {odd} %, ",
+            end="",
         )
         print(f"which finds {factor:.2f} of the others (true {1 / scale:.2f})")
+        held &= scale < 1.4 or odd >= 90
+    return held
+
+
+def _wrong_lithium(rng: np.random.Generator) -> bool:
+    """Whether 0.2 lithium too much are found in nine of ten studies."""
+    held = True
     for lithium in (0.4, 0.5, 0.6):
         found = [_study(rng, lithium=lithium) for _ in range(100)]
         seen = sum(abs(one.value) > 2 * one.total for _, one in found)
         missed = np.mean([one.value for _, one in found])
         print(f"lithium {lithium:g} for {_LITHIUM:g}: charges before do not balance in {seen} %, by {missed:+.3f} O")
+        held &= lithium < 0.5 or seen >= 90
+    return held
 
 
 def against_truth(places: list[str]) -> None:
@@ -186,5 +203,13 @@ def _show(name: str, what: str, error: np.ndarray, std: np.ndarray) -> None:
         print(f"pull {pull[known].mean():+.2f}, width {pull[known].std():.2f}")
 
 
+def main() -> int:
+    """1 if drawn studies are not as they must be."""
+    if len(sys.argv) > 1 and sys.argv[0].endswith("relate_oxygen.py"):
+        against_truth(sys.argv[1:])
+        return 0
+    return 0 if drawn() else 1
+
+
 if __name__ == "__main__":
-    against_truth(sys.argv[1:]) if len(sys.argv) > 1 else drawn()
+    sys.exit(main())

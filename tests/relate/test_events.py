@@ -6,7 +6,7 @@ from math import exp, inf, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -63,6 +63,7 @@ def test_five_times_faster_moves_an_event_by_what_the_design_says() -> None:
     assert 16.0 < moved[1] < moved[0] < 21.0
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.floats(0.05, 50.0), st.floats(0.05, 50.0), st.floats(60.0, 300.0), st.floats(60.0, 400.0)
 )  # there and back again
