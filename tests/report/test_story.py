@@ -58,7 +58,7 @@ _LINE = replace(
 
 def test_numbers_have_the_digits_of_their_interval() -> None:
     assert amount(_ONE) == "by 13.3 K at 5 K/min; 95 %: 12.8 to 13.9"
-    assert amount(replace(_ONE, value=0.25, ends=(-0.5, 1.0))) == "by 0.3 K at 5 K/min; 95 %: −0.5 to 1.0"
+    assert amount(replace(_ONE, value=0.27, ends=(-0.5, 1.0))) == "by 0.3 K at 5 K/min; 95 %: −0.5 to 1.0"
     share = replace(_ONE, array="capacity_retention", unit="1", place="cycle 150", value=0.025, ends=(0.0194, 0.0306))
     assert amount(share) == "by 2.5 percentage points at cycle 150; 95 %: 1.9 to 3.1"
     assert chance(2e-5) == "0.002 %"

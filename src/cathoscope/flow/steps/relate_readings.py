@@ -17,6 +17,7 @@ from cathoscope.relate.samples import Reading
 # read beside the quantities themselves: which conditions, what may be used, what to doubt
 BESIDE = (
     "heating_rate",
+    "energy_shift",
     "phase_present",
     "condition_of_record",
     "kept_share",
@@ -181,6 +182,7 @@ def _reading(member: Member, array: xr.DataArray, index: tuple[int, ...], at: Ma
     std = float(np.sqrt(max(whole**2 - sum(part**2 for part in causes.values()), 0.0)))
     if np.isnan(std) and ends is not None:
         std = 0.5 * sum(ends)
+    causes |= _calibration(member, array, at)
     return Reading(value, std, causes, ends, _unit(member, array, at))
 
 
@@ -213,6 +215,16 @@ def _causes(
     part = member.data.get(f"{array.name}_systematic")
     if part is not None and np.isfinite(part.values[index]):
         yield f"{member.sample}: method", float(part.values[index])
+
+
+def _calibration(member: Member, array: xr.DataArray, at: Mapping[str, int]) -> dict[str, float]:
+    """The error of the shift that calibrates a bulk spectrum, which those of its edges do not hold."""
+    if "spectrum" not in at or array.attrs.get("units") != "eV" or "energy_shift_std" not in member.data:
+        return {}
+    std = _at(member.data["energy_shift_std"], at)
+    foil = getattr(getattr(member.section, "xas", None), "foil", None)
+    name = f"foil {foil}" if foil else f"{member.name}: calibration of {at['spectrum']}"
+    return {name: std} if np.isfinite(std) else {}
 
 
 def _foil(member: Member, array: xr.DataArray, at: Mapping[str, int]) -> str:
