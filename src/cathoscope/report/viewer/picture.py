@@ -125,8 +125,9 @@ class Pictures:
             stop = min(start + slab, volume.space[0])
             box = [slice(start, stop), *(slice(0, n) for n in volume.space[1:])]
             value, inside = self._slices.values(volume, place, box, keep=False)
-            if volume.quantity.kind == "grey" and inside.all():
-                inside = value > 0.5 * (limits[0] + limits[1])
+            if volume.quantity.kind == "grey" or volume.name.startswith("edge_jump"):
+                particle = self._slices.particle(volume, place, box, keep=False)
+                inside = value > 0.5 * (limits[0] + limits[1]) if particle is None else particle
             mean, share = block_means(np.where(inside, value, np.float32(np.nan)), inside, factor, nearest)
             values.append(mean)
             masks.append(share >= 0.5)

@@ -54,22 +54,23 @@ class Slices:
         self, volume: Volume, place: Sequence[int], box: Sequence[slice], *, keep: bool = True
     ) -> tuple[Floats, Mask]:
         """Values in a box, NaN where there is none to be trusted, and where the particle is."""
+        kind = volume.quantity.kind
         raw = self.library.blocks.region(volume.array, place, box, keep=keep)
         values = raw.astype(np.float32)
-        inside = self._inside(volume, place, box, keep)
-        there = np.isfinite(values) if inside is None else inside
-        if volume.quantity.kind == "label":
+        flags = self._flags(volume, place, box, keep)
+        if flags is not None:  # they say what lies outside too
+            there, values[flags != 0] = flags != _OUTSIDE_FLAG, np.nan
+        elif kind == "label":
             there = raw != 0
-        elif volume.quantity.kind == "flag":
+        elif kind == "flag":
             there = raw != _OUTSIDE_FLAG
-        elif volume.quantity.kind == "mask":
+        elif kind == "mask":
             there = raw.astype(np.bool_)
-        elif inside is None or volume.quantity.kind == "grey" or volume.name.startswith("edge_jump"):
-            there = there | np.isfinite(values)
+        else:
+            inside = None if kind == "grey" else self.particle(volume, place, box, keep=keep)
+            there = np.isfinite(values)
+            there = there if inside is None else inside | there if volume.name.startswith("edge_jump") else inside
         values[~there] = np.nan
-        trust = self._trust(volume, place, box, keep)
-        if trust is not None:
-            values[~trust] = np.nan
         return values, there
 
     def _companion(self, volume: Volume, name: str, place: Sequence[int]) -> tuple[Volume, tuple[int, ...]] | None:
@@ -86,21 +87,18 @@ class Slices:
         except NotThere:
             return None
 
-    def _inside(self, volume: Volume, place: Sequence[int], box: Sequence[slice], keep: bool) -> Mask | None:
-        if volume.name == "particle_mask":
-            return None
+    def particle(self, volume: Volume, place: Sequence[int], box: Sequence[slice], *, keep: bool = True) -> Mask | None:
+        """Where the particle is at the same conditions; None where no mask says so."""
         found = self._companion(volume, "particle_mask", place)
         if found is None:
             return None
         return self.library.blocks.region(found[0].array, found[1], box, keep=keep).astype(np.bool_)
 
-    def _trust(self, volume: Volume, place: Sequence[int], box: Sequence[slice], keep: bool) -> Mask | None:
+    def _flags(self, volume: Volume, place: Sequence[int], box: Sequence[slice], keep: bool) -> NDArray[Any] | None:
         if volume.name not in ("white_line_energy", "white_line_energy_std"):
             return None
         found = self._companion(volume, "white_line_flag", place)
-        if found is None:
-            return None
-        return np.asarray(self.library.blocks.region(found[0].array, found[1], box, keep=keep) == 0)
+        return None if found is None else self.library.blocks.region(found[0].array, found[1], box, keep=keep)
 
     def slice(self, volume: Volume, place: Sequence[int], axis: str, index: int) -> tuple[Floats, Mask]:
         """The plane across ``axis`` at ``index``: rows and columns in the order of the axes left.
