@@ -3,7 +3,7 @@
 import { colourBar, FONT } from "./paint.js";
 import { download } from "./plot.js";
 
-const [PANEL, GAP, MARGIN, HEAD, BAR] = [620, 24, 36, 92, 96];
+const [PANEL, GAP, MARGIN, HEAD, BAR] = [620, 24, 36, 108, 96];
 
 export function saveFigure(sides, title) {
   const flat = !sides[0].shown.axes.z;
@@ -27,7 +27,7 @@ function drawSide(context, side, left, columns, block) {
   context.font = `24px ${FONT}`;
   context.textAlign = "left";
   context.fillStyle = "#1c2430";
-  context.fillText(side.title(), left, MARGIN + 62, block);
+  context.fillText(side.title(), left, MARGIN + 64, block);
   const panels = [...side.slices, side.space].filter((panel) => !panel.figure.hidden && (panel.slice || panel.picture));
   panels.forEach((panel, k) => {
     const x = left + (k % columns) * (PANEL + GAP);

@@ -2,6 +2,7 @@
 
 import { askPicture, askSlice, newestOnly } from "./data.js";
 import { cross, imageOf, isDark, scaleBar, valueAt } from "./paint.js";
+import { tidy } from "./plot.js";
 
 const FILL = 0.96; // of the square that the longest side of the volume takes
 export const times = []; // ms from a wish to a slice on screen, the last 500
@@ -148,7 +149,7 @@ export class SlicePanel {
     const at = this.side.at();
     const value = valueAt(this.slice, at[this.axes[0]], at[this.axes[1]]);
     const axis = this.volume.axes[this.across];
-    const where = axis ? `${this.across} ${at[this.across] + 1} of ${axis.n}${this.volume.unit === "µm" ? `, ${(axis.first + at[this.across] * axis.step).toFixed(2)} µm` : ""}` : "image";
+    const where = axis ? `${this.across} ${at[this.across] + 1} of ${axis.n}${this.volume.unit === "µm" ? `, ${tidy(axis.first + at[this.across] * axis.step, 0.01)} µm` : ""}` : "image";
     this.words.textContent = where;
     this.canvas.setAttribute("aria-label", `slice ${this.title}, ${where}; at the cursor ${value === null ? "no value" : this.side.words(value)}`);
   }
