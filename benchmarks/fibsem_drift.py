@@ -71,6 +71,12 @@ def _drawn(seeds: range, heights: Float64Array) -> Float64Array:
     return np.concatenate([centres(seed, heights) for seed in seeds], axis=1)
 
 
+def centre_covariance(seeds: range, heights: Float64Array) -> Float64Array:
+    """Of the centres in sections at ``heights`` (um), with the noise of a centre, px², [section, section]."""
+    drawn = _drawn(seeds, heights)
+    return np.asarray(drawn @ drawn.T / drawn.shape[1] + _NOISE**2 * np.eye(heights.size))
+
+
 def _rms(errors: Float64Array) -> float:
     """Over slices and bodies."""
     return float(np.sqrt(np.mean(errors**2)))
