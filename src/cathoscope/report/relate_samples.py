@@ -20,6 +20,7 @@ from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, new_figure
 from cathoscope.report.tables import Column, Table
 
 _MOST_ROWS, _MOST_LINES = 44, 30  # of the figure and of the table on the page
+_LEAST = 1e-16  # of a probability that is told
 _VERDICTS = ("not distinguishable", "samples differ", "differ")
 
 
@@ -48,8 +49,12 @@ def tables(data: xr.Dataset) -> list[Table]:
         _column(data, "second", "second sample"),
         _column(data, "difference", "difference"),
         *(
-            Column(f"comparison_{name}", title, "1", _values(data, name), digits=2, own_digits=True)
-            for name, title in (("effect", "effect"), ("corrected", "p, corrected"), ("discovery", "q"))
+            Column(f"comparison_{name}", title, "1", _values(data, name, least), digits=2, own_digits=True)
+            for name, title, least in (
+                ("effect", "effect", -np.inf),
+                ("corrected", "p, corrected", _LEAST),
+                ("discovery", "q", _LEAST),
+            )
         ),
     )
     effects = data["comparison"].attrs["effect_in"]
@@ -57,15 +62,17 @@ def tables(data: xr.Dataset) -> list[Table]:
     notes: tuple[str, ...] = (
         "Effect: the difference over the spread between particles or cells (Hedges' g), or, where it says in σ, over "
         "its own standard uncertainty. p is corrected for the number of comparisons by Holm's rule; q is the share of "
-        "false ones among all differences at least as clear (Benjamini and Hochberg)",
+        "false ones among all differences at least as clear (Benjamini and Hochberg). Both stop at 10⁻¹⁶",
         "What both samples share, such as one foil, is not in the uncertainty of the difference",
     )
-    names = tuple(map(str, data["comparison"].attrs["names"]))
+    pairs = list(dict.fromkeys(one.samples for one in rows))
+    first = f"{pairs[0][0]} − {pairs[0][1]}" if len(pairs) == 1 else "quantity"
+    names = tuple(_label(one) + ("" if len(pairs) == 1 else f": {one.samples[0]} − {one.samples[1]}") for one in rows)
     shown = _clearest(rows, _MOST_LINES)
     if len(shown) < len(rows):
         notes += (f"The {len(shown)} clearest of {len(rows)} are shown; all are in samples-comparisons.csv",)
     title = "Every comparison" if len(shown) == len(rows) else "Comparisons"
-    return [Table("comparisons", title, "quantity", names, columns, words, notes, rows=shown, words_head="finding")]
+    return [Table("comparisons", title, first, names, columns, words, notes, rows=shown, words_head="finding")]
 
 
 def _clearest(rows: list[Compared], most: int) -> tuple[int, ...]:
@@ -74,8 +81,8 @@ def _clearest(rows: list[Compared], most: int) -> tuple[int, ...]:
     return tuple(sorted(order[:most]))
 
 
-def _values(data: xr.Dataset, name: str) -> tuple[float, ...]:
-    return tuple(np.asarray(data[f"comparison_{name}"].values, np.float64).tolist())
+def _values(data: xr.Dataset, name: str, least: float = -np.inf) -> tuple[float, ...]:
+    return tuple(np.maximum(np.asarray(data[f"comparison_{name}"].values, np.float64), least).tolist())
 
 
 def _column(data: xr.Dataset, name: str, title: str) -> Column:
@@ -115,7 +122,7 @@ def panels(data: xr.Dataset) -> list[Panel]:
     axes.set_xscale("symlog", linthresh=1.0, linscale=0.8)
     reach = max(2.0, *(abs(one.value / (0.5 * (one.ends[1] - one.ends[0]))) for one in shown)) * 1.5
     axes.set_xlim(-reach, reach)
-    axes.set_yticks(range(len(shown)), [_label(one) for one in shown])
+    axes.set_yticks(range(len(shown)), [_shortened(_label(one)) for one in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda value, _: plain_number(value).replace("-", "−"))
@@ -136,5 +143,8 @@ def panels(data: xr.Dataset) -> list[Panel]:
 
 
 def _label(one: Compared) -> str:
-    text = ", ".join(filter(None, (one.words, one.place)))
+    return ", ".join(filter(None, (one.words, one.place)))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) < 64 else f"{text[:61]}…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -40,10 +40,11 @@ _LONGEST = 420  # letters that another relation may take
 
 @dataclass(frozen=True)
 class Point:
-    """One thing a reader wants to know, and the answer in whole sentences."""
+    """One thing a reader wants to know, and the answer in whole sentences, or as a list."""
 
     head: str
-    text: str
+    text: str = ""
+    items: tuple[str, ...] = ()
 
 
 def story_of(
@@ -61,8 +62,12 @@ def story_of(
     points += [alike] if alike else []
     doubts = doubts_of(summaries, results, rows)
     if doubts:
-        points.append(Point("Do not trust", f"{'; '.join(doubts)}."))
-    return tuple(Point(point.head, point.text[:1].upper() + point.text[1:]) for point in points)
+        points.append(Point("Do not trust", items=tuple(f"{_capital(doubt)}." for doubt in doubts)))
+    return tuple(replace(point, text=_capital(point.text)) for point in points)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _comparisons(study: Study) -> list[Compared]:
