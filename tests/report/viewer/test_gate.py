@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cathoscope.cli import app
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.study import Study
 from cathoscope.report.viewer.gate import is_loopback, own_names
@@ -162,3 +164,12 @@ def test_a_place_that_is_taken_is_said_in_words(study: Study, server: Served) ->
     port = int(server.address.rsplit(":", 1)[1].strip("/"))
     with pytest.raises(CathoscopeError, match="another port"):
         served(study, host="127.0.0.1", port=port)
+
+
+def test_the_command_says_what_is_wrong_and_leaves(study: Study, server: Served, tmp_path: Path) -> None:
+    port = server.address.rsplit(":", 1)[1].strip("/")
+    missing = CliRunner().invoke(app, ["view", str(tmp_path / "nothing.zarr")])
+    taken = CliRunner().invoke(app, ["view", str(study.path), "--port", port])
+    assert (missing.exit_code, taken.exit_code) == (4, 2)
+    assert "there is no study here" in missing.output
+    assert "another port" in taken.output
