@@ -19,7 +19,7 @@ from cathoscope.volume.particle import outer_mask, signed_depth
 from cathoscope.volume.porosity import porosity, porosity_against_radius, solid_share
 from cathoscope.volume.regions import ball_region, box_region
 from cathoscope.volume.segment import grey_levels
-from cathoscope.volume.solid_level import noise_covariance, relative_radius, split_grey
+from cathoscope.volume.solid_level import noise_covariance, relative_radius, solid_level, split_grey
 
 EDGE = 0.06
 VOXEL = (EDGE, EDGE, EDGE)
@@ -201,3 +201,24 @@ def test_a_large_hollow_core_has_no_level_of_solid():
     found = solid_share(gaussian_filter(share.astype(np.float32), 1.0) + noise, r < radius, voxel_size=(0.06,) * 3)
     np.testing.assert_allclose(found.solid_level.level, 1.0, atol=0.005)
     assert np.abs(found.solid[r < hollow - 4]).mean() == pytest.approx(0.08 * np.sqrt(2 / np.pi), rel=0.02)
+
+
+def unevenness(deficit, seed):
+    """What `solid_level` says of a block of solid less ``deficit`` [plane], with noise."""
+    noise = 0.08 * np.random.default_rng(seed).standard_normal((64, 64, 64), dtype=np.float32)
+    volume = (1 - deficit[:, None, None] + noise).astype(np.float32)
+    covariance = np.zeros((7, 7, 7))
+    covariance[3, 3, 3] = 0.08**2
+    split = split_grey(volume, covariance, voxel_size=VOXEL, seed=seed)
+    inner, radius = np.ones(volume.shape, bool), np.full(volume.shape, 0.5, np.float32)
+    return solid_level(split, inner, radius, 1.0, 0.08).uneven
+
+
+def test_solid_that_faint_cracks_darken_is_not_even_and_even_solid_is() -> None:
+    places = np.random.default_rng(5).permutation(64)[:6]
+    sheets = gaussian_filter(0.08 * np.isin(np.arange(64), places).astype(float), 1.0, mode="wrap")
+    for seed in (1, 2):
+        web, even = unevenness(sheets, seed), unevenness(np.zeros(64), seed)
+        assert web.value > 5 * web.std
+        assert web.value < sheets.mean() + 2 * web.std  # the least that explains it
+        assert abs(even.value) < 3.5 * even.std

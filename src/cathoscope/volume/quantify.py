@@ -73,6 +73,9 @@ PLAIN_NUMBERS = (
 )
 """Numbers without."""
 _LEAST_BLUR = 0.3  # voxels
+# Solid that varies beyond noise is remarked where it surely does, and the least that webs would darken it by is not
+# small against the uncertainty stated, or against twice its statistical part.
+_SURE, _MATTERS = 3.0, 0.75  # standard deviations; of the uncertainty of porosity
 _EVERY = 16  # voxels of the interior by which its mean contrast is told
 _THINNEST = 0.2  # voxels: below it widths are not known to be unbiased, and artefacts of a reconstruction look alike
 
@@ -155,7 +158,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     del filled
     whole = porosity(share)
     solid = outer.particle & ~pore
-    remarks: list[str] = []
+    remarks = _webs_unseen(share, whole)
     split = _split(pore, outer.particle, voxel_size, choices, remarks)
     cracks = _cracks(volume, share, outer.particle, split, remarks)
     joined = open_to_outside(pore, outer.particle) if pore.any() else None
@@ -183,6 +186,20 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
         remarks=tuple(remarks),
     )
+
+
+def _webs_unseen(share: SolidShare, whole: Porosity) -> list[str]:
+    """A remark where the solid that the level rests on is not of one grey value, to an extent that matters."""
+    contrast = float(share.solid_level.level.mean()) - share.void_level.value
+    uneven = share.solid_level.uneven
+    least = _MATTERS * min(whole.grey.total, 2 * whole.grey.std) * contrast
+    if uneven.value < max(_SURE * uneven.std, least):
+        return []
+    return [
+        "solid far from all cracks that are seen varies by more than its noise: cracks too faint to be seen, or grains "
+        f"of several compositions; if they are cracks, porosity is too low by {100 * uneven.value / contrast:.2g} % of "
+        "the particle at least, and its uncertainty does not say so"
+    ]
 
 
 def _wetted(pore: BoolArray, particle: BoolArray, joined: BoolArray, voxel_size: VoxelSize) -> WettedSurface:

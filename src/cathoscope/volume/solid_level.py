@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfftn, next_fast_len, rfftn
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.reach import within_reach
 from cathoscope.volume.smoothing import smoothed
 from cathoscope.volume.solid_level_kernels import keep_away, mark_below
@@ -54,6 +55,7 @@ _SETTLED = 1e-3  # standard deviations of the smoothed noise: a change of the le
 _SAMPLE = 3_000_000  # voxels from which quantiles are taken
 _BLOCK = 8  # voxels along the edges of blocks whose means tell how independent voxels are
 _SUPPORT = 0.8  # of the mean share of crack-free solid: radii with less are left out
+_EVEN = Estimate(0.0)
 _LEAST = 200  # voxels of crack-free solid, at least
 
 
@@ -88,6 +90,9 @@ class SolidLevel:
         Standard deviation of a voxel's noise, grey value.
     used
         Share of the interior that the level rests on.
+    uneven
+        By how much what varies beyond noise in that solid darkens it at least, if it is a web of cracks too faint to
+        be seen (grey value); grains of several compositions vary, too.
     """
 
     radius: Float64Array
@@ -96,6 +101,7 @@ class SolidLevel:
     systematic: float
     noise: float
     used: float
+    uneven: Estimate = _EVEN
 
     def at(self, relative_radius: Float32Array) -> Float32Array:
         """The level (grey value) at relative radii of any shape."""
@@ -180,14 +186,9 @@ def noise_covariance(volume: Float32Array, calm: BoolArray, mean: float = 0.0) -
 
     By Fourier transforms, of the 128 voxels around the middle of ``calm``; the last lag counts half.
     """
-    window = []
-    for axis in range(3):
-        along = np.flatnonzero(calm.any(axis=tuple(set(range(3)) - {axis})))
-        middle = int(along[along.size // 2]) if along.size else 0
-        low = max(0, min(middle - _CROP // 2, calm.shape[axis] - _CROP))
-        window.append(slice(low, low + _CROP))
-    mask = calm[tuple(window)].astype(np.float64)
-    values = (volume[tuple(window)] - np.float32(mean)).astype(np.float64) * mask
+    window = tuple(_window(calm, axis) for axis in range(3))
+    mask = calm[window].astype(np.float64)
+    values = (volume[window] - np.float32(mean)).astype(np.float64) * mask
     shape = [next_fast_len(n + 2 * _LAGS, real=True) for n in mask.shape]
     moved = np.arange(-_LAGS, _LAGS + 1)
     near = np.ix_(moved, moved, moved)
@@ -381,13 +382,41 @@ def solid_level(
     keep_away(~kept, inside.place, (radius, split.average), kept, sums)
     knots, level, covariance = _fit_knots(sums[:, 0], sums[:, 1], sums[:, 2], noise * float(np.sqrt(1 + SPLIT**-2)))
     found = SolidLevel(knots, level, covariance, 0.0, noise, count / max(int(np.count_nonzero(inner)), 1))
+    uneven = _unevenness(split, radius, kept, found)
     _, _, inflation = _residual(split.average, radius, kept, found)
     kept = crack_free(inside, _DARK, split.smooth_noise, levels)[0]
     change, variance, _ = _residual(split.average, radius, kept, found)
     # what is free of the darker cracks is free of the fainter ones, or nearly so: the means share their noise
     shared = max(1 - count / max(int(np.count_nonzero(kept)), 1), 0.0)
     systematic = _UNSEEN * float(np.sqrt(max(change**2 - 2 * shared * inflation * variance / count, 0.0)))
-    return replace(found, covariance=covariance * inflation, systematic=systematic)
+    return replace(found, covariance=covariance * inflation, systematic=systematic, uneven=uneven)
+
+
+def _unevenness(split: SplitGrey, radius: Float32Array, kept: BoolArray, level: SolidLevel) -> Estimate:
+    """Least mean deficit of faint sheets that explains what both volumes, smoothed, have in common in ``kept``.
+
+    Their noise is independent, so that the mean of their product about the level is the variance rho² of the solid
+    itself. Sheets at random whose greatest deficit after smoothing is D darken by sqrt(2) rho² / D, and those that are
+    not seen have D below `_DEPTH` standard deviations of the noise. Of the 128 voxels around the middle.
+    """
+    window = tuple(_window(kept, axis) for axis in range(3))
+    mask, base = kept[window], level.at(radius[window])
+    first, second = (smoothed_grey(one[window], split.voxel_size) - base for one in (split.select, split.average))
+    product = np.where(mask, (first - first[mask].mean()) * (second - second[mask].mean()), 0).astype(np.float64)
+    for axis, size in enumerate(product.shape):
+        product = np.add.reduceat(product, np.arange(0, size, _BLOCK), axis=axis)
+    count = float(np.count_nonzero(mask))
+    std = float(np.sqrt(product.size * product.var())) / count
+    per_variance = float(np.sqrt(2)) / (_DEPTH * split.smooth_noise)
+    return Estimate(per_variance * float(product.sum()) / count, per_variance * std)
+
+
+def _window(mask: BoolArray, axis: int) -> slice:
+    """128 voxels around the middle of what is True."""
+    along = np.flatnonzero(mask.any(axis=tuple(set(range(3)) - {axis})))
+    middle = int(along[along.size // 2]) if along.size else 0
+    low = max(0, min(middle - _CROP // 2, mask.shape[axis] - _CROP))
+    return slice(low, low + _CROP)
 
 
 def _residual(
