@@ -30,6 +30,7 @@ from benchmarks import (
     reading,
     relate_events,
     relate_oxygen,
+    relate_samples,
     virtual,
     whiteline,
 )
@@ -62,6 +63,7 @@ _ALL = (
     lab_replicates,
     relate_events,
     relate_oxygen,
+    relate_samples,
 )
 
 
