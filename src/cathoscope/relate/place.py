@@ -225,6 +225,7 @@ class _Alone:
 
     @classmethod
     def of(cls, places: Places, x: Array, y: Array) -> _Alone:
+        """Of y on every column of x."""
         of_cells = places.averaged(y)
         lines = tuple(_line(places, column[:, None], of_cells) for column in x.T)
         reach = np.ptp(np.percentile(x, (10, 90), axis=0), axis=0)
@@ -232,18 +233,22 @@ class _Alone:
 
     @property
     def slope(self) -> Array:
+        """Of every line."""
         return np.array([line.value[1] for line in self.lines])
 
     @property
     def std(self) -> Array:
+        """Uncertainty of every slope."""
         return np.array([line.std[1] for line in self.lines])
 
     @property
     def freedom(self) -> Array:
+        """Independent cells less two."""
         return np.array([line.freedom for line in self.lines])
 
     @property
     def probability(self) -> Array:
+        """How often chance makes as steep a line."""
         return _chance(self.slope, self.std, self.freedom)
 
 

@@ -174,7 +174,7 @@ def _of_sample(data: xr.Dataset, row: int) -> Iterator[str]:
     pulls = np.where(np.isfinite(effect) & apart, np.abs(effect) / std, -1.0)
     best = int(np.argmax(pulls))
     if not p[best] < _LEVEL:
-        wide = format_value(effect[best], std[best], "eV")
+        wide = format_value(effect[best], std[best], "eV").replace("-", "−")
         yield f"{head}; no place is sure to lose oxygen first."
         yield f"{sample}: most of all it differs with the {names[best]}, by {wide} ({_p(p[best])})."
         return
