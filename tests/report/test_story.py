@@ -69,6 +69,7 @@ def test_conditions_say_what_they_share_once() -> None:
     assert conditions(["25 °C", "200 °C", "250 °C"]) == "25, 200 and 250 °C"
     assert conditions(["40 °C, 1C, cycle 100", "40 °C, 1C, cycle 150"]) == "40 °C, 1C, cycle 100 and 150"
     assert conditions(["", "5 K/min"]) == "5 K/min"
+    assert conditions([f"{k} °C, layered" for k in range(9)]).endswith("3 °C, layered and 5 more")
     assert conditions([]) == ""
 
 

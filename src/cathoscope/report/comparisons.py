@@ -19,6 +19,7 @@ _CYCLES = ("regime_change", "cycle_of_porosity")
 _PLURALS = {"particle": "particles", "cell": "cells", "powder": "powders", "solution": "solutions"}
 _LEAST_CHANCE = 1e-6
 _LIKELY = 0.05
+_MOST_CONDITIONS = 4
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,10 @@ def quantity(group: Sequence[Compared]) -> str:
 
 
 def conditions(places: Sequence[str]) -> str:
-    """Conditions in one line, what they have in common said once."""
-    known = list(filter(None, places))
-    return joined(_shortened(known)) if known else ""
+    """Conditions in one line, what they have in common said once; of many the first, and how many more."""
+    known = _shortened(list(filter(None, places))) if any(places) else []
+    left = len(known) - _MOST_CONDITIONS
+    return joined(known if left <= 1 else [*known[:_MOST_CONDITIONS], f"{left} more"])
 
 
 def _shortened(places: Sequence[str]) -> list[str]:
@@ -195,5 +197,5 @@ def _shortened(places: Sequence[str]) -> list[str]:
 
 
 def joined(words: Sequence[str]) -> str:
-    """``a, b and c``."""
+    """``a, b and c``; nothing of nothing."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
