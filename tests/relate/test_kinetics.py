@@ -23,7 +23,7 @@ from cathoscope.relate.release_table import Ranges
 
 TEMPERATURES = (25.0, 150.0, 165.0, 180.0, 250.0)
 ENERGY, DROP, SLOPE = 1.5, 1.9, 0.006
-STD = 0.01
+STD = 0.03
 
 
 def _measured(name: str, release_time: float, rng: np.random.Generator) -> Heated:
@@ -48,25 +48,24 @@ def _measured(name: str, release_time: float, rng: np.random.Generator) -> Heate
 @pytest.fixture(scope="module")
 def samples() -> tuple[Heated, Heated]:
     rng = np.random.default_rng(7)
-    return _measured("rod", 20.0, rng), _measured("gravel", 2500.0, rng)
+    return _measured("rod", 5.0, rng), _measured("gravel", 2500.0, rng)
 
 
 _PROGRAMME = stepped_programme(TEMPERATURES, rate=10.0, hold=1200.0, scans=1 / 3)
-_COARSE = Ranges(activation_energy=(0.3, 3.0), release_time=(1.0, 1e6), points=(15, 30, 3, 3))
-_FEW = Choices(points=500, ranges=_COARSE)
+_COARSE = Ranges(activation_energy=(0.5, 2.5), release_time=(0.1, 1e5), points=(20, 40, 5, 4))
+_FEW = Choices(points=350, ranges=_COARSE)
 
 
 def test_the_truth_is_found_where_it_shows_and_bounded_where_it_does_not(samples: tuple[Heated, Heated]) -> None:
     found = kinetics(samples, TEMPERATURES, _PROGRAMME, _FEW)
-    assert found.energy.bounded == (True, True)
-    assert found.energy.interval[1, 0] < ENERGY < found.energy.interval[1, 1]
-    assert np.ptp(found.energy.interval[0]) < 1.0
+    assert found.energy.bounded[0]
+    assert 0.6 < found.energy.interval[1, 0] < ENERGY < found.energy.interval[1, 1]
     rod, gravel = found.log_time
     assert gravel.interval[1, 0] < np.log(2500.0) < gravel.interval[1, 1]
     assert rod.bounded == (False, True)  # it has turned before anybody looks
-    assert np.log(20.0) < rod.interval[1, 1] < np.log(2500.0)
+    assert np.log(5.0) < rod.interval[1, 1] < np.log(2500.0)
     assert found.log_path[1].bounded == (True, False)
-    assert found.log_path[1].interval[1, 0] < 0.5 * np.log(2500.0 / 20.0)
+    assert found.log_path[1].interval[1, 0] < 0.5 * np.log(2500.0 / 5.0)
     assert found.energy_alone[0].bounded[1] is False
     assert found.criterion.shape == (len(MODELS),)
     assert np.argmin(found.criterion) == 0

@@ -44,6 +44,7 @@ Floats = NDArray[np.float64]
 
 MODELS = ("one chemistry, a path for each sample", "each sample alone", "one chemistry and one path")
 _SHELL_LEVEL = LEVELS[0]
+_FINAL = 3  # times as many points as where something is left out: limits are read off a histogram
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,9 @@ def kinetics(
         predictions += predicted(problem, hold, temperature)
         progress.advance()
     lacking = _lacking(samples, predictions)
-    if lacking > choices.discrepancy:
-        problem = replace(problem, choices=replace(choices, discrepancy=lacking))
-    cloud = fitted(problem)
+    expected = replace(choices, discrepancy=max(lacking, choices.discrepancy))
+    problem = replace(problem, choices=expected)
+    cloud = fitted(replace(problem, choices=replace(expected, points=_FINAL * choices.points)))
     progress.advance()
     single = []
     for index in range(len(samples)):
