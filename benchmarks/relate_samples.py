@@ -104,7 +104,7 @@ def compared(preset: str, pair: int) -> xr.Dataset:
         for side in (0, 1):
             folder = Path(scratch) / f"{side}"
             members += [
-                Member(one.name, f"{one.sample}-{side}", None, one.technique, one.section, _named(one, side))
+                _as_of_another(one, f"{one.sample}-{side}")
                 for one in analysed(preset, 2 * pair + side + 1, folder)
                 if one.technique != "relation"
             ]
@@ -115,13 +115,14 @@ def compared(preset: str, pair: int) -> xr.Dataset:
     return found
 
 
-def _named(member: Member, side: int) -> xr.Dataset:
-    """Loaded, and names of spectra without that of the sample, which is another one now."""
+def _as_of_another(member: Member, sample: str) -> Member:
+    """Loaded, and under another sample's name: what has one name is one measurement, whose errors cancel."""
     data = member.data.load()
     if "spectrum" in data.coords and "names" in data["spectrum"].attrs:
-        names = [name.replace(member.sample, f"{member.sample}-{side}") for name in data["spectrum"].attrs["names"]]
+        names = [name.replace(member.sample, sample) for name in data["spectrum"].attrs["names"]]
         data["spectrum"].attrs["names"] = names
-    return data
+    name = member.name.replace(member.sample, sample, 1)
+    return Member(name, sample, None, member.technique, member.section, data)
 
 
 def virtual(preset: str, pairs: Sequence[int]) -> Iterator[xr.Dataset]:
