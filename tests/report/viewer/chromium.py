@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -86,6 +87,8 @@ class Page:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._in], [], [], _PATIENCE)[0]:
+                raise RuntimeError("the browser does not answer")
             piece = os.read(self._in, 1 << 20)
             if not piece:
                 raise RuntimeError("the browser has ended")
