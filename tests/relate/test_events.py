@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.relate.corrected import holm
 from cathoscope.relate.events import (
     OFFSETS,
     Difference,
@@ -20,7 +21,6 @@ from cathoscope.relate.events import (
     Verdict,
     bracket_of_change,
     difference_of,
-    holm,
     mean_of_particles,
     rate_from_hold,
     temperature_from_rate,

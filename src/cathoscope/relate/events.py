@@ -36,6 +36,7 @@ from scipy.special import ndtr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.physics.kinetics import GAS_CONSTANT, ZERO_CELSIUS
+from cathoscope.relate.corrected import holm
 
 Floats = NDArray[np.float64]
 
@@ -318,19 +319,6 @@ def _probability(low: float, high: float, below: float, above: float) -> float:
         return 0.0  # two brackets that do not overlap; both are open where they touch
     extra = (high - low) / largest
     return float(min(1.0, ndtr(-away / std) + ndtr(-away / std - extra)))
-
-
-def holm(probabilities: ArrayLike) -> Floats:
-    """Probabilities corrected for their number: below a level, the chance of any false alarm is below it too.
-
-    NaN stays NaN and does not count.
-    """
-    p = np.asarray(probabilities, dtype=np.float64)
-    corrected, known = np.full(p.shape, nan), np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    scaled = p[order] * np.arange(order.size, 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return corrected
 
 
 def verdicts_of(

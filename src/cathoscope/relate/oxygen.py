@@ -34,7 +34,7 @@ from scipy.special import chdtrc
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.physics.species import atomic_mass
-from cathoscope.relate.events import holm
+from cathoscope.relate.corrected import holm
 
 Floats = NDArray[np.float64]
 

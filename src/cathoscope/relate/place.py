@@ -26,7 +26,7 @@ from scipy.stats import rankdata
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.random_effects import population_of
-from cathoscope.relate.events import holm
+from cathoscope.relate.corrected import holm
 from cathoscope.relate.field import Array, Cells, Design, Line, Mask, through_design
 
 BINS = 10

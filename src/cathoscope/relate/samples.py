@@ -30,12 +30,12 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 
@@ -300,28 +300,3 @@ def _unbiased(freedom: float) -> float:
         return float("nan")
     log = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
     return float(np.exp(log) / np.sqrt(freedom / 2))
-
-
-def holm_adjusted(probability: ArrayLike) -> FloatArray:
-    """Probabilities adjusted for their number: one below a level is an alarm, any false one having that chance at most.
-
-    p(k) of rising order becomes the largest of (m - j + 1) p(j) up to j = k, at most 1. NaN is left out of the number.
-    """
-    return _adjusted(probability, lambda p: np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
-
-
-def false_discovery(probability: ArrayLike) -> FloatArray:
-    """Share of false ones to be expected among the alarms, if this one is an alarm and all of lower probability.
-
-    p(k) of rising order becomes the smallest of m p(j) / j from j = k on. NaN is left out of the number.
-    """
-    return _adjusted(probability, lambda p: np.minimum.accumulate((p * p.size / np.arange(1, p.size + 1))[::-1])[::-1])
-
-
-def _adjusted(probability: ArrayLike, rule: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    p = np.asarray(probability, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    found = np.full(p.shape, np.nan)
-    found[order] = np.minimum(rule(p[order]), 1.0)
-    return found

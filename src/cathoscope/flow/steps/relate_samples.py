@@ -14,14 +14,13 @@ from cathoscope.flow.relations import Gathered, Relation
 from cathoscope.flow.steps.relate_equal import USES as EQUAL_USES
 from cathoscope.flow.steps.relate_equal import equal_arrays
 from cathoscope.flow.steps.relate_readings import BESIDE, Found, readings_of
+from cathoscope.relate.corrected import false_discovery, holm
 from cathoscope.relate.sample_metrics import METRICS, Metric
 from cathoscope.relate.samples import (
     REPLICATED,
     SINGLE,
     Difference,
     difference_of,
-    false_discovery,
-    holm_adjusted,
 )
 
 LEVEL = 0.05  # of any false alarm among all comparisons
@@ -110,7 +109,7 @@ def _remark(gathered: Gathered, rows: Sequence[_Row]) -> None:
 
 def _dataset(rows: Sequence[_Row], more: Sequence[xr.DataArray]) -> xr.Dataset:
     coords = {"comparison": _coordinate(rows)}
-    corrected = holm_adjusted([row.told.probability for row in rows])
+    corrected = holm([row.told.probability for row in rows])
     verdicts = [_verdict(row.told.scope, p) for row, p in zip(rows, corrected, strict=True)]
     columns = {
         "comparison_first": [row.told.first for row in rows],
