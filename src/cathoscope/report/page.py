@@ -273,16 +273,23 @@ def _page_within_limit(
     """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
     across, sections = parts
     panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
-    page = ""
+    page, dpi_before = "", 0
     for dpi, most_vector_bytes in _QUALITIES:
+        if page and dpi != _QUALITIES[-1][0] and _is_hopeless(len(page.encode()), dpi / dpi_before):
+            continue
         images = {
             id(panel): _inline_image(panel, vectors[id(panel)], dpi=dpi, most_vector_bytes=most_vector_bytes)
             for panel in panels
         }
-        page = _render(study, parts, images, output, comparison)
+        page, dpi_before = _render(study, parts, images, output, comparison), dpi
         if len(page.encode()) < MOST_BYTES:
             break
     return page
+
+
+def _is_hopeless(size: int, finer: float) -> bool:
+    """Whether a page of ``size`` bytes stays too large, even if its pictures shrink with their number of pixels."""
+    return size * finer**2 > MOST_BYTES
 
 
 def _inline_image(panel: Panel, vector: bytes, *, dpi: int, most_vector_bytes: int) -> str:
