@@ -76,7 +76,7 @@ def test_from_maps_to_sentences() -> None:
     assert float(found["path_ratio_wide_low"][1]) > 1.0
     assert float(found["release_energy_wide_low"]) > 30.0
     assert found["left_out_line"].isnull().values[:, 0].all()
-    assert (found["left_out_score_95"].values[:, 2] < found["straight_score_95"].values[:, 2]).all()
+    assert (found["left_out_score_wide"].values[:, 2] < found["straight_score_wide"].values[:, 2]).all()
     said = view.sentences(found)
     assert said[0].startswith("Activation energy of the release of oxygen: above")
     assert "out of gravel is at least" in said[1]

@@ -173,7 +173,9 @@ def test_voxels_of_unknown_size_claim_no_unit(tmp_path: Path, form: str) -> None
     else:
         with h5py.File(path) as file:
             assert "voxel_size_um" not in file["attenuation"].attrs
-            assert list(file) == ["attenuation"]
+            assert list(file) == ["attenuation", "entry"]
+            assert list(file["entry/attenuation"]) == ["attenuation"]
+            assert list(file["entry/attenuation"].attrs["axes"]) == [".", ".", "."]
 
 
 def test_arrays_with_different_coordinates_do_not_share_a_file(tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ KINETIC_ARRAYS = (
     *_known("left_out_line", _HOLD, "eV", "Mean white line predicted from all other temperatures, as it is measured"),
     *_known("straight_line", _HOLD, "eV", "Mean white line on a straight line between the neighbouring temperatures"),
     *(
-        ArraySpec(f"{name}_{level}", _HOLD, "eV", "f", f"Interval score of {words}; less is better")
+        ArraySpec(f"{name}_{width}", _HOLD, "eV", "f", f"Score of the {level} interval of {words}; less is better")
         for name, words in (("left_out_score", "the prediction"), ("straight_score", "the straight line"))
-        for level in ("68", "95")
+        for width, level in (("narrow", "68 %"), ("wide", "95 %"))
     ),
     ArraySpec("left_out_profile_low", _SHELL, "eV", "f", "Lower end of the predicted 68 % interval of shells"),
     ArraySpec("left_out_profile_high", _SHELL, "eV", "f", "Upper end of the predicted 68 % interval of shells"),

@@ -116,7 +116,7 @@ _OXYGEN = (
         "The same at common temperatures, rates of heating made alike",
     ),
     ArraySpec("oxygen_joint", ("oxygen_sample", "temperature"), "1", "f", "Oxygen lost per metal by all probes"),
-    ArraySpec("oxygen_chi2", ("oxygen_sample",), "1", "f", "Squares of all probes about it, over their covariance"),
+    ArraySpec("oxygen_misfit", ("oxygen_sample",), "1", "f", "Squares of all probes about it, over their covariance"),
     ArraySpec("oxygen_degrees", ("oxygen_sample",), "1", "i", "Degrees of freedom of these squares"),
     ArraySpec("oxygen_chance", ("oxygen_sample",), "1", "f", "How often chance alone gives larger squares"),
     ArraySpec("oxygen_factor", _OF_OXYGEN, "1", "f", "How many times the oxygen of the other probes a probe finds"),

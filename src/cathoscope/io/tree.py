@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
@@ -32,7 +32,7 @@ class Entry:
     dtype: np.dtype[Any] | None = None
     chunks: tuple[int, ...] | None = None
     link: str | None = None
-    address: int | None = None
+    address: int | None = field(default=None, compare=False)
 
 
 def entries_of(group: h5py.Group, at_most: int = _MOST_ENTRIES) -> list[Entry]:

@@ -184,10 +184,10 @@ def _left_out_table(data: xr.Dataset) -> Table:
         column("left_out_line_low", "68 % from"),
         column("left_out_line_high", "to"),
         column("straight_line", "straight line"),
-        column("left_out_score_68", "score at 68 %", 3),
-        column("straight_score_68", "straight line's", 3),
-        column("left_out_score_95", "score at 95 %", 3),
-        column("straight_score_95", "straight line's", 3),
+        column("left_out_score_narrow", "score at 68 %", 3),
+        column("straight_score_narrow", "straight line's", 3),
+        column("left_out_score_wide", "score at 95 %", 3),
+        column("straight_score_wide", "straight line's", 3),
     )
     titles = tuple(f"{names[k]}, {temperatures[t]:g} °C" for k, t in kept)
     notes = ("interval scores (width plus 2/alpha times what lies beyond): less is better",)
@@ -258,7 +258,7 @@ def _prediction_words(data: xr.Dataset, hold: int) -> str:
 
 
 def _score_words(data: xr.Dataset) -> str:
-    ours, line = (_values(data, f"{name}_score_95")[:, 1:-1] for name in ("left_out", "straight"))
+    ours, line = (_values(data, f"{name}_score_wide")[:, 1:-1] for name in ("left_out", "straight"))
     if not ours.size:
         return ""
     better = int((ours < line).sum())

@@ -133,7 +133,7 @@ def _test_table(data: xr.Dataset) -> Table:
         "probability: how often chance alone parts a probe this far from the others; corrected for the number of "
         "probes and samples (Holm)",
     )
-    covers = ("oxygen_chi2", "oxygen_degrees", "oxygen_chance", "oxygen_at_start", "oxygen_in_joint")
+    covers = ("oxygen_misfit", "oxygen_degrees", "oxygen_chance", "oxygen_at_start", "oxygen_in_joint")
     names = tuple(f"{samples[one]}, {probes[k]}" for one, k in rows)
     return Table(
         "oxygen-probes", "Every probe against the others", "probe", names, columns, words, notes, covers=covers

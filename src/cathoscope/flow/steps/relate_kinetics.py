@@ -323,12 +323,12 @@ def _left_out(found: Kinetics, samples: Sequence[Heated], coords: dict[str, xr.D
         )
         for line, score, middle, interval in sources:
             rows.setdefault(line, empty.copy())[place] = middle
-            for level, prefix in enumerate(("", "wide_")):
+            for level, (prefix, width) in enumerate((("", "narrow"), ("wide_", "wide"))):
                 low, high = interval[level]
                 rows.setdefault(f"{line}_{prefix}low", empty.copy())[place] = low
                 rows.setdefault(f"{line}_{prefix}high", empty.copy())[place] = high
                 scored = interval_score(low=low, high=high, value=value, level=LEVELS[level])
-                rows.setdefault(f"{score}_{LEVELS[level]:.0%}".rstrip("%"), empty.copy())[place] = scored
+                rows.setdefault(f"{score}_{width}", empty.copy())[place] = scored
         shells[:, one.sample, one.hold] = _padded(one.profile, count)
     return [
         *(_label(name, values, hold, coords) for name, values in rows.items()),

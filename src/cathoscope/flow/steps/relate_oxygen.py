@@ -274,7 +274,7 @@ def _tests(results: Sequence[Result], names: Sequence[str], coords: dict[str, xr
     """Chi squared of every balance, and every probe against the others."""
     balances = [one.balance for one in results]
     of_sample = {
-        "oxygen_chi2": [one.chi2 if one else np.nan for one in balances],
+        "oxygen_misfit": [one.chi2 if one else np.nan for one in balances],
         "oxygen_degrees": np.array([one.degrees if one else 0 for one in balances]),
         "oxygen_chance": [one.probability if one else np.nan for one in balances],
     }
