@@ -17,7 +17,6 @@ from cathoscope.relate.oxygen import (
     at_temperatures,
     balance_of,
     ideal_spinel_oxygen,
-    lost_from_mass,
     lost_from_valence,
     moved,
     oxygen_from_charges,
@@ -35,14 +34,12 @@ def _course(name: str = "one", **changes: object) -> Course:
     return replace(Course(name, _PLACES, _TRUE.copy(), np.full(3, 0.02), np.zeros((0, 3))), **changes)
 
 
-def test_charges_mass_and_occupancies_tell_the_same_oxygen() -> None:
+def test_charges_and_valence_tell_the_same_oxygen() -> None:
     # LiNiO2 is neutral with Ni(3+), NiO2 with Ni(4+), and 2 e per oxygen that leaves
     assert oxygen_from_charges(lithium=1.0, nickel_valence=3.0, shares={"Ni": 1.0}) == 2.0
     assert oxygen_from_charges(lithium=0.0, nickel_valence=4.0, shares={"Ni": 1.0}) == 2.0
     before, after = (oxygen_from_charges(lithium=0.3, nickel_valence=v, shares=_ROD) for v in (3.5, 2.5))
     assert lost_from_valence(change=-1.0, nickel=0.82) == pytest.approx(before - after)
-    # Li0.3 MO2 that loses a tenth of an oxygen loses that share of its mass
-    assert lost_from_mass(percent=100 * 1.5999 / 93.0, formula_mass=93.0) == pytest.approx(0.1, rel=1e-4)
     with pytest.raises(MeasurementError, match="valence of Ti"):
         oxygen_from_charges(lithium=0.3, nickel_valence=3.0, shares={"Ni": 0.9, "Ti": 0.1})
 

@@ -187,11 +187,18 @@ def _effect(a: Array, b: Array, level: float) -> tuple[float, tuple[float, float
     freedom = a.size + b.size - 2
     pooled = np.sqrt((a.var(ddof=1) * (a.size - 1) + b.var(ddof=1) * (b.size - 1)) / freedom)
     d = float((a.mean() - b.mean()) / pooled)
-    correction = np.exp(special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2)
     scale = float(np.sqrt(a.size * b.size / (a.size + b.size)))
     low = _noncentral(freedom, d * scale, 0.5 + level / 2)
     high = _noncentral(freedom, d * scale, 0.5 - level / 2)
-    return float(correction * d), (low / scale, high / scale)
+    return unbiased(freedom) * d, (low / scale, high / scale)
+
+
+def unbiased(freedom: float) -> float:
+    """Hedges' J: makes a difference over an estimated spread unbiased; of one degree of freedom there is none (NaN)."""
+    if freedom < 2:
+        return float("nan")
+    log = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
+    return float(np.exp(log) / np.sqrt(freedom / 2))
 
 
 def _noncentral(freedom: int, t: float, probability: float) -> float:

@@ -33,7 +33,6 @@ from scipy.special import chdtrc
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.physics.species import atomic_mass
 from cathoscope.relate.corrected import holm
 
 Floats = NDArray[np.float64]
@@ -153,11 +152,6 @@ def lost_from_valence(*, change: ArrayLike, nickel: float) -> Floats:
     ``nickel`` is its share a in the metals. Holds while lithium stays and no other metal changes its valence.
     """
     return np.asarray(-0.5 * nickel * np.asarray(change, dtype=np.float64))
-
-
-def lost_from_mass(*, percent: ArrayLike, formula_mass: float) -> Floats:
-    """Oxygen lost per formula unit where ``percent`` of the mass have left, if it is oxygen: loss M / (100 M(O))."""
-    return np.asarray(np.asarray(percent, dtype=np.float64) * formula_mass / (100 * atomic_mass(species="O")))
 
 
 def oxygen_from_charges(*, lithium: float, nickel_valence: float, shares: Mapping[str, float]) -> float:

@@ -39,6 +39,8 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 
+from cathoscope.lab.replicates import unbiased
+
 FloatArray = NDArray[np.float64]
 
 ONE_SIGMA, TWO_SIGMA = 0.6827, 0.95
@@ -207,7 +209,7 @@ def _of_replicated(a: _Side, b: _Side) -> Difference | None:
         freedom = min(freedom, _MOST_FREEDOM * min(a.freedom, b.freedom))
     f = a.count + b.count - 2
     pooled = float(np.sqrt((a.freedom * a.spread**2 + b.freedom * b.spread**2) / f))
-    effect = _unbiased(f) * (a.mean - b.mean) / pooled if pooled > 0 else np.nan
+    effect = unbiased(f) * (a.mean - b.mean) / pooled if pooled > 0 else np.nan
     return _told(a, b, (scattered, freedom), effect, REPLICATED)
 
 
@@ -216,7 +218,7 @@ def _of_one_spread(a: _Side, b: _Side) -> Difference | None:
     scattered = several.spread**2 * (1 + 1 / several.count)
     if not scattered > 0:
         return None
-    effect = _unbiased(several.count - 1) * (a.mean - b.mean) / several.spread
+    effect = unbiased(several.count - 1) * (a.mean - b.mean) / several.spread
     return _told(a, b, (scattered, several.freedom), effect, ONE_SPREAD)
 
 
@@ -292,11 +294,3 @@ def _two_sided(change: float, scatter: tuple[float, float], common: float) -> fl
         return _LEAST_CHANCE
     place = brentq(lambda log: _reach(np.exp(log), scatter, common) - change, np.log(_LEAST_CHANCE), 0.0)
     return float(np.exp(place))
-
-
-def _unbiased(freedom: float) -> float:
-    """Hedges' J: makes a difference over an estimated spread unbiased; of one degree of freedom there is none."""
-    if freedom < 2:
-        return float("nan")
-    log = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
-    return float(np.exp(log) / np.sqrt(freedom / 2))
