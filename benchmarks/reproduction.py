@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import cathoscope
 from cathoscope.core.study import Study
+from cathoscope.flow.compare import std_of
 
 Floats = NDArray[np.float64]
 
@@ -185,7 +186,9 @@ def _number(data: xr.Dataset, name: str, select: Mapping[str, str]) -> Found | N
     if value is None or not np.isfinite(value).any():
         return None
     scale = 1.0 if _LEVELS.get(name, 0.95) == 0.68 else TWO_SIDED
-    low, high, std = (_beside(data, f"{name}{end}", select) for end in ("_low", "_high", "_std"))
+    low, high = (_beside(data, f"{name}{end}", select) for end in ("_low", "_high"))
+    stated = std_of(data, name)
+    std = None if stated is None else _picked(stated, select)
     if low is not None and high is not None:
         below, above = np.abs(value - low) / scale, np.abs(high - value) / scale
     else:

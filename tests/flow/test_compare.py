@@ -85,6 +85,19 @@ def test_a_sigma_of_zero_makes_no_pull(study: Study, field: np.ndarray) -> None:
     assert row.pull_width == pytest.approx(0.0, abs=1e-6)
 
 
+def test_the_energy_of_a_bulk_spectrum_errs_by_its_calibration_too(study: Study) -> None:
+    def number(name: str, value: float) -> xr.DataArray:
+        source = {"std_source": "fit covariance"} if name.endswith("_std") else {}
+        return label(name, np.array([value]), ("spectrum",), **source)
+
+    stated = {"half_height_edge": 8344.3, "half_height_edge_std": 0.3, "energy_shift": 0.4, "energy_shift_std": 0.4}
+    result = [number(name, value) for name, value in stated.items()]
+    truth = [number("half_height_edge", 8343.3), number("energy_shift", 0.0)]
+    found = rows(study, result, truth)
+    assert found["half_height_edge"].pull_mean == pytest.approx(1.0 / 0.5)
+    assert found["energy_shift"].pull_mean == pytest.approx(1.0)
+
+
 def test_only_values_that_are_numbers_on_both_sides_count(study: Study, field: np.ndarray) -> None:
     result, truth = field + 1.0, field.copy()
     result[0, :10] = np.nan

@@ -85,7 +85,8 @@ def test_truth_tells_retention_of_the_second_cycle_and_the_cell_in_the_middle(co
 def test_recipes_of_cells_are_accepted(coins: Path) -> None:
     recipe = load_recipe(coins / "study.toml")
     impedance = {"rod-25C-1-impedance", "rod-25C-2-impedance"}
-    assert set(recipe.model.measurement) == {"rod-25C", "rod-rate", "rod-xas"} | impedance
+    spectra = {"rod-xas", "rod-xas-Co", "rod-xas-Mn"}
+    assert set(recipe.model.measurement) == {"rod-25C", "rod-rate"} | spectra | impedance
 
 
 def test_nickel_is_oxidised_as_the_charge_tells_and_its_edge_moves(coins: Path) -> None:
@@ -97,6 +98,20 @@ def test_nickel_is_oxidised_as_the_charge_tells_and_its_edge_moves(coins: Path) 
     for state in ("pristine", "charged"):
         data = open_raw(coins / "raw" / "rod-xas" / f"{state}.xdi")
         assert {"absorption", "reference_absorption"} <= set(data)
+
+
+@pytest.mark.parametrize("element", ["Co", "Mn"])
+def test_cobalt_and_manganese_change_in_shape_and_not_in_energy(coins: Path, element: str) -> None:
+    study = Study.open(coins / "study.zarr")
+    truth, nickel = study.read("truth", f"rod-xas-{element}"), study.read("truth", "rod-xas")
+    for name in ("half_height_edge", "integral_edge"):  # the steepest point is one of the shape
+        moved, of_nickel = (float(np.diff(one[name].values)[0]) for one in (truth, nickel))
+        assert abs(moved) < 0.1 * of_nickel
+    folder = coins / "raw" / f"rod-xas-{element}"
+    before, after = (open_raw(folder / f"{state}.xdi") for state in ("pristine", "charged"))
+    assert before.attrs["element"] == element
+    top = [float(one["absorption"].max() - one["absorption"][0, 0]) for one in (before, after)]
+    assert top[1] < top[0] - 0.05  # of an edge step of one
 
 
 def test_one_seed_makes_the_same_bytes(coins: Path, tmp_path: Path) -> None:

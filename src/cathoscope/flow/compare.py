@@ -154,7 +154,7 @@ def _row(measurement: str, name: str, sums: _Sums, note: str) -> Comparison:
 
 def _pieces(name: str, result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[Values, Values, Values | None, Values]]:
     """Result, truth, sigma and trust, one leading index after the other so that memory stays small."""
-    std = result.get(f"{name}_std")
+    std = std_of(result, name)
     flag = result.get("white_line_flag") if name == "white_line_energy" else None
     # what is compared without a mean is small, and its mean is taken over all of it
     whole = (tuple(slice(None) for _ in result[name].dims),)
@@ -168,6 +168,15 @@ def _pieces(name: str, result: xr.Dataset, truth: xr.Dataset) -> Iterator[tuple[
         good = np.ones(estimate.shape, bool) if flag is None else np.atleast_1d(flag[block].values) == 0
         sigma = np.atleast_1d(std[block].values) if std is not None and std.dims == result[name].dims else None
         yield estimate, true, sigma, good
+
+
+def std_of(result: xr.Dataset, name: str) -> xr.DataArray | None:
+    """The standard uncertainty of an array; of energies of bulk spectra with that of their calibration, kept apart."""
+    std = result.get(f"{name}_std")
+    shift = result.get("energy_shift_std")
+    if std is None or shift is None or name == "energy_shift" or spec_of(name).unit != "eV" or std.dims != shift.dims:
+        return std
+    return std.copy(data=np.hypot(std.values, np.nan_to_num(shift.values)))
 
 
 def _without_mean(name: str, values: Values) -> Values:

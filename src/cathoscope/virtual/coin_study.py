@@ -35,7 +35,7 @@ from cathoscope.virtual.coin_cells import (
 )
 from cathoscope.virtual.cycling import CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
-from cathoscope.virtual.electrode_xas import STATES, electrode_spectrum, nickel_valence, scan_text, spectra_truth
+from cathoscope.virtual.electrode_xas import ELEMENTS, STATES, scan_text, spectra_truth, spectrum_of
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.outline import StudyPlan
@@ -208,18 +208,26 @@ def simulate_coins(study: Study, plan: CoinPlan, *, progress: Progress | None = 
 
 
 def _electrode(study: Study, plan: CoinPlan, wear: Wear, name: str) -> None:
-    """Nickel spectra of the electrode before the first charge and after it."""
-    preset, sample, label = plan.preset, plan.preset.samples[name], f"{name}-xas"
+    """Spectra of the electrode's metals before the first charge and after it."""
+    preset, sample = plan.preset, plan.preset.samples[name]
     first = next(iter(preset.programmes.values()))
     filling = filling_when_charged(wear, preset.law, Replicate(preset.mass), first, sample.specific)
     composition = sample.design.core_composition
     lithium = (1.0, 1.0 - sample.mobile * (NEW - filling))
-    spectra = [electrode_spectrum(nickel_valence(lithium=one, composition=composition)) for one in lithium]
-    for state, spectrum in zip(STATES, spectra, strict=True):
-        rng = plan.rng(name, "xas", state)
-        text = scan_text(spectrum, name=f"{name} {state}", offset=float(0.6 * rng.standard_normal()), rng=rng)
-        write_text(study.path.parent / "raw" / label / f"{state}.xdi", text)
-    study.write("truth", label, spectra_truth(spectra, STATES))
+    for element in ELEMENTS:
+        label = _xas_name(name, element)
+        spectra = [spectrum_of(element, lithium=one, composition=composition) for one in lithium]
+        for state, spectrum in zip(STATES, spectra, strict=True):
+            rng = plan.rng(name, label.removeprefix(f"{name}-"), state)
+            offset = float(0.6 * rng.standard_normal())
+            text = scan_text(spectrum, name=f"{name} {state}", offset=offset, rng=rng, element=element)
+            write_text(study.path.parent / "raw" / label / f"{state}.xdi", text)
+        study.write("truth", label, spectra_truth(spectra, STATES, element=element))
+
+
+def _xas_name(name: str, element: str) -> str:
+    """Of a measurement; nickel, whose edge moves, is what is meant if no metal is named."""
+    return f"{name}-xas" if element == "Ni" else f"{name}-xas-{element}"
 
 
 def _condition(study: Study, plan: CoinPlan, wear: Wear, name: str, kind: str) -> CoinMeasurement:
@@ -335,9 +343,13 @@ def _of_cells(one: CoinMeasurement, plan: CoinPlan) -> str:
 
 
 def _of_electrode(name: str) -> str:
-    files = ", ".join(f'"raw/{name}-xas/{state}.xdi"' for state in STATES)
-    head = f'[measurement.{name}-xas]\nsample = "{name}"\ntechnique = "xas"\nfiles = [{files}]\n\n'
-    return head + f'[measurement.{name}-xas.xas]\ncalibration = "reference"\n'
+    return "\n".join(_of_spectra(name, _xas_name(name, element)) for element in ELEMENTS)
+
+
+def _of_spectra(name: str, label: str) -> str:
+    files = ", ".join(f'"raw/{label}/{state}.xdi"' for state in STATES)
+    head = f'[measurement.{label}]\nsample = "{name}"\ntechnique = "xas"\nfiles = [{files}]\n\n'
+    return head + f'[measurement.{label}.xas]\ncalibration = "reference"\n'
 
 
 def _told(count: int) -> list[int]:

@@ -20,14 +20,14 @@ _COLUMNS = ("energy eV", "i0 counts", "itrans counts", "mutrans")
 
 
 @cache
-def calibrated_foil() -> BulkSpectrum:
-    """A nickel foil whose first derivative maximum is at the tabulated energy.
+def calibrated_foil(element: str = "Ni") -> BulkSpectrum:
+    """A foil of a metal whose first derivative maximum is at the tabulated energy.
 
     The maximum depends on the width at which it is looked for: 0.06 eV between the bare closed form and the 0.9 eV of
     `bulk_truth`, in which the table is meant here.
     """
-    raw = foil_spectrum(element="Ni")
-    known = FOIL_ENERGY["Ni"]
+    raw = foil_spectrum(element=element)
+    known = FOIL_ENERGY[element]
     by = known - bulk_truth(spectrum=raw, lowest=known - 150.0, highest=known + 300.0).derivative_edge
     lines = tuple(Line(line.height, line.energy + by, line.width) for line in raw.lines)
     return replace(raw, edge_energy=raw.edge_energy + by, lines=lines)
