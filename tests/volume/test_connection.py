@@ -150,6 +150,21 @@ def test_the_wetted_surface_of_a_hollow_ball_with_a_hole() -> None:
     assert found.open_share == pytest.approx(1 - closed / pore.sum())
 
 
+def test_a_face_that_cuts_a_particle_is_not_wetted_and_lets_nothing_in() -> None:
+    """The upper half of the same ball: its closed void lies open at the cut, and so does the core."""
+    pore, particle = shell_with_hole(36, 3.0)
+    half = slice(18, None)
+    found = wetted_surface(pore[half], particle[half], voxel_size=CUBE)
+    whole = wetted_surface(pore, particle, voxel_size=CUBE)
+    for cut, uncut in zip(found[:3], whole[:3], strict=True):
+        assert cut.value == pytest.approx(uncut.value / 2, rel=0.02)
+    plugged = pore[half] & (np.indices(pore[half].shape)[2] < 28)  # no hole: opened by the cut alone
+    shut = wetted_surface(plugged, particle[half], voxel_size=CUBE)
+    assert shut.open_share == 0
+    assert shut.total == shut.envelope
+    assert shut.envelope.value == pytest.approx(2 * np.pi * 15**2, rel=0.02)
+
+
 def test_a_probe_larger_than_the_hole_stays_outside() -> None:
     pore, particle = shell_with_hole(36, 3.0)
     free, wide, small = (wetted_surface(pore, particle, voxel_size=CUBE, probe_diameter=d) for d in (0.0, 8.0, 4.0))

@@ -204,6 +204,32 @@ def test_regions_do_not_count_what_they_cut():
     assert deep.volume.value == 8 * 26 * 26
 
 
+@GRIDS
+def test_faces_of_the_volume_that_cut_a_ball_are_no_surface(voxel):
+    """A band of a sphere has the area 2 pi R times its height, wherever it lies; half of a ball half its curvature."""
+    radius = 24 * edge_of(voxel)
+    ball = far_ball(radius, voxel, 5)
+    first, last = 3 * len(ball) // 8, 3 * len(ball) // 4
+    band = functionals(ball[first:last], voxel_size=voxel, cut=True)
+    assert band.surface.value == pytest.approx(2 * np.pi * radius * (last - first) * voxel[0], rel=0.015)
+    assert band.euler == 1
+    centre = np.argwhere(ball).mean(axis=0)
+    half = functionals(ball[:, : round(centre[1] + 0.5)], voxel_size=voxel, cut=True)
+    assert half.surface.value == pytest.approx(2 * np.pi * radius**2, rel=0.03)  # the cut is not quite in the middle
+    assert half.mean_curvature.value == pytest.approx(2 * np.pi * radius, rel=0.04)
+    assert functionals(ball, voxel_size=voxel, cut=True)[:3] == functionals(ball, voxel_size=voxel)[:3]
+
+
+def test_the_surface_of_a_cut_bar_is_its_length_times_its_rim():
+    """Exactly so for any length, since the half voxels at both ends count; and the whole box has no surface at all."""
+    y, x = np.ix_(*[np.arange(27) - 13.3] * 2)
+    disk = y**2 + x**2 < 10**2
+    short, long = (functionals(np.repeat(disk[None], n, axis=0), voxel_size=UNIT, cut=True) for n in (3, 30))
+    assert long.surface.value == pytest.approx(10 * short.surface.value, rel=1e-9)
+    assert long.surface.value == pytest.approx(2 * np.pi * 10 * 30, rel=0.01)
+    assert functionals(np.ones((5, 6, 7), dtype=bool), voxel_size=UNIT, cut=True).surface.value == 0
+
+
 def test_periodic_balls_in_a_region_have_their_density():
     place = (np.arange(41) + 0.3) % 20 - 10
     z, y, x = np.ix_(place, place, place)
@@ -294,16 +320,18 @@ def test_kernels_count_all_neighbourhoods():
     code = sum(shifted(padded, o).astype(int) << (4 * o[0] + 2 * o[1] + o[2]) for o in offsets)
     inner = sum(shifted(mask, o).astype(int) << (4 * o[0] + 2 * o[1] + o[2]) for o in offsets)
     looked = np.all([shifted(region, o) for o in offsets], axis=0)
-    for whole, within in (
-        (kernels.count_padded, kernels.count_inside),
-        (kernels.count_padded.py_func, kernels.count_inside.py_func),
-    ):
+    names = ("count_padded", "count_inside", "count_between")
+    compiled = [getattr(kernels, name) for name in names]
+    for whole, within, between in (compiled, [kernel.py_func for kernel in compiled]):
         counts = np.zeros(256, dtype=np.int64)
         whole(mask, 1, counts)
         assert np.array_equal(counts, np.bincount(code.ravel(), minlength=256))
         counts = np.zeros(256, dtype=np.int64)
         within(mask, 1, region, counts)
         assert np.array_equal(counts, np.bincount(inner[looked], minlength=256))
+        counts = np.zeros(256, dtype=np.int64)
+        between(mask, 1, counts)
+        assert np.array_equal(counts, np.bincount(inner.ravel(), minlength=256))
     assert kernels._bits.py_func(list(padded[0]), 1, 0) == 0
 
 

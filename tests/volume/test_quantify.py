@@ -90,3 +90,22 @@ def test_sheets_as_faint_as_rings_are_no_cracks() -> None:
 def test_a_volume_without_a_particle_is_answered() -> None:
     with pytest.raises(MeasurementError):
         quantify(np.zeros((24, 24, 24), np.float32), voxel_size=VOXEL)
+
+
+def test_a_slab_cut_out_of_a_ball_has_the_surface_of_its_band_and_paths_that_start_there() -> None:
+    """Ways from the middle of the cut lead to the rim, not to the cut; the crack that the cut opens stays closed."""
+    z, y, x = (np.indices((24, 68, 68)) - np.array([11.5, 33.6, 33.6])[:, None, None, None]) * EDGE
+    r = np.sqrt(x**2 + y**2 + z**2)
+    inside = np.clip((RADIUS - r) / EDGE + 0.5, 0, 1)
+    crack = (np.abs(x) < 2 * EDGE) & (np.abs(y) < 6 * EDGE)
+    grey = gaussian_filter(inside * ~crack, 1.0) + 0.03 * np.random.default_rng(2).standard_normal(r.shape)
+    found = quantify(grey.astype(np.float32), voxel_size=VOXEL)
+    numbers = numbers_of(found)
+    band = 2 * np.pi * RADIUS * 24 * EDGE
+    assert found.wetted is not None
+    assert found.wetted.open_share == 0
+    assert numbers["wetted_surface"].value == pytest.approx(band, rel=0.03)
+    walls = 2 * (4 + 12) * EDGE * 24 * EDGE
+    assert numbers["solid_surface"].value == pytest.approx(band + walls, rel=0.04)
+    assert numbers["longest_path"].value == pytest.approx(RADIUS, abs=4 * EDGE)
+    assert any("z low, z high" in remark for remark in found.remarks)

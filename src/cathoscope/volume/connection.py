@@ -190,8 +190,8 @@ def percolation_diameter(
 
 
 def crofton(mask: BoolArray, voxel_size: VoxelSize) -> Estimate:
-    """Surface (um2) of a mask by `minkowski.functionals`."""
-    return functionals(mask, voxel_size=voxel_size).surface
+    """Surface (um2) of a mask by `minkowski.functionals`; where a face of the volume cuts it is none."""
+    return functionals(mask, voxel_size=voxel_size, cut=True).surface
 
 
 def wetted_surface(
@@ -204,6 +204,9 @@ def wetted_surface(
     reached: BoolArray | None = None,
 ) -> WettedSurface:
     """Surface between the solid and a liquid that comes from outside.
+
+    Where the volume cuts the particle, its faces are no surface, and let no liquid in: it enters where the particle's
+    own surface lies in the volume.
 
     Parameters
     ----------

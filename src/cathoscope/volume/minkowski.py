@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
-from cathoscope.volume.minkowski_kernels import count_inside, count_padded
+from cathoscope.volume.minkowski_kernels import count_between, count_inside, count_padded
 from cathoscope.volume.minkowski_tables import Lattice, crossings, euler, lattice, plane_euler
 
 FloatArray = NDArray[np.float64]
@@ -80,7 +80,12 @@ class FunctionalCurve(NamedTuple):
 
 
 def functionals(
-    mask: BoolArray, *, voxel_size: VoxelSize, region: BoolArray | None = None, connectivity: int = 26
+    mask: BoolArray,
+    *,
+    voxel_size: VoxelSize,
+    region: BoolArray | None = None,
+    connectivity: int = 26,
+    cut: bool = False,
 ) -> Functionals:
     """Volume, surface, integral mean curvature and Euler number of a mask.
 
@@ -95,21 +100,27 @@ def functionals(
         on beyond it in the same way. Without one, nothing is taken to lie around the volume.
     connectivity
         26 (for pores: voxels that share a corner are joined) or 6 (for the solid: only through faces).
+    cut
+        The volume is cut out of a larger one: its faces, where the mask touches them, are no surface of the mask and
+        have no curvature. The Euler number is that of the part that was cut out. Not together with a region.
 
     Raises
     ------
     MeasurementError
-        If the mask is empty, or touches all six ends of the volume and no region is given.
+        If the mask is empty, or touches all six ends of the volume and neither ``region`` nor ``cut`` is given.
     """
     voxel, mask = checked_voxel(voxel_size), checked_mask("mask", mask)
     _require_connectivity(connectivity)
-    if region is None:
+    if region is None and not cut:
         _require_room(mask)
     counts, cells = _counts(mask.view(np.uint8), np.uint8(1), region)
     scale, volume = _scale_and_volume(mask, region, cells, voxel)
-    return _assembled(counts, scale, volume, voxel, connectivity)._replace(
-        region_volume=np.inf if region is None else scale * cells * float(np.prod(voxel))
-    )
+    found = _assembled(counts, scale, volume, voxel, connectivity)
+    if region is not None:
+        return found._replace(region_volume=scale * cells * float(np.prod(voxel)))
+    if not cut or not _faces(mask):
+        return found
+    return _assembled(_counts_within(mask), 1.0, volume, voxel, connectivity)._replace(euler=found.euler)
 
 
 def functionals_curve(
@@ -187,6 +198,25 @@ def _counts(values: NDArray[np.generic], level: object, region: BoolArray | None
     return counts, int(counts.sum())
 
 
+def _faces(mask: BoolArray) -> list[BoolArray]:
+    """The ends of a volume that a mask touches, each twice, one copy behind the other, along its axis."""
+    ends = [np.take(mask, [end, end], axis=axis) for axis in range(3) for end in (0, -1)]
+    return [np.ascontiguousarray(end) for end in ends if end.any()]
+
+
+def _counts_within(mask: BoolArray) -> FloatArray:
+    """Histogram of the 256 neighbourhoods without those that lie across a face of the volume.
+
+    Neighbourhoods begin in the middle of the first voxels. In the half of these up to the face the set is taken to be
+    as it is in their middle.
+    """
+    counts, halves = np.zeros(256, dtype=np.int64), np.zeros(256, dtype=np.int64)
+    count_between(mask.view(np.uint8), np.uint8(1), counts)
+    for face in _faces(mask):
+        count_between(face.view(np.uint8), np.uint8(1), halves)
+    return np.asarray(counts + 0.5 * halves)
+
+
 def _scale_and_volume(mask: BoolArray, region: BoolArray | None, cells: int, voxel: VoxelSize) -> tuple[float, float]:
     """Voxels of the region over neighbourhoods counted, and the volume (um3) of the mask in it."""
     if region is None:
@@ -195,7 +225,7 @@ def _scale_and_volume(mask: BoolArray, region: BoolArray | None, cells: int, vox
 
 
 def _assembled(
-    counts: NDArray[np.int64], scale: float, volume: float, voxel: VoxelSize, connectivity: int
+    counts: NDArray[np.int64] | FloatArray, scale: float, volume: float, voxel: VoxelSize, connectivity: int
 ) -> Functionals:
     """Functionals from a histogram of neighbourhoods; without uncertainties where there is no surface."""
     grid = lattice(voxel)

@@ -56,3 +56,17 @@ def count_inside(values, level, region, counts):  # type: ignore[no-untyped-def]
                 if first == 0b1010101 and second == 0b1010101:
                     counts[code | (new << 1)] += 1
                 code, first = new, second
+
+
+@njit(cache=True, nogil=True)
+def count_between(values, level, counts):  # type: ignore[no-untyped-def]
+    """As `count_padded`, of the neighbourhoods that lie with all eight voxels in the volume."""
+    nz, ny, nx = values.shape
+    for z in range(nz - 1):
+        for y in range(ny - 1):
+            rows = values[z, y], values[z, y + 1], values[z + 1, y], values[z + 1, y + 1]
+            code = _bits(rows, level, 0)
+            for x in range(1, nx):
+                code |= _bits(rows, level, x) << 1
+                counts[code] += 1
+                code = (code >> 1) & 0b01010101

@@ -303,6 +303,12 @@ def particle_table(labels: LabelArray, *, voxel_size: VoxelSize) -> ParticleTabl
     )
 
 
+def faces_touched(mask: BoolArray) -> tuple[str, ...]:
+    """Names of the faces of the field that a mask [z, y, x] touches, of "z low", "z high", "y low", ..."""
+    ends = ((axis, end) for axis in range(3) for end in (0, -1))
+    return tuple(name for name, (axis, end) in zip(_FACES, ends, strict=True) if np.take(mask, end, axis=axis).any())
+
+
 def _faces_of(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of the faces of the field at which a bounding box ends."""
     touched = []

@@ -26,7 +26,7 @@ from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals
 from cathoscope.volume.domains import Domains, crack_bounded_domains
 from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics, straight_distance
 from cathoscope.volume.minkowski import Functionals, functionals
-from cathoscope.volume.particle import OuterMask, outer_mask
+from cathoscope.volume.particle import OuterMask, faces_touched, outer_mask
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
 from cathoscope.volume.porosity import Porosity, SolidShare, porosity, porosity_against_radius, solid_share
 from cathoscope.volume.reach import within_reach
@@ -105,7 +105,7 @@ class Morphology:
     curve, wetted
         Connection to the outside over the threshold (share of solid); surface that a liquid reaches.
     solid, pore_thickness
-        Functionals of the solid; local thickness of cracks and voids.
+        Functionals of the solid (a face of the field that cuts it is no surface); local thickness of cracks and voids.
     path, paths
         Way (um) through the solid to the nearest reached surface, [z, y, x], and its statistics.
     domains
@@ -158,7 +158,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     del filled
     whole = porosity(share)
     solid = outer.particle & ~pore
-    remarks = _webs_unseen(share, whole)
+    remarks = [*_cut(outer.particle), *_webs_unseen(share, whole)]
     split = _split(pore, outer.particle, voxel_size, choices, remarks)
     cracks = _cracks(volume, share, outer.particle, split, remarks)
     joined = open_to_outside(pore, outer.particle) if pore.any() else None
@@ -179,13 +179,24 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
         curve=curve,
         wetted=None if joined is None else _wetted(pore, outer.particle, joined, voxel_size),
-        solid=functionals(solid, voxel_size=voxel_size, connectivity=6),
+        solid=functionals(solid, voxel_size=voxel_size, connectivity=6, cut=True),
         pore_thickness=_thickness(pore, split, voxel_size),
         path=path,
         paths=paths,
         domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
         remarks=tuple(remarks),
     )
+
+
+def _cut(particle: BoolArray) -> list[str]:
+    """A remark where the field cuts the particle."""
+    faces = faces_touched(particle)
+    if not faces:
+        return []
+    return [
+        f"the field cuts the particle ({', '.join(faces)}): all numbers are of the part within; the cut is no surface "
+        "and lets nothing in, so what is joined to the outside beyond it counts as closed, and ways may be shorter"
+    ]
 
 
 def _webs_unseen(share: SolidShare, whole: Porosity) -> list[str]:

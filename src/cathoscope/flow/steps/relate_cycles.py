@@ -118,25 +118,16 @@ def _take_area(gathered: Gathered, member: Member, one: Cycled) -> None:
         return
     cycle = float(number.group(1))
     gathered.remark("cycles of stacks are the numbers at the end of their names")
-    gathered.remark("the faces where a stack is cut off are no surface of the particle and are subtracted")
     gathered.remark("isolated oxide is what a stack shows: pieces that join outside of it are taken for isolated")
     area, volume = (_estimate(member.data, name) for name in ("wetted_surface", "envelope_volume"))
     if not np.isfinite(area.value):
         area = _estimate(member.data, "solid_surface")
         gathered.remark(f"{member.name}: no pore is open to the outside, so the surface of all oxide is taken")
-    left = area.value - _cut_faces(member.data)
-    if left > area.total:
-        one.areas[cycle] = Estimate(left / volume.value, area.total / volume.value)
+    if area.value > area.total:
+        one.areas[cycle] = Estimate(area.value / volume.value, area.total / volume.value)
         one.isolated[cycle] = _isolated(member)
     else:
-        gathered.remark(f"{member.name}: beside the faces of the cut no surface is sure")
-
-
-def _cut_faces(data: xr.Dataset) -> float:
-    """Area of oxide in the first and last slice, um2."""
-    ends = np.asarray(data["solid_fraction"].isel(z=[0, -1]).values) > 0.5
-    y, x = (float(np.diff(data[name].values[:2])[0]) for name in ("y", "x"))
-    return float(ends.sum()) * y * x
+        gathered.remark(f"{member.name}: no surface is sure")
 
 
 def _estimate(data: xr.Dataset, name: str) -> Estimate:
