@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from numcodecs import blosc
 
 from cathoscope.core.errors import StudyError
 from cathoscope.core.study import Study
-from cathoscope.report.viewer import blosc_kernels as kernels
-from cathoscope.report.viewer.chunks import Blocks, _ChunkFile, read_layout
+from cathoscope.report.viewer.chunk_files import read_chunk
+from cathoscope.report.viewer.chunks import Blocks, read_layout
 from tests.report.viewer.conftest import DIMS, N, white_lines
 
 
@@ -53,22 +54,35 @@ def test_a_part_of_a_chunk_is_what_the_whole_holds(
     first, last = sorted(8 * round(end * units) for end in ends)
     folder = tmp_path_factory.getbasetemp()
     (folder / "chunk").write_bytes(blosc.compress(content, b"lz4", 5, 1, block, element))
-    with _ChunkFile(str(folder), "chunk", len(content)) as file:
-        assert file is not None
-        assert file.part(first, last).tobytes() == content[first:last]
-        partly = file._partly(first, last)
-        assert partly is not None
-        assert partly.tobytes() == content[first:last]
+    found = read_chunk(str(folder / "chunk"), len(content), first, last)
+    assert found is not None
+    assert found.tobytes() == content[first:last]
 
 
-def test_compiled_and_interpreted_decoding_agree_and_stop_at_the_end() -> None:
-    content = np.frombuffer(content_of("runs", 4000, 1), np.uint8)
-    packed = np.frombuffer(blosc.compress(content.tobytes(), b"lz4", 5, 0, 4000, 1), np.uint8)[24:]
-    for decode in (kernels.decode_lz4, kernels.decode_lz4.py_func):
-        out = np.zeros(1500, np.uint8)
-        assert decode(packed, 0, packed.size, out, 1500)
-        np.testing.assert_array_equal(out, content[:1500])
-        assert not decode(packed, 0, packed.size // 3, np.zeros(4000, np.uint8), 4000)
+def test_of_a_large_chunk_only_a_part_is_read_wherever_its_blocks_lie(tmp_path: Path) -> None:
+    content = content_of("measured", 600_000, 5)
+    packed = blosc.compress(content, b"lz4", 5, 1, 4096, 4)
+    block = struct.unpack_from("<I", packed, 8)[0]
+    count = -(-len(content) // block)
+    end = struct.unpack_from(f"<{count}I", packed, 16)[5]
+    spoiled = packed[:end] + bytes(len(packed) - end)  # behind the blocks that hold the part
+    for name, stored in (("spoiled", spoiled), ("shuffled", shuffled(packed, count))):
+        (tmp_path / name).write_bytes(stored)
+        found = read_chunk(str(tmp_path / name), len(content), 3 * block + 8, 5 * block)
+        assert found is not None
+        assert found.tobytes() == content[3 * block + 8 : 5 * block]
+    with pytest.raises(StudyError, match="damaged"):
+        read_chunk(str(tmp_path / "spoiled"), len(content))
+
+
+def shuffled(packed: bytes, count: int) -> bytes:
+    """The same chunk with its blocks in another order, as several threads write them."""
+    starts = [*struct.unpack_from(f"<{count}I", packed, 16), len(packed)]
+    order, place, found = np.random.default_rng(2).permutation(count), starts[0], dict[int, int]()
+    for number in order:
+        found[int(number)], place = place, place + starts[number + 1] - starts[number]
+    blocks = b"".join(packed[starts[number] : starts[number + 1]] for number in order)
+    return packed[:16] + struct.pack(f"<{count}I", *(found[number] for number in range(count))) + blocks
 
 
 @settings(deadline=None, max_examples=60)
@@ -82,10 +96,11 @@ def test_a_damaged_chunk_is_an_error_or_harmless(
     packed[rng.integers(0, packed.size, changes)] = rng.integers(0, 256, changes)
     folder = tmp_path_factory.getbasetemp()
     (folder / "damaged").write_bytes(packed[: rng.integers(1, packed.size + 1)].tobytes())
-    with _ChunkFile(str(folder), "damaged", len(content)) as file:
-        assert file is not None
+    for first, last in ((1000, 30_000), (0, 40_000), (39_000, 40_000)):
         with contextlib.suppress(StudyError):  # and no other error, nor a crash
-            assert file.part(1000, 30_000).size == 29_000
+            found = read_chunk(str(folder / "damaged"), len(content), first, last)
+            assert found is not None
+            assert found.size == last - first
 
 
 def test_a_region_is_what_zarr_reads_and_the_cache_stays_small(study: Study) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,20 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs import blosc  # type: ignore[import-untyped]  # it is told of no types
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import StudyError
-from cathoscope.report.viewer.blosc_kernels import decode_block
+from cathoscope.report.viewer.chunk_files import Bytes, read_chunk
 
 Array = NDArray[Any]
-Bytes = NDArray[np.uint8]
+_Key = tuple[tuple[Any, ...], tuple[int, ...]]  # an array at one place of the axes in front, and one of its blocks
+_Piece = tuple[int, slice, slice]  # along one axis: number of a block, the part of it, where that part goes
 
 BLOCK_BYTES = 104 << 20  # one plane across x of 512^3 voxels with its mask and flags
 _MOST_CHUNK_BYTES = 512 << 20  # a chunk that says it is larger is refused
-_HEADER = 16
-_FIRST_READ = 32 << 10  # bytes of a file that are read at once: small chunks whole, of large ones the list of blocks
-_LZ4, _SHUFFLED, _STORED, _UNSPLIT = 1, 1, 2, 16
 _DTYPES = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64"}
 _pool = ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 1)), thread_name_prefix="blocks")
 
@@ -56,6 +53,11 @@ class Layout:
     def key(self) -> tuple[str, tuple[int, int]]:
         """Tells this array from all others, and from those that were in its place."""
         return str(self.folder), self.version
+
+    @cached_property
+    def chunk_bytes(self) -> int:
+        """Bytes of a chunk."""
+        return math.prod(self.chunks) * self.dtype.itemsize
 
     @cached_property
     def n_voxel_dims(self) -> int:
@@ -156,7 +158,7 @@ class Blocks:
 
     def __init__(self, most_bytes: int = BLOCK_BYTES) -> None:
         self._most = most_bytes
-        self._kept: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
+        self._kept: OrderedDict[_Key, Array] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self._folders: set[str] = set()
@@ -183,21 +185,17 @@ class Blocks:
         StudyError
             If a chunk is damaged or leads out of the study.
         """
-        shape, size = layout_of(array).block_shape, [part.stop - part.start for part in box]
-        out = np.empty(size, layout_of(array).dtype)
-        ranges = [range(part.start // n, -(-part.stop // n)) for part, n in zip(box, shape, strict=True)]
+        layout = layout_of(array)
+        out = np.empty([part.stop - part.start for part in box], layout.dtype)
+        group, read = (layout.key, isinstance(array, Combination), tuple(lead)), self._reader(array, tuple(lead))
+        pieces = [_pieces(part, n) for part, n in zip(box, layout.block_shape, strict=True)]
 
-        def copy(place: tuple[int, ...]) -> None:
+        def copy(piece: tuple[_Piece, ...]) -> None:
             """Put what a block holds of the box into the result."""
-            block = self._block(array, tuple(lead), place, keep)
-            inner, outer = [], []
-            for number, n, part in zip(place, shape, box, strict=True):
-                first, last = max(part.start, number * n), min(part.stop, (number + 1) * n)
-                inner.append(slice(first - number * n, last - number * n))
-                outer.append(slice(first - part.start, last - part.start))
-            out[tuple(outer)] = block[tuple(inner)]
+            place, inner, outer = zip(*piece, strict=True)
+            out[outer] = self._block((group, place), read, keep)[inner]
 
-        _for_each(copy, list(itertools.product(*ranges)))
+        _for_each(copy, list(itertools.product(*pieces)))
         return out
 
     def everywhere(self, layout: Layout, place: Sequence[int], first: int | None = None) -> Array:
@@ -227,20 +225,18 @@ class Blocks:
         _for_each(copy, list(itertools.product(*counts)))
         return out if first is None else out[first]
 
-    def _block(self, array: Stored, lead: tuple[int, ...], place: tuple[int, ...], keep: bool) -> Array:
-        layout = layout_of(array)
-        key = (layout.key, isinstance(array, Combination), lead, place)
+    def _block(self, key: _Key, read: Callable[[tuple[int, ...]], Array], keep: bool) -> Array:
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
                 return found
-        block = self._combined(array, lead, place) if isinstance(array, Combination) else self._read(array, lead, place)
+        block = read(key[1])
         if keep:
             self._keep(key, block)
         return block
 
-    def _keep(self, key: tuple[Any, ...], block: Array) -> None:
+    def _keep(self, key: _Key, block: Array) -> None:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = block
@@ -248,16 +244,24 @@ class Blocks:
             while self._bytes > self._most and self._kept:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
-    def _read(self, layout: Layout, lead: tuple[int, ...], place: tuple[int, ...]) -> Array:
-        chunks = layout.chunks[: len(lead)]
-        numbers = tuple(index // size for index, size in zip(lead, chunks, strict=True))
-        inside = int(np.ravel_multi_index([i % n for i, n in zip(lead, chunks, strict=True)], chunks)) if lead else 0
-        size = math.prod(layout.block_shape) * layout.dtype.itemsize
-        with self._opened(layout, (*numbers, *place)) as file:
-            if file is None:
-                return np.full(layout.block_shape, layout.fill, layout.dtype)
-            values = file.part(inside * size, (inside + 1) * size)
-        return values.view(layout.dtype).reshape(layout.block_shape)
+    def _reader(self, array: Stored, lead: tuple[int, ...]) -> Callable[[tuple[int, ...]], Array]:
+        """What gives a block of ``array`` at one place of the axes in front."""
+        if isinstance(array, Combination):
+            return lambda place: self._combined(array, lead, place)
+        numbers, inside = [], 0
+        for index, n in zip(lead, array.chunks, strict=False):
+            numbers.append(index // n)
+            inside = inside * n + index % n
+        size = math.prod(array.block_shape) * array.dtype.itemsize
+
+        def read(place: tuple[int, ...]) -> Array:
+            """A part of a chunk."""
+            values = self._bytes_of(array, (*numbers, *place), (inside * size, (inside + 1) * size))
+            if values is None:
+                return np.full(array.block_shape, array.fill, array.dtype)
+            return values.view(array.dtype).reshape(array.block_shape)
+
+        return read
 
     def _combined(self, array: Combination, lead: tuple[int, ...], place: tuple[int, ...]) -> Array:
         layout, weights = array.layout, array.weights[lead[0], lead[1]]
@@ -273,17 +277,17 @@ class Blocks:
         return total
 
     def _whole(self, layout: Layout, numbers: tuple[int, ...]) -> Array:
-        with self._opened(layout, numbers) as file:
-            if file is None:
-                return np.full(layout.chunks, layout.fill, layout.dtype)
-            return file.whole().view(layout.dtype).reshape(layout.chunks)
+        values = self._bytes_of(layout, numbers)
+        if values is None:
+            return np.full(layout.chunks, layout.fill, layout.dtype)
+        return values.view(layout.dtype).reshape(layout.chunks)
 
-    def _opened(self, layout: Layout, numbers: tuple[int, ...]) -> _ChunkFile:
-        name = layout.separator.join(["c", *map(str, numbers)])
-        folder, file = os.path.split(f"{layout.key[0]}{os.sep}{name}")
+    def _bytes_of(self, layout: Layout, numbers: Sequence[int], span: tuple[int, int] | None = None) -> Bytes | None:
+        path = f"{layout.key[0]}/{layout.separator.join(['c', *map(str, numbers)])}"
+        folder = path.rpartition("/")[0]
         if folder not in self._folders:
             self._refuse_links(layout, folder)
-        return _ChunkFile(folder, file, math.prod(layout.chunks) * layout.dtype.itemsize)
+        return read_chunk(path, layout.chunk_bytes, *(span or (0, None)))
 
     def _refuse_links(self, layout: Layout, folder: str) -> None:
         """A study has no links below an array; a foreign one could lead anywhere."""
@@ -292,6 +296,17 @@ class Blocks:
                 raise StudyError("this array leads out of the study", where=layout.folder, cure="remove the link")
             self._folders.add(folder)
             folder = os.path.dirname(folder)
+
+
+def _pieces(part: slice, n: int) -> list[_Piece]:
+    """Blocks of length ``n`` that a part of an axis touches."""
+    found = []
+    for number in range(part.start // n, -(-part.stop // n)):
+        first, last = max(part.start, number * n), min(part.stop, (number + 1) * n)
+        found.append(
+            (number, slice(first - number * n, last - number * n), slice(first - part.start, last - part.start))
+        )
+    return found
 
 
 def _for_each(act: Callable[[Any], None], places: Sequence[Any]) -> None:
@@ -310,87 +325,3 @@ def _for_each(act: Callable[[Any], None], places: Sequence[Any]) -> None:
 
     for done in [_pool.submit(several, share) for share in shares]:
         done.result()
-
-
-class _ChunkFile:
-    """One chunk on disk; entering gives None where it was never written."""
-
-    def __init__(self, folder: str, name: str, n_bytes: int) -> None:
-        self._path = os.path.join(folder, name)
-        self._n_bytes = n_bytes
-        self._file = -1
-
-    def __enter__(self) -> _ChunkFile | None:
-        try:
-            self._file = os.open(self._path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StudyError("a chunk cannot be read", where=self._path, found=str(error.strerror)) from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-
-    def part(self, first: int, last: int) -> Bytes:
-        """Decoded bytes ``first`` to ``last`` (exclusive)."""
-        found = self._partly(first, last)
-        return self.whole()[first:last].copy() if found is None else found
-
-    def whole(self) -> Bytes:
-        """All decoded bytes."""
-        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
-        if len(content) < _HEADER or int.from_bytes(content[4:8], "little") != self._n_bytes:
-            raise StudyError("a chunk is cut short or damaged", where=self._path, cure="compute the array again")
-        try:
-            return np.frombuffer(blosc.decompress(content), np.uint8)
-        except (RuntimeError, ValueError) as error:
-            raise StudyError("a chunk is damaged", where=self._path, found=str(error)) from None
-
-    def _partly(self, first: int, last: int) -> Bytes | None:
-        """The same without the rest of the chunk; None where this layout needs all of it."""
-        head = os.pread(self._file, _FIRST_READ, 0)
-        if len(head) < _HEADER or head[0] != 2:
-            return None
-        flags, element = head[2], head[3]
-        n_bytes, block, _ = np.frombuffer(head[4:_HEADER], "<u4").tolist()
-        if n_bytes != self._n_bytes:
-            return None
-        if flags & _STORED:
-            values = np.frombuffer(os.pread(self._file, last - first, _HEADER + first), np.uint8)
-            return values if values.size == last - first else None
-        plain = flags & ~_UNSPLIT == (_LZ4 << 5) | _SHUFFLED
-        if not plain or block == 0 or element == 0 or block % element or first % element or last % element:
-            return None
-        starts = _block_starts(self._file, head, -(-n_bytes // block))
-        if starts is None:
-            return None
-        out = np.empty(last - first, np.uint8)
-        for number, begin, end in _stretches(starts, os.fstat(self._file).st_size, (first // block, -(-last // block))):
-            size = min(block, n_bytes - number * block)
-            streams = 1 if flags & _UNSPLIT or size < block else element
-            span = max(first - number * block, 0), min(last - number * block, size)
-            part = out[number * block + span[0] - first : number * block + span[1] - first]
-            there = head[begin:end] if end <= len(head) else os.pread(self._file, end - begin, begin)
-            content = np.frombuffer(there, np.uint8)
-            if size % element or not decode_block(content, 0, (size, streams), element, span, part):
-                return None
-        return out
-
-
-def _block_starts(file: int, head: bytes, count: int) -> list[int] | None:
-    """Where every block of a chunk begins in its file."""
-    size = 4 * count
-    content = head[_HEADER : _HEADER + size]
-    if len(content) < size:
-        content = os.pread(file, size, _HEADER)
-    return np.frombuffer(content, "<u4").tolist() if len(content) == size else None
-
-
-def _stretches(starts: list[int], end: int, wanted: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
-    """Number, begin and end in the file of every block wanted; blocks may lie in any order."""
-    in_order = sorted({*starts, end})
-    for number in range(*wanted):
-        begin = starts[number]
-        yield number, begin, next((place for place in in_order if place > begin), end)
