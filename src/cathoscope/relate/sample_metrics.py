@@ -73,7 +73,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("valence_mean", "mean valence", "is more reduced", "is less reduced", REDUCTION, "higher"),
     Metric("state_of_charge_mean", "mean state of charge", "is more reduced", "is less reduced", REDUCTION, "higher"),
-    _plain("correlation_length", "size of domains of like white line", REDUCTION),
+    Metric(
+        "correlation_length",
+        "size of domains of like white line",
+        "has smaller domains of like white line",
+        "has larger domains of like white line",
+        REDUCTION,
+    ),
     # bulk spectra
     Metric("integral_edge", "integral edge", "is more reduced", "is less reduced", REDUCTION),
     Metric("valence", "valence of the powder", "is more reduced", "is less reduced", REDUCTION),

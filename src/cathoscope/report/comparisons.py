@@ -18,6 +18,7 @@ _SHARES = ("share", "porosity", "retention", "fraction", "antisite", "occupancy"
 _CYCLES = ("regime_change", "cycle_of_porosity")
 _PLURALS = {"particle": "particles", "cell": "cells", "powder": "powders", "solution": "solutions"}
 _LEAST_CHANCE = 1e-6
+_LARGE_OHM = 1e5
 _LIKELY = 0.05
 _MOST_CONDITIONS = 4
 
@@ -151,7 +152,9 @@ def scale_of(one: Compared) -> tuple[float, str]:
         return 100.0, " percentage points"
     if one.unit == "degC":
         return 1.0, " K"
-    unit = unit_text(one.unit)
+    if one.unit == "ohm" and max(map(abs, (one.value, *one.ends))) >= _LARGE_OHM:
+        return 1e-6, " MΩ"
+    unit = "Ω" if one.unit == "ohm" else unit_text(one.unit)
     return 1.0, f" {unit}" if unit else ""
 
 

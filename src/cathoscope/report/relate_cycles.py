@@ -169,8 +169,10 @@ def tables(data: xr.Dataset) -> list[Table]:
     )
     meanings = str(data["resistance_verdict"].attrs["flag_meanings"]).split()
     words = tuple(meanings[int(one)].replace("_", " ") for one in data["resistance_verdict"].values)
+    law = ("a resistance r / A has the exponent −1; scatter of ln R A is 0 then",)
+    known = np.isfinite(_values(data, "resistance_exponent")).any()
     notes = (
-        "a resistance r / A has the exponent −1; scatter of ln R A is 0 then",
+        *(law if known else ("remark: whether the surface explains the resistance",)),
         "rise with R: share of the variance of the rising capacity on a line with the polarisation of charge transfer; "
         "fade with R: what this line gives of the fall after the peak",
     )
@@ -181,6 +183,22 @@ def sentences(data: xr.Dataset) -> list[str]:
     """Does the surface explain the resistance, and what explains the capacity?"""
     each = [_of_particle(data.isel(cycled=row), name) for row, name in enumerate(_names(data))]
     return [text for one in each for text in one]
+
+
+def heads(data: xr.Dataset) -> list[str]:
+    """Does the surface explain the resistance, of particles that give one answer together?"""
+    by_answer: dict[str, list[str]] = {}
+    for row, name in enumerate(_names(data)):
+        by_answer.setdefault(_law_words(data.isel(cycled=row), "").removeprefix(": "), []).append(name)
+    told = [f"{', '.join(names)}: {answer}" for answer, names in by_answer.items()]
+    share = _values(data, "fade_explained")
+    known = share[np.isfinite(share)]
+    if known.size:
+        low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (known.min(), known.max()))
+        falling = ", since it went on falling" if known.max() < 0 else ""
+        ends = low if low == high else f"{low} to {high}"
+        told.append(f"The resistance gives {ends} % of the fall of the capacity after its peak{falling}.")
+    return told
 
 
 def _of_particle(data: xr.Dataset, name: str) -> Iterator[str]:

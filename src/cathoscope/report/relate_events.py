@@ -20,6 +20,7 @@ _SAME, _DIFFERENT, _OPEN, _OTHER = range(4)
 _MARKERS = {"onset": ">", "middle": "o", "end": "<"}
 _HEIGHT = 0.5  # of a row, for the bars of all samples
 _BEYOND = 12.0  # K that the axis reaches beyond the events, into which open brackets run
+_NARROW = 0.3  # K, intervals below which tenths do not tell the ends apart
 _MOST = 6  # pairs told in one sentence
 
 
@@ -140,9 +141,10 @@ def _pair_table(data: xr.Dataset) -> Table:
             ("event_difference", "first − second", "K", 4),
             ("event_difference_low", "95 % from", "K", 4),
             ("event_difference_high", "to", "K", 4),
-            ("event_corrected", "corrected probability", "1", 3),
         )
     )
+    corrected = tuple(_values(data, "event_corrected"))
+    columns += (Column("event_corrected", "corrected probability", "1", corrected, digits=2, is_chance=True),)
     verdict = data["event_verdict"]
     words = tuple(
         f"{_meaning(data, k)}{f' ({reason})' if reason else ''}" for k, reason in enumerate(verdict.attrs["reasons"])
@@ -189,15 +191,14 @@ def sentences(data: xr.Dataset) -> list[str]:
     if "event_pair" not in data.coords:
         return []
     found = data["event_verdict"].values
-    samples = _texts(data, "sample")
     pairs = range(found.size)
-    across = [k for k in pairs if len({samples[end] for end in _ends(data, k)}) == 2]
-    within = [k for k in pairs if k not in across]
+    within, across = _sides(data)
     told = [_earlier(data, [k for k in across if found[k] == _DIFFERENT])]
     told.append(_listed(data, "Not distinguishable between samples", [k for k in across if found[k] == _OPEN]))
-    told.append(_listed(data, "The same in both samples", [k for k in across if found[k] == _SAME]))
-    told.append(_listed(data, "Two probes see one event", [k for k in within if found[k] == _SAME]))
-    told.append(_listed(data, "Two events, not one", [k for k in within if found[k] == _DIFFERENT]))
+    margin = f"{data['event_verdict'].attrs['margin']:g} K"
+    alike = f"No difference between samples found, and {margin} at most by the interval"
+    told.append(_listed(data, alike, [k for k in across if found[k] == _SAME]))
+    told += _one_or_two(data, within)
     count = sum(found[k] == _OPEN for k in within)
     if count:
         several = f"{count} pairs" if count > 1 else "one pair"
@@ -205,6 +206,30 @@ def sentences(data: xr.Dataset) -> list[str]:
     reasons = [str(data["event_verdict"].attrs["reasons"][k]) for k in pairs if found[k] == _OTHER]
     told += [f"{reasons.count(one)} pairs are not comparable: {one}." for one in dict.fromkeys(reasons)]
     return [one for one in told if one]
+
+
+def heads(data: xr.Dataset) -> list[str]:
+    """Which sample changes first, and which probes see one event and which two."""
+    if "event_pair" not in data.coords:
+        return []
+    found = data["event_verdict"].values
+    within, across = _sides(data)
+    told = [_earlier(data, [k for k in across if found[k] == _DIFFERENT]), *_one_or_two(data, within)]
+    return [one for one in told if one]
+
+
+def _sides(data: xr.Dataset) -> tuple[list[int], list[int]]:
+    """Pairs of events of one sample, and those of one event in two samples."""
+    samples = _texts(data, "sample")
+    across = [k for k in range(data["event_verdict"].size) if len({samples[end] for end in _ends(data, k)}) == 2]
+    return [k for k in range(data["event_verdict"].size) if k not in across], across
+
+
+def _one_or_two(data: xr.Dataset, pairs: Sequence[int]) -> list[str]:
+    """Two probes that see one event, and those that see two."""
+    found = data["event_verdict"].values
+    words = {_SAME: "Two probes see one event", _DIFFERENT: "Two events, not one"}
+    return [_listed(data, head, [k for k in pairs if found[k] == verdict]) for verdict, head in words.items()]
 
 
 def _earlier(data: xr.Dataset, pairs: Sequence[int]) -> str:
@@ -218,7 +243,11 @@ def _earlier(data: xr.Dataset, pairs: Sequence[int]) -> str:
         low, high = (float(data[f"event_difference_{end}"][pair]) for end in ("low", "high"))
         if low + high > 0:
             first, second, low, high = second, first, -high, -low
-        by = f"{_kelvin(-high)} to {_kelvin(-low)} K"
+        by = (
+            f"{_kelvin(-high, high - low)} to {_kelvin(-low, high - low)} K"
+            if high < 0
+            else f"at most {_kelvin(-low)} K"
+        )
         words.append(f"{samples[first]} before {samples[second]} by {by} ({probes[first]}: {names[first]})")
     return f"Different between samples (95 % intervals): {'; '.join(words)}."
 
@@ -231,7 +260,10 @@ def _listed(data: xr.Dataset, head: str, pairs: Sequence[int]) -> str:
     return f"{head}: {'; '.join(words)}{more}."
 
 
-def _kelvin(value: float) -> str:
+def _kelvin(value: float, width: float = 1.0) -> str:
+    """A temperature with the decimals that an interval of this width allows."""
     if not np.isfinite(value):
         return "any number of"
-    return f"{value + 0.0:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value + 0.0:.1f}" if width >= _NARROW else f"{value:.2f}"

@@ -124,20 +124,30 @@ def _test_table(data: xr.Dataset) -> Table:
 
     columns = (
         Column("oxygen_factor", "times the others", "1", cells("oxygen_factor"), cells("oxygen_factor_std")),
-        Column("oxygen_probability", "probability", "1", cells("oxygen_probability"), digits=2),
-        Column("oxygen_corrected", "corrected", "1", cells("oxygen_corrected"), digits=2),
-        Column("oxygen_rest", "of the others without it", "1", cells("oxygen_rest"), digits=2),
+        Column("oxygen_probability", "probability", "1", cells("oxygen_probability"), digits=2, is_chance=True),
+        Column("oxygen_corrected", "corrected", "1", cells("oxygen_corrected"), digits=2, is_chance=True),
+        Column("oxygen_rest", "of the others without it", "1", cells("oxygen_rest"), digits=2, is_chance=True),
     )
     words = tuple("" if bool(data["oxygen_in_joint"].values[row]) else "a model" for row in rows)
     notes = (
         "probability: how often chance alone parts a probe this far from the others; corrected for the number of "
         "probes and samples (Holm)",
+        "of the others without it: the probability that the rest agree, which they do from 0.05 on",
     )
     covers = ("oxygen_misfit", "oxygen_degrees", "oxygen_chance", "oxygen_at_start", "oxygen_in_joint")
     names = tuple(f"{samples[one]}, {probes[k]}" for one, k in rows)
     return Table(
         "oxygen-probes", "Every probe against the others", "probe", names, columns, words, notes, covers=covers
     )
+
+
+def heads(data: xr.Dataset) -> list[str]:
+    """Whether the balance is closed, for every sample."""
+    probes = _names(data, "oxygen_probe")
+    return [
+        _agreement(data.isel(oxygen_sample=place), sample, probes)
+        for place, sample in enumerate(_names(data, "oxygen_sample"))
+    ]
 
 
 def sentences(data: xr.Dataset) -> list[str]:
@@ -190,4 +200,4 @@ def _and(names: list[str]) -> str:
 
 
 def _chance(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-6 else "below 1e-6"
+    return f"{value:.2g}" if value >= 1e-6 else "below 10⁻⁶"

@@ -127,11 +127,11 @@ def tables(data: xr.Dataset) -> list[Table]:
 
     columns = [
         Column("place_effect", "effect", "eV", column("place_effect"), column("place_effect_std")),
-        Column("place_probability", "p", "1", column("place_probability"), digits=2),
+        _chance_column("place_probability", "p", column("place_probability")),
         Column("place_correlation", "r", "1", column("place_correlation"), column("place_correlation_std")),
         Column("place_true_correlation", "r without noise", "1", column("place_true_correlation"), digits=2),
         Column("place_rank_correlation", "r of ranks", "1", column("place_rank_correlation"), digits=2),
-        Column("place_rank_probability", "p of ranks", "1", column("place_rank_probability"), digits=2),
+        _chance_column("place_rank_probability", "p of ranks", column("place_rank_probability")),
         Column(
             "place_partial_effect",
             "effect, others held",
@@ -139,7 +139,7 @@ def tables(data: xr.Dataset) -> list[Table]:
             column("place_partial_effect"),
             column("place_partial_effect_std"),
         ),
-        Column("place_partial_probability", "p, others held", "1", column("place_partial_probability"), digits=2),
+        _chance_column("place_partial_probability", "p, others held", column("place_partial_probability")),
         Column("place_partial_correlation", "r, others held", "1", column("place_partial_correlation"), digits=2),
     ]
     names = tuple(f"{cases[row]}: {places[column]}" for row, column in at)
@@ -153,6 +153,17 @@ def tables(data: xr.Dataset) -> list[Table]:
     return [
         Table("place", "Chemistry against place", "map and variable", names, tuple(columns), notes=notes, rows=shown)
     ]
+
+
+def _chance_column(array: str, title: str, values: tuple[float, ...]) -> Column:
+    return Column(array, title, "1", values, digits=2, is_chance=True)
+
+
+def heads(data: xr.Dataset) -> list[str]:
+    """Where oxygen leaves first, one sentence for every sample."""
+    if "place_sample" not in data.coords:
+        return []
+    return [next(_of_sample(data, row)) for row in range(data.sizes["place_sample"])]
 
 
 def sentences(data: xr.Dataset) -> list[str]:
@@ -175,8 +186,8 @@ def _of_sample(data: xr.Dataset, row: int) -> Iterator[str]:
     best = int(np.argmax(pulls))
     if not p[best] < _LEVEL:
         wide = format_value(effect[best], std[best], "eV").replace("-", "−")
-        yield f"{head}; no place is sure to lose oxygen first."
-        yield f"{sample}: most of all it differs with the {names[best]}, by {wide} ({_p(p[best])})."
+        clearest = f"the clearest difference, with the {names[best]}, is {wide} ({_p(p[best])})"
+        yield f"{head}; no place is sure to lose oxygen first: {clearest}."
         return
     more = format_value(abs(effect[best]), std[best], "eV")
     where = _where(names[best], effect[best])

@@ -16,7 +16,7 @@ from cathoscope.report.comparisons import (
     scale_of,
 )
 from cathoscope.report.numbers import count_text, plain_number
-from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, new_figure
+from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, new_figure, unit_text
 from cathoscope.report.tables import Column, Table
 
 _MOST_ROWS, _MOST_LINES = 44, 30  # of the figure and of the table on the page
@@ -28,9 +28,10 @@ def sentences(data: xr.Dataset) -> list[str]:
     """How many comparisons there are, how many hold, and for what."""
     rows = comparisons_of(data)
     level = float(data["comparison"].attrs["level"])
+    measured = " or ".join(dict.fromkeys(f"{one.kind}s" for one in rows if one.verdict == UNITS_DIFFER))
     parts = (
         (SAMPLES_DIFFER, "that the samples differ, with several particles or cells of each"),
-        (UNITS_DIFFER, "that the very particles or powders measured differ, one of each sample"),
+        (UNITS_DIFFER, f"that the very {measured} measured differ, one of each sample"),
     )
     found = {words: sum(one.verdict == verdict for one in rows) for verdict, words in parts}
     told = [f"{count} find {words}" for words, count in found.items() if count] or ["none finds a difference"]
@@ -44,30 +45,28 @@ def sentences(data: xr.Dataset) -> list[str]:
 def tables(data: xr.Dataset) -> list[Table]:
     """Every comparison, clearest first on the page as they come in the list."""
     rows = comparisons_of(data)
-    columns = (
-        _column(data, "first", "first sample"),
-        _column(data, "second", "second sample"),
-        _column(data, "difference", "difference"),
-        *(
-            Column(f"comparison_{name}", title, "1", _values(data, name, least), digits=2, own_digits=True)
-            for name, title, least in (
-                ("effect", "effect", -np.inf),
-                ("corrected", "p, corrected", _LEAST),
-                ("discovery", "q", _LEAST),
-            )
-        ),
-    )
+    pairs = list(dict.fromkeys(one.samples for one in rows))
+    titles = pairs[0] if len(pairs) == 1 else ("first sample", "second sample")
     effects = data["comparison"].attrs["effect_in"]
-    words = tuple(_words(one, effect) for one, effect in zip(rows, effects, strict=True))
+    one_kind = len(set(effects)) == 1
+    effect = f"effect ({'spreads' if effects[0] == 'spread' else 'σ'})" if one_kind else "effect"
+    columns = (
+        _column(data, "first", titles[0]),
+        _column(data, "second", titles[1]),
+        _column(data, "difference", "difference"),
+        Column("comparison_effect", effect, "1", _values(data, "effect"), digits=2, own_digits=True),
+        Column("comparison_corrected", "p", "1", _values(data, "corrected", _LEAST), digits=2, is_chance=True),
+        Column("comparison_discovery", "q", "1", _values(data, "discovery", _LEAST), digits=2, csv_only=True),
+    )
+    words = tuple(_words(one, "" if one_kind else kind) for one, kind in zip(rows, effects, strict=True))
     notes: tuple[str, ...] = (
         "Effect: the difference over the spread between particles or cells (Hedges' g), or, where it says in σ, over "
-        "its own standard uncertainty. p is corrected for the number of comparisons by Holm's rule; q is the share of "
-        "false ones among all differences at least as clear (Benjamini and Hochberg). Both stop at 10⁻¹⁶",
+        "its own standard uncertainty. p is corrected for the number of comparisons by Holm's rule. The CSV file has "
+        "q besides, the share of false ones among all differences at least as clear (Benjamini and Hochberg)",
         "What both samples share, such as one foil, is not in the uncertainty of the difference",
     )
-    pairs = list(dict.fromkeys(one.samples for one in rows))
     first = f"{pairs[0][0]} − {pairs[0][1]}" if len(pairs) == 1 else "quantity"
-    names = tuple(_label(one) + ("" if len(pairs) == 1 else f": {one.samples[0]} − {one.samples[1]}") for one in rows)
+    names = tuple(_named(one) + ("" if len(pairs) == 1 else f": {one.samples[0]} − {one.samples[1]}") for one in rows)
     shown = _clearest(rows, _MOST_LINES)
     if len(shown) < len(rows):
         notes += (f"The {len(shown)} clearest of {len(rows)} are shown; all are in samples-comparisons.csv",)
@@ -94,8 +93,9 @@ def _words(one: Compared, effect_in: str) -> str:
     """Verdict, interval with unit, and what it stands on."""
     scale, unit = scale_of(one)
     low, high = (number(scale * end, scale * (one.ends[1] - one.ends[0])) for end in one.ends)
-    effect = "effect in spreads" if effect_in == "spread" else "effect in σ"
-    return f"{_VERDICTS[one.verdict]}; 95 % from {low} to {high}{unit}; {one.stands_on}, {effect}"
+    interval = f"95 % from {low} to {high}{unit}" if np.isfinite(one.ends).any() else "no interval"
+    effect = {"spread": ", effect in spreads", "sigma": ", effect in σ"}.get(effect_in, "")
+    return f"{_VERDICTS[one.verdict]}; {interval}; {one.stands_on}{effect}"
 
 
 def panels(data: xr.Dataset) -> list[Panel]:
@@ -144,6 +144,12 @@ def panels(data: xr.Dataset) -> list[Panel]:
 
 def _label(one: Compared) -> str:
     return ", ".join(filter(None, (one.words, one.place)))
+
+
+def _named(one: Compared) -> str:
+    """The label with the unit of the values in the row."""
+    unit = "Ω" if one.unit == "ohm" else unit_text(one.unit)
+    return f"{one.words} ({unit})" + (f", {one.place}" if one.place else "") if unit else _label(one)
 
 
 def _shortened(text: str) -> str:

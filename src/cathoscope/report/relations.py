@@ -35,13 +35,17 @@ def _no_sentences(data: xr.Dataset) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class RelationView:
-    """How the results of one relation are shown; ``sentences`` are whole, generated from the numbers."""
+    """How the results of one relation are shown.
+
+    ``sentences`` are whole, generated from the numbers; ``heads`` are those for the head of the page, of every sample.
+    """
 
     name: str
     title: str
     tables: Callable[[xr.Dataset], Sequence[Table]] = _no_tables
     panels: Callable[[xr.Dataset], Sequence[Panel]] = _no_panels
     sentences: Callable[[xr.Dataset], Sequence[str]] = _no_sentences
+    heads: Callable[[xr.Dataset], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class RelationPart:
     panels: tuple[Panel, ...]
     tables: tuple[Table, ...]
     remarks: tuple[str, ...]
+    heads: tuple[str, ...] = ()
 
 
 # In the order of the page.
@@ -61,9 +66,30 @@ VIEWS: tuple[RelationView, ...] = (
     RelationView(
         "samples", "Sample against sample", relate_samples.tables, relate_samples.panels, relate_samples.sentences
     ),
-    RelationView("events", "Events on heating", relate_events.tables, relate_events.panels, relate_events.sentences),
-    RelationView("oxygen", "Balance of oxygen", relate_oxygen.tables, relate_oxygen.panels, relate_oxygen.sentences),
-    RelationView("place", "Chemistry against place", relate_place.tables, relate_place.panels, relate_place.sentences),
+    RelationView(
+        "events",
+        "Events on heating",
+        relate_events.tables,
+        relate_events.panels,
+        relate_events.sentences,
+        relate_events.heads,
+    ),
+    RelationView(
+        "oxygen",
+        "Balance of oxygen",
+        relate_oxygen.tables,
+        relate_oxygen.panels,
+        relate_oxygen.sentences,
+        relate_oxygen.heads,
+    ),
+    RelationView(
+        "place",
+        "Chemistry against place",
+        relate_place.tables,
+        relate_place.panels,
+        relate_place.sentences,
+        relate_place.heads,
+    ),
     RelationView(
         "kinetics",
         "Kinetics of oxygen release",
@@ -77,6 +103,7 @@ VIEWS: tuple[RelationView, ...] = (
         relate_cycles.tables,
         relate_cycles.panels,
         relate_cycles.sentences,
+        relate_cycles.heads,
     ),
 )
 
@@ -97,6 +124,7 @@ def relation_parts(study: Study) -> tuple[RelationPart, ...]:
                     tuple(view.panels(data)),
                     tuple(view.tables(data)),
                     remarks,
+                    tuple((view.heads or view.sentences)(data)),
                 )
             )
     return tuple(parts)

@@ -35,7 +35,7 @@ _STATES = ("white_line_mean", "valence_mean", "state_of_charge_mean")
 _MOST_CLAUSES = 5
 _MOST_ALIKE = 9
 _MOST_PLACES = 3
-_LONGEST = 420  # letters that another relation may take
+_LONGEST = 720  # letters that another relation may take
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,22 @@ def _safer(rows: Sequence[Compared]) -> str:
     head = f"{sample} stands heat better than {other} in {n} of {m} quantities that bear on it"
     if m == 1:
         head = f"{sample} stands heat better than {other} by the one quantity that bears on it"
-    rest = "" if n == m else f", and {other} in none"
-    return f"{head}{rest}: {_clauses(on)} {_how_sure(on)}"
+    open_ = [one for one in asked if one.array not in quantities]
+    rest = "" if n == m else f", and {other} in none ({_few_names(open_)}: not distinguishable)"
+    doubtful = [one for one in on if one.doubts]
+    doubt = f" Doubts on {_few_names(doubtful)} are below." if doubtful else ""
+    return f"{head}{rest}: {_clauses(on)} {_how_sure(on)}{doubt}"
 
 
 def _divided(votes: dict[str, list[Compared]]) -> str:
     sides = [f"{sample} is the better one by {joined(_names(on))}" for sample, on in votes.items()]
     return f"The probes do not agree: {'; '.join(sides)}. {_clauses([one for on in votes.values() for one in on])}"
+
+
+def _few_names(rows: Sequence[Compared]) -> str:
+    names = _names(rows)
+    left = len(names) - _MOST_PLACES
+    return joined(names if left <= 1 else [*names[:_MOST_PLACES], f"{left} more"])
 
 
 def _names(rows: Sequence[Compared]) -> list[str]:
@@ -220,10 +229,10 @@ def _not_distinguishable(rows: Sequence[Compared]) -> Point | None:
 
 
 def _of_relations(parts: Sequence[RelationPart]) -> Iterator[Point]:
-    """What each other relation says first, as far as it is short."""
+    """What each other relation says for the head of the page, as far as it is short."""
     for part in parts:
         text = ""
-        for sentence in part.sentences if part.name != "samples" else ():
+        for sentence in part.heads if part.name != "samples" else ():
             if len(text) + len(sentence) > _LONGEST and text:
                 break
             text = f"{text} {sentence}".strip()

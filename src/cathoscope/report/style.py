@@ -72,6 +72,7 @@ _UNIT_TEXT = {
     "A": "Å",
     "A2": "Å²",
     "A3": "Å³",
+    "ampere": "A",
     "1/K": "K⁻¹",
     "deg": "°",
     "count": "counts",

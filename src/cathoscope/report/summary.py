@@ -26,6 +26,7 @@ from cathoscope.report.powder_tables import powder_numbers
 from cathoscope.report.style import unit_text
 
 # A series longer than this is summarised on the page; the files beside it have every value.
+_CURRENTS = ("current", "offset")  # words in names of arrays in ampere
 _LONG_SERIES = 12
 
 
@@ -275,8 +276,13 @@ def _number_row(number: Number) -> Row:
     if number.array.endswith("_std"):  # an uncertainty of an image or a volume, stated once
         value = f"{plain_number(float(f'{number.value:.2g}'))} {unit_text(number.unit)}".rstrip()
     else:
-        value = format_value(number.value, number.sigma, number.unit)
+        value = format_value(number.value, number.sigma, _printed(number.array, number.unit))
     return Row(f"{words_of(number.array)}{', ' + place if place else ''}", value, number.std_source)
+
+
+def _printed(array: str, unit: str) -> str:
+    """The unit to print; A is the ampere of a current, the angstrom of anything else."""
+    return "ampere" if unit == "A" and any(word in array for word in _CURRENTS) else unit
 
 
 def _place_words(dim: str, value: Any) -> str:
@@ -290,7 +296,7 @@ def _place_words(dim: str, value: Any) -> str:
 def _range_row(array: str, series: Sequence[Number]) -> Row:
     values = np.array([number.value for number in series])
     finite = values[np.isfinite(values)]
-    unit = unit_text(series[0].unit)
+    unit = unit_text(_printed(array, series[0].unit))
     if not finite.size:
         return Row(words_of(array), "no value")
     low, high = (plain_number(float(f"{limit:.5g}")) for limit in (finite.min(), finite.max()))

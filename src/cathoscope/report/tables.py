@@ -18,6 +18,7 @@ from cathoscope.report.numbers import format_value, plain_number
 from cathoscope.report.style import unit_text
 
 NO_VALUE = "–"
+_LEAST_CHANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Column:
     sigma_digits: int | None = None
     is_count: bool = False
     brackets: bool = False  # 2.8403(9) in place of 2.8403 ± 0.0009
-    own_digits: bool = False  # each value has ``digits`` digits of its own: probabilities
+    own_digits: bool = False  # each value has ``digits`` digits of its own
+    is_chance: bool = False  # a probability: below 0.001 it says no more than that
+    csv_only: bool = False  # not on the page
 
     @property
     def is_empty(self) -> bool:
@@ -59,7 +62,9 @@ class Column:
             return NO_VALUE
         if self.is_count:
             return f"{value:.0f}"
-        if self.own_digits:
+        if self.is_chance and value < _LEAST_CHANCE:
+            return f"< {_LEAST_CHANCE:g}"
+        if self.own_digits or self.is_chance:
             return plain_number(float(f"{value:.{self.digits}g}")).replace("-", "−")
         if self.sigma is None:
             return self._fixed(value)
@@ -101,8 +106,8 @@ class Table:
 
     @property
     def shown(self) -> tuple[Column, ...]:
-        """Columns with at least one value; the notes say why the others have none."""
-        return tuple(column for column in self.columns if not column.is_empty)
+        """Columns of the page with at least one value; the notes say why the others have none."""
+        return tuple(column for column in self.columns if not (column.is_empty or column.csv_only))
 
     @property
     def heads(self) -> tuple[str, ...]:

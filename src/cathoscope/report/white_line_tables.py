@@ -55,9 +55,13 @@ def changes_table(data: xr.Dataset) -> Table | None:
         sigma = None if std is None else tuple(np.asarray(std.values, np.float64).tolist())
         unit = str(data[name].attrs.get("units", ""))
         columns.append(Column(name, _CHANGES[name], unit, tuple(data[name].values.tolist()), sigma, digits=3))
-    return Table(
-        "changes", "From temperature to temperature", "step", tuple(names_along(data[there[0]], "step")), tuple(columns)
+    names = tuple(name.removesuffix(" C") + " °C" for name in names_along(data[there[0]], "step"))
+    notes = (
+        "voxels changed significantly: of those that are counted 5 % at most are expected to be unchanged (Benjamini "
+        "and Hochberg); figures mark every change of 2 σ or more, and chance alone gives such to 5 % of the voxels",
     )
+    notes = notes if "changed_share" in there else ()
+    return Table("changes", "From temperature to temperature", "step", names, tuple(columns), notes=notes)
 
 
 def white_line_tables(data: xr.Dataset) -> list[Table]:
