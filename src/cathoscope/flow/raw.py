@@ -230,6 +230,7 @@ def link_references(raw: RawMeasurement, recipe: Recipe) -> None:
     }
     files |= {("xas", "foil"): section.xas.foil} if section.xas.foil else {}
     files |= {("series", str(i), "foil"): entry.foil for i, entry in enumerate(section.series) if entry.foil}
+    files |= {("grains", key): getattr(section.grains, key) for key in ("labels", "axes") if section.grains}
     files |= {("combination", "library"): section.combination.library} if section.combination.library else {}
     files |= {("instrument", str(i)): file for i, file in enumerate(section.instrument)}
     files |= {("banks", str(i), "instrument"): bank.instrument for i, bank in enumerate(section.banks)}

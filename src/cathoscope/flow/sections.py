@@ -156,6 +156,13 @@ class RegistrationSection(Section):
     model: Literal["auto", "rigid", "similarity", "deformation"] = "auto"
 
 
+class GrainsSection(Section):
+    """Grains that another experiment has mapped; see `cathoscope.io.grain_axes`."""
+
+    labels: str = Field(description="TIFF: number of the grain at each voxel of the first temperature's volume")
+    axes: str = Field(description="table: grain,x,y,z, the direction of c of each grain")
+
+
 class MixtureSection(Section):
     """Component spectra and what lies under them."""
 
@@ -325,6 +332,7 @@ class MeasurementSection(Section):
     white_line: WhiteLineSection = WhiteLineSection()
     state: StateSection = StateSection()
     registration: RegistrationSection = RegistrationSection()
+    grains: GrainsSection | None = None
     mixture: MixtureSection = MixtureSection()
     columns: ColumnsSection = ColumnsSection()
     xas: XasSection = XasSection()
@@ -366,6 +374,12 @@ class MeasurementSection(Section):
             require_powder(self.instrument, self.phases, self.banks)
         elif stated := self.model_fields_set & set(POWDER_KEYS):
             raise ValueError(f'{" and ".join(sorted(stated))} belong to technique = "diffraction"')
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_particle(self) -> MeasurementSection:
+        if self.grains is not None and self.technique != "xanes-tomography":
+            raise ValueError('grains belongs to technique = "xanes-tomography"')
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,8 @@ class Simulated:
     calibration: str | None = None
     foils: Mapping[float, str] = field(default_factory=dict)
     note: str = ""
+    grains: tuple[str, str] | None = None
+    """Files of the labels and of the directions of its grains."""
 
 
 def recipe_text(preset: str, seed: int, measurements: Sequence[Simulated]) -> str:
@@ -69,7 +71,7 @@ technique = "{one.technique}"
         + (f'foil = "{one.foils[temperature]}"\n' if temperature in one.foils else "")
         for temperature, pattern in one.patterns.items()
     ]
-    return "\n".join([head, *_edge(one), *series])
+    return "\n".join([head, *_edge(one), *_grains(one), *series])
 
 
 def _quoted(patterns: str | tuple[str, ...]) -> str:
@@ -87,6 +89,13 @@ pre_edge = ["{below[0]:g} eV", "{below[1]:g} eV"]
 post_edge = ["{above[0]:g} eV", "{above[1]:g} eV"]
 """
     ]
+
+
+def _grains(one: Simulated) -> list[str]:
+    if one.grains is None:
+        return []
+    labels, axes = one.grains
+    return [f'[measurement.{one.name}.grains]\nlabels = "{labels}"\naxes = "{axes}"\n']
 
 
 class Preset(Protocol):

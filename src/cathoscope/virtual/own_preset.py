@@ -1,7 +1,7 @@
 """A person's own virtual study: a TOML file that names a preset and says what is different.
 
 preset = "hou"                  # what is changed
-field_of_view = 13.0            # um; temperatures = [25, 150] in degC
+field_of_view = 13.0            # um; temperatures = [25, 150] in degC; grain_map = true: labels of grains, too
 [rod]                           # a sample: fields of `ParticleDesign`
 diameter = 8.0
 [optics]                        # fields of `Optics`; [detector] of `TxmOptions`; [mechanics] of `MechanicalLaw`
@@ -27,7 +27,7 @@ from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset
 T = TypeVar("T")
 
 _OF_EXPERIMENT = {"law": "law", "mechanics": "mechanics", "optics": "optics", "detector": "options"}
-_OF_PRESET = ("temperatures", "field_of_view")
+_OF_PRESET = ("temperatures", "field_of_view", "grain_map")
 _NUMBERS = ("rate", "hold", "scans", "moved", "turned", "tilted")
 
 

@@ -83,7 +83,8 @@ class ParticlePreset:
     """A virtual study of particles.
 
     ``samples`` are by name; ``temperatures`` (degC) of the heating series, none for a nano-CT at room temperature;
-    ``field_of_view`` is the width of the detector at the specimen, um.
+    ``field_of_view`` is the width of the detector at the specimen, um. ``grain_map``: the grains of the particles are
+    mapped, too, before heating and without an error.
     """
 
     meaning: str
@@ -92,6 +93,7 @@ class ParticlePreset:
     field_of_view: float
     temperatures: tuple[float, ...] = ()
     experiment: Experiment = field(default_factory=Experiment)
+    grain_map: bool = False
 
 
 _HEATING_SIZES: Mapping[str, Size] = MappingProxyType(

@@ -19,6 +19,7 @@ from cathoscope.core.study import AT_INSTRUMENT, Study
 from cathoscope.virtual.charged import charged_particle, transport_grid
 from cathoscope.virtual.foil import write_foil_scan
 from cathoscope.virtual.fxi import FIRST_SCAN_ID, FxiLayout, draw_headers
+from cathoscope.virtual.grain_files import grain_files, write_grain_files
 from cathoscope.virtual.grains import LARGEST_VOXEL, Grains, draw_grains
 from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
 from cathoscope.virtual.heating import heat
@@ -33,9 +34,9 @@ from cathoscope.virtual.particle_truth import (
     write_truth,
 )
 from cathoscope.virtual.programme import tomography_programme
+from cathoscope.virtual.radial_span import radial_span
 from cathoscope.virtual.recording import Recording, record, require_space
 from cathoscope.virtual.specimen import Grid
-from cathoscope.virtual.stereology import radial_span
 from cathoscope.virtual.truth import Windows
 from cathoscope.virtual.txm import TxmOptions
 
@@ -158,7 +159,8 @@ def _is_whole(study: Study, plan: Plan, job: tuple[str, int]) -> bool:
     name = f"{job[0]}-{job[1]}"
     scans = [len(list((study.path.parent / folder).glob("fly_scan_id_*.h5"))) for folder in plan.folders(job)]
     told = study.attributes("truth", name).get("plan") if name in study.measurements("truth") else None
-    return told == plan.digest(job) and set(scans) == {plan.energies.size}
+    beside = grain_files(study.path.parent / "raw", name) if plan.preset.grain_map else ()
+    return told == plan.digest(job) and set(scans) == {plan.energies.size} and all(file.is_file() for file in beside)
 
 
 def draw_recordings(plan: Plan, series: Series) -> dict[tuple[str, int], Recording]:
@@ -287,6 +289,9 @@ def _expose(
     arrays = instrument_arrays(specimen, recording.views, bad, plan.energies.tolist())
     for group, also in (("truth", arrays), (AT_INSTRUMENT, [])):
         study.write(group, name, with_particle(schema.dataset(also), job[1]))
+    if plan.preset.grain_map:
+        labels = study.read("truth", name)["grain_label"][0].values
+        write_grain_files(study.path.parent / "raw", name, labels, specimen.grains.c_axis)
     study.describe("truth", name, plan=plan.digest(job))
 
 
@@ -323,7 +328,11 @@ def _outline(plan: Plan, job: tuple[str, int]) -> Simulated:
     formula = oxide_formula(plan, job[0], LITHIUM)
     name, kind = f"{job[0]}-{job[1]}", "xanes-tomography"
     note = f"holds of {plan.experiment.hold:g} min in argon" if len(places) > 1 else ""
-    return Simulated(name, job[0], formula, job[1], kind, patterns, WINDOWS, foils=foils, note=note)
+    made = Simulated(name, job[0], formula, job[1], kind, patterns, WINDOWS, foils=foils, note=note)
+    if not plan.preset.grain_map:
+        return made
+    labels, axes = (file.as_posix() for file in grain_files(Path("raw"), name))
+    return replace(made, grains=(labels, axes))
 
 
 def _expose_foils(study: Study, plan: Plan, recordings: Mapping[tuple[str, int], Recording]) -> Simulated:

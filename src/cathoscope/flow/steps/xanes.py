@@ -12,6 +12,7 @@ from cathoscope.flow.steps import (
     energy_scale,
     flats,
     geometry,
+    grain_map,
     mask,
     morphology,
     morphology_change,
@@ -49,7 +50,7 @@ def steps(section: MeasurementSection) -> tuple[Step, ...]:
     chosen: tuple[Step, ...] = _SERIES if section.tomography.series else _ALONE
     if energy_scale.has_foil(section):
         chosen += (energy_scale.STEP,)
-    chosen += state_maps.steps(section)
+    chosen += (*state_maps.steps(section), *grain_map.steps(section))
     if every_energy(section):
         return (*chosen, coefficients.SURVEY_STEP, volumes.STEPS[-1], *on(OF_ENERGIES, *_maps(with_halves=False)))
     return (*chosen, coefficients.SURVEY_STEP, coefficients.STEP, *on(OF_COEFFICIENTS, *_maps(with_halves=True)))
@@ -74,5 +75,5 @@ def asked_for(section: MeasurementSection) -> tuple[str, ...]:
     volumes_of_energies = ("attenuation",) if every_energy(section) else ()
     changes = ("white_line_difference",) if len(section.series) > 1 and "attenuation" not in section.start else ()
     noise_is_known = ("audit_bias",) if section.white_line.audit and "attenuation" not in section.start else ()
-    more = (*state_maps.asked_for(section), *morphology_change.asked_for(section))
+    more = (*state_maps.asked_for(section), *grain_map.asked_for(section), *morphology_change.asked_for(section))
     return ("particle_spectrum", *noise_is_known, *volumes_of_energies, *changes, *more)
