@@ -16,7 +16,7 @@ from cathoscope.virtual.grains import Grains, draw_grains
 from cathoscope.virtual.heating import OXYGEN_FLOW, Charged, HeatingLaw, Track, heat, without_boundaries
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import ramp_programme, tomography_programme
-from cathoscope.virtual.stereology import radial_span
+from cathoscope.virtual.radial_span import radial_span
 
 TEMPERATURES = (25.0, 150.0, 200.0, 250.0)
 BASELINE = (150.0, 190.0)  # degC; of the tangent construction

@@ -19,7 +19,6 @@ from cathoscope.lab.particle_cell import (
     oxide_of,
     plan_of,
     rate_from_current,
-    specific_capacity_from_mass,
     theoretical_capacity_from_formula,
     volume_from_diameter,
 )
@@ -93,12 +92,11 @@ def test_five_percent_of_diameter_are_fifteen_of_current() -> None:
 
 
 @given(st.floats(1.0, 50.0), st.floats(0.05, 5.0), st.floats(100.0, 280.0))
-def test_rate_and_specific_capacity_go_back(diameter: float, rate: float, specific: float) -> None:
+def test_rate_goes_back(diameter: float, rate: float, specific: float) -> None:
     mass = mass_from_volume(volume=volume_from_diameter(diameter=Estimate(diameter)), density=SOLID, porosity=DENSE)
     capacity = capacity_from_mass(mass=mass, specific=Estimate(specific))
     current = current_from_rate(capacity=capacity, rate=rate)
     assert rate_from_current(capacity=capacity, current=current.value).value == pytest.approx(rate)
-    assert specific_capacity_from_mass(capacity=capacity, mass=mass).value == pytest.approx(specific)
 
 
 def test_the_plan_states_what_to_set() -> None:

@@ -24,10 +24,9 @@ from cathoscope.powder.structure import (
     require_cell,
     shared_positions,
     spacing_from_metric,
-    squared_cosines,
     volume_from_cell,
 )
-from cathoscope.powder.symmetry import images, multiplicities, representatives, symmetry_of
+from cathoscope.powder.symmetry import multiplicities, representatives, symmetry_of
 from tests.powder.crystals import ANGLESITE, NMC, SPINEL
 
 SETTINGS = [one.xhm() for one in gemmi.spacegroup_table()]
@@ -206,17 +205,3 @@ def test_mixed_sites_stand_together() -> None:
     assert shared_positions(symmetry_of(NMC.space_group), NMC.sites) == ((0, 1), (2, 3, 4, 5), (6,))
     elsewhere = (*NMC.sites, Site("Al", "Al", (1 / 3, 2 / 3, 2 / 3)), Site("V", "V", (2 / 3, 1 / 3, 0.333333 - 0.236)))
     assert shared_positions(symmetry_of(NMC.space_group), elsewhere) == ((0, 1), (2, 3, 4, 5, 7), (6, 8))
-
-
-def test_angles_to_an_axis() -> None:
-    symmetry, metric = symmetry_of(NMC.space_group), metric_from_cell(cell=NMC.cell)
-
-    assert np.allclose(squared_cosines(symmetry, [[0, 0, 3]], (0, 0, 1), metric), 1.0)
-    assert np.allclose(squared_cosines(symmetry, [[1, 1, 0]], (0, 0, 1), metric), 0.0, atol=1e-12)
-    assert sorted(squared_cosines(symmetry, [[1, 1, 0]], (1, 1, 0), metric)[0]) == pytest.approx([0.25] * 4 + [1] * 2)
-    cell = gemmi.UnitCell(*NMC.cell)
-    equivalent = images(symmetry, [[1, 0, 4]])[0]
-    vectors = np.array([np.linalg.solve(np.array(cell.orth.mat.tolist()).T, one) for one in equivalent])
-    axis = np.linalg.solve(np.array(cell.orth.mat.tolist()).T, [1.0, 1.0, 0.0])
-    cosines = vectors @ axis / np.linalg.norm(vectors, axis=1) / np.linalg.norm(axis)
-    assert np.allclose(squared_cosines(symmetry, [[1, 0, 4]], (1, 1, 0), metric)[0], cosines**2)

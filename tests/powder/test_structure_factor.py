@@ -16,9 +16,9 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, seeded, value_of
 from cathoscope.powder.scattering import Scatterers, neutron_scatterers, xray_scatterers
 from cathoscope.powder.structure import metric_from_cell, spacing_from_metric
-from cathoscope.powder.structure_factor import SiteValues, site_values, squared_structure_factor, sum_plan
+from cathoscope.powder.structure_factor import SiteValues, squared_structure_factor, sum_plan
 from cathoscope.powder.structure_factor_kernels import geometric_sums
-from cathoscope.powder.symmetry import displacement_rule, images, position_rule, symmetry_of
+from cathoscope.powder.symmetry import Symmetry, displacement_rule, images, position_rule, snapped, symmetry_of
 from tests.powder.crystals import ANGLESITE, NMC, SPINEL
 
 BLENDE = Phase(  # no centre; f'' matters
@@ -37,6 +37,17 @@ POLAR = Phase(  # no centre, every coordinate free somewhere, anisotropic, centr
         Site("O", "O2-", (0.4, 0.05, 0.77), 0.9, u_aniso=(0.02, 0.01, 0.015, -0.004, 0.005, 0.002)),
     ),
 )
+
+
+def site_values(symmetry: Symmetry, phase: Phase) -> SiteValues:
+    """The numbers of the sites as the phase states them; rounded positions are moved onto their special position."""
+    tensors = [site.u_aniso for site in phase.sites]
+    return SiteValues(
+        np.array([site.occupancy for site in phase.sites]),
+        np.array([snapped(symmetry, site.position) for site in phase.sites]),
+        np.array([site.u_iso if site.u_aniso is None else 0.0 for site in phase.sites]),
+        np.array([tensor or (0.0,) * 6 for tensor in tensors]) if any(tensors) else None,
+    )
 
 
 def factors(phase: Phase, hkl: np.ndarray, scatterers: Scatterers) -> np.ndarray:

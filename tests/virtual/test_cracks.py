@@ -26,7 +26,7 @@ from cathoscope.virtual.cracks import (
 )
 from cathoscope.virtual.grains import Grains, draw_grains, embed, power
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
-from cathoscope.virtual.stereology import isotropic_crossings
+from tests.virtual.stereology import isotropic_crossings
 
 FloatArray = NDArray[np.float64]
 BROKEN = {"crack_share": 0.5, "crack_share_surface": 0.5}

@@ -25,7 +25,7 @@ from cathoscope.virtual.cycling import (
 from cathoscope.virtual.grains import Grains, draw_grains
 from cathoscope.virtual.near import near_voxels, shares_of, widest_opening
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ParticleDesign
-from cathoscope.virtual.stereology import isotropic_crossings
+from tests.virtual.stereology import isotropic_crossings
 
 BALL = replace(GRAVEL, diameter=2.6, core_radius=0.0, crack_share=0.0, crack_share_surface=0.0, roughness=0.0)
 L_SMALL = replace(L_NMC, diameter=3.6, pore_radius=1.1, isotropic_radius=0.7)

@@ -29,7 +29,7 @@ from cathoscope.virtual.heating import (
 )
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import Programme, ramp_programme, tomography_programme
-from cathoscope.virtual.stereology import radial_span
+from cathoscope.virtual.radial_span import radial_span
 from cathoscope.virtual.transport import polycrystal
 
 LAW = HeatingLaw()

@@ -23,7 +23,7 @@ from cathoscope.virtual.particle_study import Plan
 from cathoscope.virtual.particle_truth import AT_INSTRUMENT
 from cathoscope.virtual.pristine_study import ENERGY, PristineParticle, oxide_attenuation, simulate_nano_ct
 from cathoscope.virtual.specimen import Grid
-from cathoscope.virtual.stereology import volume_fractions
+from tests.virtual.stereology import volume_fractions
 
 SMALL = Size(40, 40, 16)
 ROD = ParticleDesign("rod", diameter=3.6, aspect=2.5, alignment=0.5, pore_radius=1.6)

@@ -9,14 +9,13 @@ import pytest
 
 from cathoscope.virtual.grains import Grains, draw_grains
 from cathoscope.virtual.particle import GRAVEL, H_NMC, ROD, ParticleDesign
-from cathoscope.virtual.stereology import (
+from cathoscope.virtual.radial_span import _longest_run, radial_span
+from tests.virtual.stereology import (
     Crossings,
-    _longest_run,
     grain_volumes,
     isotropic_crossings,
     orientation_order,
     radial_crossings,
-    radial_span,
     tangential_crossings,
     volume_fractions,
 )

@@ -14,8 +14,9 @@ from cathoscope.numerics.estimate import Estimate
 from cathoscope.virtual.cracks import solid
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.particle import ROD
-from cathoscope.volume.change import VolumeState, core_collapse, core_volume, relative_volume_change, volume_state
-from cathoscope.volume.porosity import solid_share
+from cathoscope.volume.change import VolumeState, core_collapse, core_volume, relative_volume_change, state_of
+from cathoscope.volume.particle import outer_mask
+from cathoscope.volume.porosity import porosity, solid_share
 from cathoscope.volume.solid_level import SolidLevel
 
 UNIT = (1.0, 1.0, 1.0)
@@ -78,7 +79,7 @@ def test_core_and_volume_of_hollow_balls():
         solid_share(v, gaussian_filter(v, 1.0) + m > 0.5, voxel_size=UNIT) for v, m in ((grey, core), (later, small))
     ]
     states = [
-        volume_state(v, voxel_size=UNIT, closing_radius=4.0, share=s)
+        state_of(v, porosity(s).envelope_volume, voxel_size=UNIT, closing_radius=4.0)
         for v, s in zip((grey, later), shares, strict=True)
     ]
     change = relative_volume_change(states[0], states[1], magnification_std=0.0)
@@ -145,7 +146,10 @@ def test_shrinking_virtual_particle(factor):
         points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], axis=-1) + 0.3 * edge
         share = solid(draw_grains(design, 5), points, edge).fraction
         noise = 0.08 * np.random.default_rng(len(states)).standard_normal(share.shape, dtype=np.float32)
-        states.append(volume_state(gaussian_filter(share, 1.0) + noise, voxel_size=(edge,) * 3, closing_radius=0.4))
+        grey, sizes = gaussian_filter(share, 1.0) + noise, {"voxel_size": (edge,) * 3}
+        mask = outer_mask(gaussian_filter(grey, 1.0) > 0.5, **sizes, closing_radius=0.4).particle
+        best = porosity(solid_share(grey, mask, **sizes)).envelope_volume
+        states.append(state_of(grey, best, **sizes, closing_radius=0.4))
     found = relative_volume_change(states[0], states[1], magnification_std=0.001)
     assert found.change.value == pytest.approx(factor**3 - 1, abs=0.003)
     assert found.change.total < 0.02

@@ -11,7 +11,6 @@ from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume import minkowski_kernels as kernels
 from cathoscope.volume.grey_surface import _gradient, grey_surface, sum_slopes
 from cathoscope.volume.minkowski import (
-    connectivity_density,
     functionals,
     functionals_curve,
 )
@@ -293,20 +292,6 @@ def test_curve_over_thresholds():
     assert in_box.surface[0] == pytest.approx(2 * np.pi * 100, rel=0.08)
 
 
-def test_connectivity_density_counts_loops_of_the_largest_part():
-    """A cubic lattice of bars with n openings on a side has known loops; a stray voxel and a cavity change nothing."""
-    n, step = 3, 4
-    mask = np.zeros((n * step + 1,) * 3, dtype=bool)
-    on = np.arange(n * step + 1) % step == 0
-    z, y, x = on[:, None, None], on[:, None], on
-    mask |= (z & y) | (z & x) | (y & x)
-    corners, bars = (n + 1) ** 3, 3 * n * (n + 1) ** 2
-    mask = np.pad(mask, 3)
-    mask[0, 0, 0] = True
-    assert connectivity_density(mask, voxel_size=UNIT, reference_volume=2.0) == (bars - corners + 1) / 2.0
-    assert connectivity_density(shell(6, 2, seed=1).inside, voxel_size=UNIT, reference_volume=1.0) == 0
-
-
 def test_kernels_count_all_neighbourhoods():
     rng = np.random.default_rng(3)
     mask = (rng.random((4, 5, 6)) < 0.5).astype(np.uint8)
@@ -390,7 +375,6 @@ def test_tables():
         (lambda m: functionals_curve(m, [0.5], voxel_size=UNIT), "grey volume"),
         (lambda m: functionals_curve(np.full(m.shape, np.nan), [0.5], voxel_size=UNIT), "grey volume"),
         (lambda m: functionals_curve(m.astype(float), [0.5, 0.4], voxel_size=UNIT), "levels"),
-        (lambda m: connectivity_density(m, voxel_size=UNIT, reference_volume=0.0), "reference volume"),
         (lambda m: box_region(m.shape, voxel_size=UNIT, low=(0, 0, 0), high=(9, 5, 5)), "box"),
         (lambda m: ball_region(m.shape, centre=(90, 0, 0), radius=2.0, voxel_size=UNIT), "ball"),
         (lambda m: grey_surface(np.full(m.shape, np.nan), contrast=Estimate(1.0), voxel_size=UNIT), "grey volume"),

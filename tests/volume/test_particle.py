@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.volume.particle import outer_mask, particle_table, separated, signed_depth
+from cathoscope.volume.particle import outer_mask, signed_depth
 
 UM = (0.05, 0.05, 0.05)
 FIBSEM = (0.019, 0.0135, 0.0135)
@@ -87,41 +87,6 @@ def balls():
     return solid
 
 
-def test_particles_are_told_apart_and_measured():
-    labels = separated(balls(), voxel_size=UM, closing_radius=0.1)
-    table = particle_table(labels, voxel_size=UM)
-    assert table.volume.size == 4
-    order = [0, 2, 1, 3]
-    for row, number in enumerate(order):
-        centre, radius = BALLS[number]
-        assert bool(table.cut[row]) == (number == 3)
-        if number == 3:
-            assert set(table.faces[row]) == {"z low"}
-            continue
-        assert table.equivalent_diameter[row] == pytest.approx(2 * radius, rel=0.02)
-        assert table.position[row] == pytest.approx(np.array(centre), abs=0.03)
-        assert table.sphericity[row] == pytest.approx(1.0, abs=0.01)
-        assert table.elongation[row] == pytest.approx(1.0, abs=0.06)
-
-
-def test_ellipsoid_has_its_axes():
-    where = points((64, 40, 40), UM, (1.6, 1.0, 1.0))
-    labels = (np.sum((where / (1.4, 0.7, 0.7)) ** 2, axis=-1) < 1).astype(np.int32)
-    table = particle_table(labels, voxel_size=UM)
-    assert table.elongation[0] == pytest.approx(2.0, rel=0.01)
-    # prolate spheroid 2:1, S = 2 pi a^2 (1 + c / (a e) asin e)
-    e = np.sqrt(0.75)
-    surface = 2 * np.pi * (1 + 2 / e * np.arcsin(e))
-    assert table.sphericity[0] == pytest.approx(4 * np.pi * 2 ** (2 / 3) / surface, rel=0.01)
-
-
-def test_small_pieces_can_be_dropped():
-    labels = separated(balls(), voxel_size=UM, closing_radius=0.1, least_diameter=1.1)
-    assert labels.max() == 2
-    with pytest.raises(MeasurementError, match="large enough"):
-        separated(balls(), voxel_size=UM, closing_radius=0.1, least_diameter=9.0)
-
-
 @pytest.mark.parametrize(
     ("solid", "words"),
     [
@@ -141,5 +106,3 @@ def test_impossible_requests_are_refused():
         outer_mask(balls(), voxel_size=UM, closing_radius=0.0)
     with pytest.raises(MeasurementError, match="size of the voxels"):
         outer_mask(balls(), voxel_size=(0.05, 0.05, 50.0))
-    with pytest.raises(MeasurementError, match="no particle in the labels"):
-        particle_table(np.zeros((4, 4, 4), np.int32), voxel_size=UM)

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.distribution import Systematic, bin_values, distribution_of_map, shape_of_map, step_shift
+from cathoscope.xanes.distribution import Systematic, bin_values, distribution_of_map, shape_of_map
 from cathoscope.xanes.heterogeneity import MeasuredMap, NoiseCorrelation, measured_map, noise_correlation
 from cathoscope.xanes.whiteline import white_line_statistics
 
@@ -166,22 +166,12 @@ def test_variances_equal_the_sums_over_all_pairs():
     assert found.discrepancy == pytest.approx(expected, rel=1e-4)
 
 
-def test_shared_errors_cancel_in_a_shift_and_others_add():
+def test_random_and_systematic_errors_of_a_mean_add_in_quadrature():
     rng = np.random.default_rng(8)
     cold = noisy_map(rng, np.full(SHAPE, 8350.0))
-    hot = noisy_map(rng, np.full(SHAPE, 8348.1))
     terms = (Systematic("foil", 0.2), Systematic("drift", 0.03, shared=False))
     first = distribution_of_map(cold, systematic=terms)
-    second = distribution_of_map(hot, systematic=(*terms, Systematic("left out", 0.04, shared=False)))
-    shift = step_shift(first=first, second=second)
-    assert shift.systematic_std == pytest.approx(np.sqrt(0.03**2 * 2 + 0.04**2))
-    assert shift.statistical_std == pytest.approx(np.hypot(first.mean_std, second.mean_std))
-    assert abs(shift.shift + 1.9) < 4 * shift.statistical_std
     assert first.mean_total_std == pytest.approx(np.sqrt(first.mean_std**2 + 0.2**2 + 0.03**2))
-    other = step_shift(first=first, second=second, same_particle=False)
-    assert other.statistical_std >= shift.statistical_std
-    half = step_shift(first=first, second=distribution_of_map(hot, systematic=(Systematic("foil", 0.05),)))
-    assert half.systematic_std == pytest.approx(np.hypot(0.15, 0.03))
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.0])

@@ -10,7 +10,6 @@ import pytest
 from cathoscope.xanes.heterogeneity import (
     correlation_length,
     depth_below_surface,
-    distance_from_middle,
     lag_covariance,
     mean_variance,
     measured_map,
@@ -197,7 +196,6 @@ def test_depth_of_a_hollow_ball_is_its_distance_from_the_outside():
     depth = depth_below_surface(shell, voxel_size=0.1)
     np.testing.assert_allclose(depth[shell], (17.5 - radius[shell]) * 0.1, atol=0.09)
     assert depth[20, 20, 20] == pytest.approx(1.75, abs=0.1)
-    np.testing.assert_allclose(distance_from_middle(shell, voxel_size=0.1), radius * 0.1, atol=1e-9)
 
 
 def test_depth_counts_the_edge_of_the_volume_as_surface():

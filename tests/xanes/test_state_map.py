@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.distribution import StepShift, Systematic, distribution_of_map
+from cathoscope.xanes.distribution import distribution_of_map
 from cathoscope.xanes.heterogeneity import measured_map
 from cathoscope.xanes.state import valence_from_edge, valence_line_from_standards
 from cathoscope.xanes.state_map import (
@@ -16,8 +16,6 @@ from cathoscope.xanes.state_map import (
     scale_from_end_points,
     scale_from_standards,
     state_of_map,
-    state_of_mean,
-    state_of_shift,
 )
 from tests.xanes.test_distribution import INSIDE, SHAPE, coloured, is_calibrated, noisy_map
 
@@ -68,30 +66,6 @@ def test_errors_shared_by_both_end_points_move_all_states_alike():
     )
     for energy in (8347.0, 8348.0, 8351.0):
         np.testing.assert_allclose(state_of_map(flat_map(energy), scale).systematic_std, 0.1 / 3.5)
-
-
-def test_mean_state_is_calibrated():
-    pulls, shifts = [], []
-    for seed in range(80):
-        rng = np.random.default_rng(seed)
-        drift = rng.normal(0, 0.05)
-        # the end points are drawn anew, and the calibration of the map too
-        scale = scale_from_end_points(
-            discharged=8347.0 + rng.normal(0, 0.06),
-            charged=8350.5 + rng.normal(0, 0.09),
-            discharged_std=0.06,
-            charged_std=0.09,
-        )
-        truth = 0.6 + 0.1 * coloured(rng, SHAPE, 1.0)
-        measured = noisy_map(rng, 8347.0 + 3.5 * truth + drift)
-        found = distribution_of_map(measured, systematic=(Systematic("foil", 0.05),))
-        state = state_of_mean(found, scale)
-        pulls.append((state.value - truth[INSIDE].mean()) / state.std)
-        assert state.width == pytest.approx(truth[INSIDE].std(), abs=4 * state.width_std)
-        change = state_of_shift(StepShift(-1.75 + rng.normal(0, 0.02), 0.02, 0.0), scale)
-        shifts.append((change.value + 0.5) / change.std)
-    assert is_calibrated(pulls)
-    assert is_calibrated(shifts)
 
 
 def test_calibration_of_the_map_is_systematic():

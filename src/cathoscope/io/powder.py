@@ -27,7 +27,6 @@ Kind = Literal["tof", "cw"]
 FEWEST_POINTS = 5
 NO_UNCERTAINTIES = "the file states no uncertainties: the square roots of the counts are taken"
 _PLACE = {"tof": "tof", "cw": "two_theta"}
-_UNIT = {"tof": "us", "cw": "deg"}
 _NUMBER = r"([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)"
 _TEMPERATURE = (
     re.compile(rf"\btemp[^=:]*\(\s*(?:deg\s*)?([KC])\s*\)\s*[=:]\s*{_NUMBER}", re.IGNORECASE),

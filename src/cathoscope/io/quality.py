@@ -12,7 +12,6 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import require
 
 _BAND_ROWS = 16
-_SAME_ENERGY = 1e-6
 
 
 def check_projections(data: xr.Dataset) -> list[str]:

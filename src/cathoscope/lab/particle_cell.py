@@ -28,9 +28,6 @@ from cathoscope.numerics.estimate import Estimate
 from cathoscope.physics.kinetics import FARADAY
 from cathoscope.physics.species import atomic_mass
 
-DENSITY = 4.7
-"""Of dense layered oxides, g/cm³."""
-
 _NO_METAL = frozenset({"Li", "Na", "K", "O", "F", "P", "S", "H", "N", "C"})
 _PIECE = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
 _GROUP = re.compile(r"\(([^()]*)\)(\d*\.?\d*)")
@@ -126,11 +123,6 @@ def mass_from_volume(*, volume: Estimate, density: Estimate, porosity: Estimate)
 def capacity_from_mass(*, mass: Estimate, specific: Estimate) -> Estimate:
     """Q = q m, Ah, from mg and mAh/g."""
     return _powers(1e-6, (mass, 1.0), (_positive(specific, "a specific capacity", "mAh/g"), 1.0))
-
-
-def specific_capacity_from_mass(*, capacity: Estimate, mass: Estimate) -> Estimate:
-    """q = Q / m, mAh/g, from Ah and mg."""
-    return _powers(1e6, (capacity, 1.0), (_positive(mass, "a mass", "mg"), -1.0))
 
 
 def current_from_rate(*, capacity: Estimate, rate: float) -> Estimate:

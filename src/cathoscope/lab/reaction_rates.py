@@ -102,21 +102,6 @@ def temperatures_of_conversion(temperature: Floats, conversion: Floats, levels: 
     )
 
 
-def conversion_of(mass: ArrayLike, begin: int, end: int) -> Floats:
-    """Share of a mass loss that is done, 0 at point ``begin`` and 1 at ``end``.
-
-    Raises
-    ------
-    MeasurementError
-        If there is no loss between them.
-    """
-    values = np.asarray(mass, dtype=np.float64)
-    loss = values[begin] - values[end]
-    if not loss > 0:
-        raise MeasurementError("no mass is lost", expected="less mass at the end", found=f"{-loss:+g}")
-    return np.asarray((values[begin] - values) / loss)
-
-
 def isoconversional(
     *, rates: ArrayLike, temperatures: ArrayLike, exponent: float = 2.0, slope: float = 1.0
 ) -> tuple[Activation, ...]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import i0e, i1e
 
 from cathoscope.numerics.dual import Dual, Graded, chained, selected, stacked, value_of
-
-Array = NDArray[np.float64]
 
 _THOMSON = 0.0794  # square of the classical electron radius, barn: |F|^2 of X-rays to that of neutrons
 _THIN = 3.0  # muR below which the first fit of the transmission of a cylinder holds

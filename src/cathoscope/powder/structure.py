@@ -16,7 +16,6 @@ from cathoscope.physics.species import atomic_mass
 from cathoscope.powder.symmetry import (
     LinearRule,
     Symmetry,
-    images,
     multiplicities,
     orbit,
     representatives,
@@ -143,19 +142,6 @@ def reciprocal_matrix(metric: ArrayLike | Dual) -> Array:
     """The reciprocal metric as a symmetric matrix (3, 3): h G h^T = 1/d^2."""
     a = value_of(metric)
     return np.array([[a[0], a[3] / 2, a[4] / 2], [a[3] / 2, a[1], a[5] / 2], [a[4] / 2, a[5] / 2, a[2]]])
-
-
-def squared_cosines(symmetry: Symmetry, hkl: ArrayLike, axis: ArrayLike, metric: ArrayLike | Dual) -> Array:
-    """cos^2 of the angles between the equivalents of reflections (n, 3) and an axis, (n, g).
-
-    ``axis`` is a direction by its indices hkl: the normal of those planes. A mean over axis 1 is one over equivalents.
-    """
-    g = reciprocal_matrix(metric)
-    direction = np.asarray(axis, dtype=np.float64)
-    equivalent = images(symmetry, hkl).astype(np.float64)
-    lengths = np.einsum("ngi,ij,ngj->ng", equivalent, g, equivalent) * float(direction @ g @ direction)
-    cosines: Array = np.clip((equivalent @ g @ direction) ** 2 / lengths, 0.0, 1.0)
-    return cosines
 
 
 def reflections_between(

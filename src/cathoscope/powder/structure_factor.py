@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.core.crystal import Phase, Site
+from cathoscope.core.crystal import Site
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.dual import Dual, Graded, slope_of, value_of
 from cathoscope.powder.scattering import Scatterers
@@ -112,17 +112,6 @@ def _atoms(symmetry: Symmetry, x: Array, *, real: bool) -> tuple[IntArray, IntAr
     keys = micro @ np.array([10**12, 10**6, 1])
     _, first, count = np.unique(keys.min(axis=(0, 2)), return_index=True, return_counts=True)
     return operations[first], count
-
-
-def site_values(symmetry: Symmetry, phase: Phase) -> SiteValues:
-    """The numbers of the sites as the phase states them; rounded positions are moved onto their special position."""
-    tensors = [site.u_aniso for site in phase.sites]
-    return SiteValues(
-        np.array([site.occupancy for site in phase.sites]),
-        np.array([snapped(symmetry, site.position) for site in phase.sites]),
-        np.array([site.u_iso if site.u_aniso is None else 0.0 for site in phase.sites]),
-        np.array([tensor or (0.0,) * 6 for tensor in tensors]) if any(tensors) else None,
-    )
 
 
 def squared_structure_factor(

@@ -124,11 +124,6 @@ def texture_from_harmonics(*, terms: ArrayLike, coefficients: ArrayLike | Dual) 
     return mapped(terms, coefficients) + 1.0
 
 
-def texture_index(basis: HarmonicBasis, coefficients: ArrayLike) -> float:
-    """Mean square of the distribution, 1 without texture: 1 + sum of C^2 / (2 L + 1) (Bunge 1982, eq. 4.212)."""
-    return float(1.0 + np.sum(np.asarray(coefficients, dtype=np.float64) ** 2 / (2 * basis.degree + 1)))
-
-
 def basis_values(basis: HarmonicBasis, directions: ArrayLike) -> Array:
     """The harmonics in directions (n, 3) of the frame of the basis, of any length, (n, k)."""
     vectors = np.asarray(directions, dtype=np.float64)

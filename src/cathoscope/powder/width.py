@@ -112,7 +112,7 @@ def cosine2_to_axis(*, hkl: ArrayLike, axis: ArrayLike, metric: ArrayLike | Dual
     hkl
         For a mean over equivalents all of them (n, g, 3), which differ by more than the sign.
     axis
-        Indices of the plane (3,) that the axis is normal to; for an axis [uvw] see `normal_to_direction`.
+        Indices of the plane (3,) that the axis is normal to.
     metric
         Reciprocal metric A (6,): 1/d^2 = A0 h^2 + A1 k^2 + A2 l^2 + A3 hk + A4 hl + A5 kl.
     """
@@ -122,13 +122,6 @@ def cosine2_to_axis(*, hkl: ArrayLike, axis: ArrayLike, metric: ArrayLike | Dual
         with_axis * with_axis / (mapped(_product(planes, planes), metric) * mapped(_product(normal, normal), metric))
     )
     return out
-
-
-def normal_to_direction(*, direction: ArrayLike, metric: ArrayLike | Dual) -> Array:
-    """Indices (3,), not integer in general, of the plane that the lattice direction [uvw] (3,) is normal to."""
-    a = value_of(metric)
-    reciprocal = np.array([[a[0], a[3] / 2, a[4] / 2], [a[3] / 2, a[1], a[5] / 2], [a[4] / 2, a[5] / 2, a[2]]])
-    return np.asarray(np.linalg.solve(reciprocal, np.asarray(direction, dtype=np.float64)))
 
 
 def width_from_stephens(*, d: ArrayLike | Dual, hkl: ArrayLike, coefficients: ArrayLike | Dual) -> Graded:

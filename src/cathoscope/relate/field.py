@@ -34,7 +34,6 @@ from cathoscope.core.errors import MeasurementError
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_FEWEST_CELLS = 30
 _EXPONENTIAL = (1.0, 2.0, 4.0, 8.0)  # cells, to exp(-1)
 _GAUSSIAN = (1.5, 3.0, 6.0)
 
@@ -131,25 +130,6 @@ class Line:
     freedom: float
     weights: Array
     length: float
-
-
-def line_through(cells: Cells, values: ArrayLike, variables: ArrayLike) -> Line:
-    """Least squares of ``values`` (cell,) on ``variables`` (cell, variable) with a constant; see the module.
-
-    Raises
-    ------
-    MeasurementError
-        If fewer than 30 cells are there, or a variable is a sum of others.
-    """
-    y = np.asarray(values, np.float64)
-    design = np.column_stack([np.ones(y.size), np.asarray(variables, np.float64).reshape(y.size, -1)])
-    if cells.count < _FEWEST_CELLS:
-        raise MeasurementError(
-            "too few places for a line", expected=f"{_FEWEST_CELLS} or more cells", found=str(cells.count)
-        )
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise MeasurementError("a variable is constant, or a sum of the others")
-    return through_design(Design.of(cells, design), y)
 
 
 @dataclass(frozen=True, eq=False)

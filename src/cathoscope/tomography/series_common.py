@@ -26,7 +26,6 @@ from cathoscope.tomography.project import project
 from cathoscope.tomography.reconstruct import Plan, plan_reconstruction, reconstruct
 from cathoscope.tomography.series_kernels import accumulate
 
-FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 

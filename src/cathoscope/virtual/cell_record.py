@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from cathoscope.virtual.cell import Cell, Health, Points
 from cathoscope.virtual.cell_files import CHARGE, DISCHARGE, REST, Rows, Spectrum
 
-Array = NDArray[np.float64]
-
 _ROUNDING = 1e-6  # of an interval: sums of steps end a little before or after their multiple
 _SWITCHING = 1.0  # s from the last row of a step to the first of the next
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cathoscope.core import schema
 from cathoscope.core.errors import CathoscopeError
@@ -41,8 +40,6 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.recording import require_space
-
-Array = NDArray[np.float64]
 
 CIRCUIT_KEYS = 'circuit = "R0-p(R1-W1,CPE1)"\ncompare = "R0-p(R1,CPE1)"\nrange = ["0.2 Hz", "100 kHz"]\n'
 """Diffusion follows the arc of charge transfer; below 0.2 Hz it feels how small grains are."""

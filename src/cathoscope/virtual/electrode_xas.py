@@ -17,7 +17,6 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cathoscope.core import schema
 from cathoscope.core.errors import CathoscopeError
@@ -25,8 +24,6 @@ from cathoscope.physics.edges import FOIL_ENERGY
 from cathoscope.virtual.bulk import BulkSpectrum, bulk_energies, bulk_truth, oxide_spectrum
 from cathoscope.virtual.foil import calibrated_foil
 from cathoscope.virtual.spectra import Line
-
-Array = NDArray[np.float64]
 
 STATES = ("pristine", "charged")
 ELEMENTS = ("Ni", "Co", "Mn")

@@ -7,14 +7,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.edges import FOIL_ENERGY
 from cathoscope.virtual.bulk import BulkSpectrum, bulk_energies, bulk_truth, foil_spectrum
 from cathoscope.virtual.spectra import Line
-
-Array = NDArray[np.float64]
 
 _COLUMNS = ("energy eV", "i0 counts", "itrans counts", "mutrans")
 

@@ -168,11 +168,6 @@ def nickel_nodes() -> tuple[Shape, ...]:
     return tuple(nodes)
 
 
-def spectra_of_nodes(energies: ArrayLike) -> Array:
-    """Normalised absorption of the nodes, shape (energy, 8), at ``energies`` (eV)."""
-    return np.stack([node.absorption(energies) for node in nickel_nodes()], axis=-1)
-
-
 def attenuation_of_nodes(energies: ArrayLike, *, background_per_jump: float) -> Array:
     """Linear attenuation of the nodes per 1/um of edge jump, shape (energy, 8), at ``energies`` (eV).
 
@@ -352,12 +347,6 @@ def valence_from_white_line(white_line: ArrayLike) -> Array:
     """
     per_valence = LINIO2_WHITE_LINE - NIO_WHITE_LINE
     return np.asarray(3.0 + (np.asarray(white_line, dtype=np.float64) - LINIO2_WHITE_LINE) / per_valence)
-
-
-def white_line_from_valence(valence: ArrayLike) -> Array:
-    """White line (eV) of a mean Ni valence, the inverse of `valence_from_white_line`."""
-    per_valence = LINIO2_WHITE_LINE - NIO_WHITE_LINE
-    return np.asarray(LINIO2_WHITE_LINE + (np.asarray(valence, dtype=np.float64) - 3.0) * per_valence)
 
 
 # First and last energy and step, eV.

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cathoscope.core import schema
 from cathoscope.core.parallel import Progress, Silent
@@ -33,8 +32,6 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recording import require_space
-
-Array = NDArray[np.float64]
 
 _GRAINS = 0  # as in the other studies: one seed, one particle
 _COARSE = 0.25  # of the grain size: spacing of the network's grid

@@ -26,7 +26,7 @@ from scipy.ndimage import gaussian_filter
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.particle import OuterMask, outer_mask, signed_depth
-from cathoscope.volume.porosity import SolidShare, porosity, solid_share
+from cathoscope.volume.porosity import SolidShare, porosity
 from cathoscope.volume.reach import opened_with_ball, within_reach
 from cathoscope.volume.segment import GreyLevels, grey_levels
 
@@ -73,34 +73,13 @@ class VolumeChange(NamedTuple):
     cancelled: float
 
 
-def volume_state(
-    volume: Float32Array,
-    *,
-    voxel_size: VoxelSize,
-    closing_radius: float | None = None,
-    levels: GreyLevels | None = None,
-    share: SolidShare | None = None,
-) -> VolumeState:
-    """Volume of the particle in a grey volume [z, y, x]; give all states of a series the same closing radius (um).
-
-    Parameters
-    ----------
-    levels
-        None: found in the volume. Of a series, the threshold is relative to the levels of each volume.
-    share
-        Of the same volume, if it is there already; else it is made.
-    """
-    levels = grey_levels(volume) if levels is None else levels
-    mask, ends = _masks(volume, levels, voxel_size, closing_radius)
-    if share is None:
-        share = solid_share(volume, mask.particle, voxel_size=voxel_size, levels=levels)
-    return _state(porosity(share).envelope_volume, mask, ends)
-
-
 def state_of(
     volume: Float32Array, best: Estimate, *, voxel_size: VoxelSize, closing_radius: float | None = None
 ) -> VolumeState:
-    """`volume_state` of a grey volume [z, y, x] whose volume within the outer surface is known, ``best`` (um³)."""
+    """Of a grey volume [z, y, x] whose volume within the outer surface is known, ``best`` (um³).
+
+    Give all states of a series the same closing radius (um).
+    """
     return _state(best, *_masks(volume, grey_levels(volume), voxel_size, closing_radius))
 
 

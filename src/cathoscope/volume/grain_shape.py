@@ -24,9 +24,6 @@ from cathoscope.volume.plane import BoolArray, FloatArray, LabelArray, checked_p
 
 Arrangement = Literal["gravel", "undecided", "rod"]
 
-EQUIAXED_ASPECT = 1.55
-"""Mean aspect, weighted by area, of sections through cells of random points, which have no long direction at all."""
-
 _FEWEST_PIXELS = 30
 _FEWEST_GRAINS = 5
 _DRAWS = 400

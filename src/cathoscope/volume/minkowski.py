@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cc3d
-import fill_voids  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -163,26 +161,6 @@ def functionals_curve(
         found = _assembled(counts, scale, volume, voxel, connectivity)
         rows.append((found.volume.value, found.surface.value, found.mean_curvature.value, found.euler))
     return FunctionalCurve(level, *np.array(rows).T)
-
-
-def connectivity_density(mask: BoolArray, *, voxel_size: VoxelSize, reference_volume: float) -> float:
-    """Independent loops per volume (um^-3) of the largest part of a mask, its cavities filled: (1 - Euler number) / V.
-
-    ``reference_volume`` (um3) is what the network lies in, as the particle. Parts are 26-connected. Odgaard and
-    Gundersen, Bone 14 (1993) 173.
-
-    Raises
-    ------
-    MeasurementError
-        If the mask is empty or the volume is not positive.
-    """
-    voxel, mask = checked_voxel(voxel_size), checked_mask("mask", mask)
-    if not (np.isfinite(reference_volume) and reference_volume > 0):
-        raise MeasurementError("the reference volume cannot be", expected="above 0 um3", found=f"{reference_volume:g}")
-    largest = np.asarray(cc3d.largest_k(mask, k=1, connectivity=26)) > 0
-    filled = np.ascontiguousarray(fill_voids.fill(largest)).astype(bool)
-    counts, _ = _counts(filled.view(np.uint8), np.uint8(1), None)
-    return (1 - _assembled(counts, 1.0, 0.0, voxel, 26).euler) / reference_volume
 
 
 def _counts(values: NDArray[np.generic], level: object, region: BoolArray | None) -> tuple[NDArray[np.int64], int]:

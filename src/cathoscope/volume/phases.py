@@ -35,8 +35,6 @@ from cathoscope.volume.fibsem_outline import Outline
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-
 OUTSIDE, OXIDE, PORE, LAYER = range(4)
 """What a voxel is, by the largest share."""
 

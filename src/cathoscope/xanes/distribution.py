@@ -225,45 +225,6 @@ def _material(measured: MeasuredMap, noise_of_mean: float) -> _Material:
 
 
 @dataclass(frozen=True)
-class StepShift:
-    """Change of a mean from one condition to the next, unit of the map.
-
-    Attributes
-    ----------
-    shift
-        Second minus first mean.
-    statistical_std, systematic_std, std
-        From noise (and domains, for two particles), from common errors that do not cancel, and both.
-    """
-
-    shift: float
-    statistical_std: float
-    systematic_std: float
-
-    @property
-    def std(self) -> float:
-        """Statistical and systematic uncertainty in quadrature."""
-        return float(np.hypot(self.statistical_std, self.systematic_std))
-
-
-def step_shift(*, first: Distribution, second: Distribution, same_particle: bool = True) -> StepShift:
-    """Difference of two means, its common errors cancelled where they are shared.
-
-    Shared systematic errors of one name enter as the difference of their two stds (same sign in both), all others in
-    quadrature. For one particle at two temperatures noise alone is statistical; two particles differ by chance, too.
-    """
-    statistical = [found.mean_std if same_particle else found.mean_material_std for found in (first, second)]
-    shared = [{term.name: term.std for term in found.systematic if term.shared} for found in (first, second)]
-    parts = [shared[1].get(name, 0.0) - shared[0].get(name, 0.0) for name in shared[0] | shared[1]]
-    parts += [term.std for found in (first, second) for term in found.systematic if not term.shared]
-    return StepShift(
-        second.mean - first.mean,
-        float(np.hypot(statistical[0], statistical[1])),
-        float(np.sqrt(sum(part**2 for part in parts))),
-    )
-
-
-@dataclass(frozen=True)
 class Shape:
     """Density of the values of a map over their range, as measured and with the noise removed.
 

@@ -444,16 +444,6 @@ def depth_below_surface(inside: ArrayLike, *, voxel_size: float = 1.0) -> Array:
     return distance
 
 
-def distance_from_middle(inside: ArrayLike, *, voxel_size: float = 1.0) -> Array:
-    """Distance of every voxel from the centre of mass of a mask whose inner holes are filled."""
-    filled = binary_fill_holes(np.asarray(inside, dtype=bool))
-    middle = np.argwhere(filled).mean(axis=0)
-    axes = np.indices(filled.shape).astype(np.float64)
-    squared = np.sum((axes - middle.reshape(-1, *(1,) * filled.ndim)) ** 2, axis=0)
-    distance: Array = np.sqrt(squared) * voxel_size
-    return distance
-
-
 def radial_profile(
     measured: MeasuredMap, *, distance: ArrayLike, edges: ArrayLike, noise: NoiseCorrelation | None = None
 ) -> RadialProfile:

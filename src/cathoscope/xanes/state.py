@@ -159,18 +159,6 @@ def valence_line_from_standards(
     )
 
 
-def edge_from_valence(*, line: ValenceLine, valence: ArrayLike, level: float = 0.95) -> tuple[Array, Array, Array]:
-    """Edge energy on the line and its confidence band ``edge +- q sqrt(var(edge))``: edge, lower, upper, in eV.
-
-    The quantile q is normal, or Student's if the scatter was found from the standards. The band is that of the line
-    itself; single standards lie about it by scatter and their own uncertainty.
-    """
-    number = np.asarray(valence, dtype=np.float64)
-    edge = line.intercept + line.slope * number
-    half = _quantile(level, line.degrees_of_freedom) * np.sqrt(_variance(line.covariance, number))
-    return edge, edge - half, edge + half
-
-
 def valence_from_edge(
     *, edge_energy: ArrayLike, edge_std: ArrayLike, line: ValenceLine, level: float = 0.95
 ) -> Valence:

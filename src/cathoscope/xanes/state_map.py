@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.distribution import Binned, Distribution, StepShift, bin_values
+from cathoscope.xanes.distribution import Binned, bin_values
 from cathoscope.xanes.heterogeneity import MeasuredMap
 from cathoscope.xanes.state import ValenceLine
 
@@ -202,48 +202,6 @@ def state_of_map(
     )
     value = np.clip(state, low, high) if clip else state
     return StateMap(scale.quantity, value, statistical, systematic, outside, clip)
-
-
-@dataclass(frozen=True)
-class MeanState:
-    """Mean state of a particle, or change of it; and spread of the state, NaN for a change."""
-
-    value: float
-    statistical_std: float
-    systematic_std: float
-    width: float = np.nan
-    width_std: float = np.nan
-
-    @property
-    def std(self) -> float:
-        """Statistical and systematic uncertainty in quadrature."""
-        return float(np.hypot(self.statistical_std, self.systematic_std))
-
-
-def state_of_mean(found: Distribution, scale: StateScale) -> MeanState:
-    """Mean state and noise-free spread of a particle; never cut at the limits.
-
-    The systematic part holds the scale and the systematic errors of the mean energy. The spread's uncertainty holds
-    that of the slope.
-    """
-    state = (found.mean - scale.zero) / scale.slope
-    steep = abs(scale.slope)
-    width = found.width / steep
-    slope_share = float(np.sqrt(scale.covariance[1, 1])) / steep
-    return MeanState(
-        value=state,
-        statistical_std=found.mean_std / steep,
-        systematic_std=float(np.hypot(_scale_std(scale, np.asarray(state)), found.systematic_std / steep)),
-        width=width,
-        width_std=float(np.hypot(found.width_std / steep, width * slope_share)),
-    )
-
-
-def state_of_shift(shift: StepShift, scale: StateScale) -> MeanState:
-    """Change of the mean state: ``shift / slope``. The zero of the scale and the scatter of materials cancel."""
-    change, steep = shift.shift / scale.slope, abs(scale.slope)
-    of_slope = abs(change) * float(np.sqrt(scale.covariance[1, 1])) / steep
-    return MeanState(change, shift.statistical_std / steep, float(np.hypot(shift.systematic_std / steep, of_slope)))
 
 
 @dataclass(frozen=True)

@@ -271,11 +271,6 @@ def _cycles_of_names(sweeps: Sequence[xr.Dataset]) -> list[float]:
     return [float(number) for number in range(1, len(sweeps) + 1)]
 
 
-def names_of_records(data: xr.Dataset) -> list[str]:
-    """What a person calls the cells."""
-    return [str(name) for name in data["record"].attrs["names"]]
-
-
 def reason_of(error: MeasurementError) -> str:
     """Why a record is set aside, in one line, with the key that helps."""
     return in_one_line(MeasurementError(error.problem, found=error.found, cure=with_key(error)))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
@@ -16,8 +15,6 @@ from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.statistics import map_at, systematic_errors
 from cathoscope.xanes.heterogeneity import MeasuredMap
 from cathoscope.xanes.state_map import Clusters, clusters_of_map
-
-Floats = NDArray[np.float64]
 
 # An information criterion compares nothing with fewer voxels than a single group has parameters.
 _FEWEST_INDEPENDENT = 3.0

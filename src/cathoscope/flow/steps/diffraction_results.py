@@ -22,8 +22,6 @@ from cathoscope.powder.model import Model, Pattern, model_of
 from cathoscope.powder.quantities import Found, bank_fractions, phase_quantities, refined_numbers, weight_fractions
 from cathoscope.powder.refine import Fit
 
-Floats = NDArray[np.float64]
-
 Values = dict[str, NDArray[Any]]
 
 OUTCOMES = ("converged", "bound", "stalled", "singular", "diverged", "failed")

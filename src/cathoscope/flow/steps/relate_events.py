@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.relations import Gathered, Member, Relation
@@ -22,8 +21,6 @@ from cathoscope.relate.events import (
     difference_of,
     verdicts_of,
 )
-
-Floats = NDArray[np.float64]
 
 _COURSES = {"white_line_mean": "white line", "porosity": "porosity", "relative_volume": "volume"}
 _SHARES = {"onset": 0.05, "middle": 0.5}

@@ -22,8 +22,6 @@ from cathoscope.volume.mosaic_image import blended, mosaic_shape, shading_of
 from cathoscope.volume.particles_2d import ParticleMap, find_particles
 from cathoscope.volume.particles_2d_table import SectionedParticles, measure_particles, section_population
 
-Floats = NDArray[np.float64]
-
 ARRANGEMENTS = ("gravel", "undecided", "rod")
 _IMAGE = ("y", "x")
 _STAGE = 0.5  # um, of the stage's places, unless the recipe says more

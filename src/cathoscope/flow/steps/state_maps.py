@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cathoscope.core.parallel import row_slabs
 from cathoscope.core.schema import dataset, label
@@ -23,8 +22,6 @@ from cathoscope.xanes.heterogeneity import MeasuredMap
 from cathoscope.xanes.state import valence_line_from_standards
 from cathoscope.xanes.state_map import Outside, StateScale, scale_from_end_points, scale_from_standards, state_of_map
 from cathoscope.xanes.whiteline import WhiteLineFlag
-
-Floats = NDArray[np.float64]
 
 _MAPS = ("white_line_energy", "white_line_energy_std", "white_line_flag")
 _NUMBERS = ("white_line_mean", "white_line_mean_std", "white_line_width", "white_line_width_std")

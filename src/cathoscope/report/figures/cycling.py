@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -463,8 +462,3 @@ def _rate_words(data: xr.Dataset, place: int, step: int, multiple: bool) -> str:
     current = np.asarray(data["rate_current"].values)
     scale = scale_of(current, "A")
     return f"{scale.factor * float(current[place, step]):.2g} {scale.unit}"
-
-
-def handle(colour: str, marker: str, words: str, **more: Any) -> Line2D:
-    """One entry of a legend."""
-    return Line2D([], [], linestyle="none", marker=marker, color=colour, label=words, **more)

@@ -27,8 +27,6 @@ from cathoscope.report.powder import (
 )
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, MARKERS, Panel, add_legend, axis_label, new_figure
 
-Floats = NDArray[np.float64]
-
 _FEWEST = 3  # temperatures of a curve
 _MANY = 30  # points, from which they are drawn small
 _SITES = ("antisite", "lithium_occupancy", "oxygen_occupancy")

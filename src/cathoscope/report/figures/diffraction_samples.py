@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from cathoscope.report.figures import diffraction_axis as spacing_axis
 from cathoscope.report.figures.diffraction_curves import (
@@ -31,8 +30,6 @@ from cathoscope.report.powder import (
     transitions,
 )
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, MARKERS, Panel, axis_label, new_figure
-
-Floats = NDArray[np.float64]
 
 _OF_FIRST = ("antisite", "domain_size", "domain_aspect", "microstrain")
 _MOST_BANKS = 2

@@ -5,18 +5,14 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from cathoscope.report.dissolution import band_words, is_content, is_light, metals_of, with_std
 from cathoscope.report.names import names_along
 from cathoscope.report.numbers import format_value
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, add_legend, new_figure
 
-Floats = NDArray[np.float64]
-
 WAVELENGTH = "wavelength (nm)"
 _MOST = len(COLOURS)
-_WIDE = 0.8  # of the room of a group of bars
 
 
 def light_panel(data: xr.Dataset) -> Panel | None:

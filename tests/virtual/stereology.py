@@ -110,24 +110,6 @@ def _crossings(grains: Grains, vectors: list[FloatArray], factors: FloatArray) -
     return Crossings(length, np.concatenate(points), np.concatenate(pairs))
 
 
-def radial_span(grains: Grains, *, lines: int = 400, seed: int = 0) -> float:
-    """Mean over radii of the longest run of one grain, relative to the thickness between core and surface."""
-    rng = np.random.default_rng(np.random.SeedSequence((seed, 3)))
-    direction = _directions(lines, rng)
-    inner, outer = grains.core_radius(direction), grains.outer_radius(direction)
-    count = int(np.ceil((grains.design.radius - grains.design.core_radius) / (_STEP * grains.design.grain_size)))
-    share = (np.arange(count) + 0.5) / count
-    radii = inner[:, None] + (outer - inner)[:, None] * share
-    labels = grains.labels(radii[..., None] * direction[:, None, :])
-    return float(np.mean([_longest_run(row) for row in labels]) / count)
-
-
-def _longest_run(labels: NDArray[np.int32]) -> int:
-    """Length of the longest sequence of equal labels."""
-    ends = np.flatnonzero(np.diff(labels)) + 1
-    return int(np.diff(np.concatenate([[0], ends, [labels.size]])).max())
-
-
 def orientation_order(grains: Grains, *, points: int = 100_000, seed: int = 0) -> float:
     """P2 = <3 cos^2 - 1>/2 of the in-plane axis [110] against the local radius, averaged over the grains' volume."""
     where = _points_in_envelope(grains, points, seed)
