@@ -276,6 +276,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[measurement.NAME.white_line]": sections.WhiteLineSection,
     "[measurement.NAME.state]": sections.StateSection,
     "[measurement.NAME.registration]": sections.RegistrationSection,
+    "[measurement.NAME.grains]": sections.GrainsSection,
     "[measurement.NAME.mixture]": sections.MixtureSection,
     "[measurement.NAME.columns]": sections.ColumnsSection,
     "[measurement.NAME.xas]": sections.XasSection,
