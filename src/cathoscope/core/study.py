@@ -11,8 +11,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,9 +259,18 @@ class Study:
         """Delete one array."""
         shutil.rmtree(self.path / group / measurement / name, ignore_errors=True)
 
-    def clear_work(self) -> None:
-        """Delete what killed runs of other recipes left behind."""
-        shutil.rmtree(self.path / "log" / "work", ignore_errors=True)
+    def clear_work(self, keep: Sequence[str] = ()) -> None:
+        """Delete what killed runs of other recipes left behind, but for those of the measurements ``keep``.
+
+        Those failed, and go on with their slabs once their files are right again.
+        """
+        kept = tuple(f"result-{name}-" for name in keep)
+        folder = self.path / "log" / "work"
+        for entry in list(folder.iterdir()) if folder.is_dir() else ():
+            if not entry.name.startswith(kept or ("/",)):
+                shutil.rmtree(entry, ignore_errors=True)
+        with suppress(OSError):  # what is not empty stays
+            folder.rmdir()
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add one line to ``log/runs.jsonl``."""
@@ -284,10 +293,16 @@ class Study:
 
 
 class Work:
-    """Arrays in the making, under ``log/work/ADDRESS``; see the module's first lines."""
+    """Arrays in the making, under ``log/work/ADDRESS``; see the module's first lines.
 
-    def __init__(self, study: Study, group: str, measurement: str, address: str) -> None:
-        self._study = study
+    ``allow`` is called before a slab counts as done and before the arrays are put in place; it raises if what they
+    were computed from has changed meanwhile.
+    """
+
+    def __init__(
+        self, study: Study, group: str, measurement: str, address: str, allow: Callable[[], None] = lambda: None
+    ) -> None:
+        self._study, self._allow = study, allow
         self._target = study.path / group / measurement
         self._attrs = {"address": address} if group == "result" else {}
         self._folder = study.path / "log" / "work" / f"{group.replace('/', '-')}-{measurement}-{address}"
@@ -364,6 +379,7 @@ class Work:
 
     def mark_done(self, slab: str, note: str = "") -> None:
         """Remember that everything of this slab is on disk; a ``note`` is for the run that goes on after a kill."""
+        self._allow()
         folder = self._folder / "done"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -378,6 +394,7 @@ class Work:
 
     def commit(self) -> None:
         """Move the finished arrays into place, replacing older ones."""
+        self._allow()
         try:
             for group in (self._target.parent, self._target):
                 zarr.open_group(group, mode="a")

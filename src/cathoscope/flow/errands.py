@@ -57,8 +57,8 @@ def do_slab(slab: Any, errand: Errand, resources: Resources, run: str) -> bool |
 class _Joined(Work):
     """Arrays that the run has prepared, and that several processes fill."""
 
-    def __init__(self, study: Study, group: str, measurement: str, address: str) -> None:
-        super().__init__(study, group, measurement, address)
+    def __init__(self, study: Study, measurement: str, address: str, allow: Callable[[], None]) -> None:
+        super().__init__(study, "result", measurement, address, allow)
         self._slab = threading.local()
 
     def prepare(self, arrays: Sequence[NewArray], coords: Mapping[Any, xr.DataArray]) -> None:
@@ -101,7 +101,7 @@ def _work_of(errand: Errand, resources: Resources, run: str) -> tuple[Callable[[
     _wait_for_inputs(study, plan, node)
     for earlier in plan.graph.nodes[: plan.graph.nodes.index(node)]:
         recall_remarks(study, plan.raw, earlier.makes)
-    work = _Joined(study, "result", errand.measurement, errand.address)
+    work = _Joined(study, errand.measurement, errand.address, plan.sources_of(node).require_unchanged)
 
     def stop_at_slabs(do: Callable[[Any], None], slabs: Sequence[Any], *, threads: int) -> None:
         """End the step where its slabs begin, and keep what is done with one."""

@@ -18,7 +18,7 @@ import xarray as xr
 
 import cathoscope
 from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
-from cathoscope.core.links import link_file
+from cathoscope.core.links import FileLink, link_file
 from cathoscope.core.parallel import Errand, Progress, Resources, slabs_run_by
 from cathoscope.core.relations import is_relation
 from cathoscope.core.schema import dataset, label, spec_of
@@ -29,6 +29,7 @@ from cathoscope.flow.graph import RAW, REFERENCES, Context, Graph, Node, build_g
 from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.relations import RelationOutcome, require_known, run_relations
+from cathoscope.flow.sources import Sources, changes_since
 from cathoscope.flow.steps import TECHNIQUES, open_measurement, open_start
 from cathoscope.flow.steps.relations import RELATIONS
 from cathoscope.flow.steps.technique import Technique
@@ -47,6 +48,7 @@ class MeasurementOutcome:
     cached: list[str] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     failure: str | None = None
 
@@ -76,6 +78,17 @@ class Plan:
     fixed: xr.Dataset
     data_folder: Path
     beside: Mapping[str, str | None] | None = None  # addresses of arrays of another measurement that is used
+    starts: tuple[FileLink, ...] = ()  # of arrays that other studies hold
+
+    def sources_of(self, node: Node) -> Sources:
+        """The files that a step reads; none if it reads results of this study only."""
+        reads = {RAW, REFERENCES, *map(str, self.given.data_vars)}.intersection(node.uses)
+        return self.sources if reads else Sources(())
+
+    @property
+    def sources(self) -> Sources:
+        """Every file of the measurement that is read while its steps run."""
+        return Sources((*self.raw.links, *self.raw.references, *self.starts))
 
 
 def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Progress) -> RunOutcome:
@@ -105,7 +118,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
             outcome.measurements += [done[name] for name in recipe.model.measurement]
             _remove_measurements_left_over(study, recipe)
             outcome.relations = run_relations(recipe, study, RELATIONS, resources=resources, progress=progress)
-            study.clear_work()
+            study.clear_work(keep=[item.name for item in outcome.failed])
         except KeyboardInterrupt:
             raise Interrupted(
                 "stopped", where=study_path, cure="run again: it goes on where it stopped, with the same result"
@@ -168,7 +181,15 @@ def plan_measurement(
             found=", ".join(section.start),
             cure='such as  technique = "xanes-tomography"',
         )
-    return Plan(raw, technique, graph, started, fixed, recipe.data_folder, None if others is None else beside)
+    beside = None if others is None else beside
+    return Plan(raw, technique, graph, started, fixed, recipe.data_folder, beside, _links_of_starts(recipe, name))
+
+
+def _links_of_starts(recipe: Recipe, name: str) -> tuple[FileLink, ...]:
+    """What is another file once a start array in another study has been made anew."""
+    places = [recipe.data_folder / place / key for key, place in recipe.model.measurement[name].start.items()]
+    files = [place / "zarr.json" for place in places]
+    return tuple(link_file(file, recipe.data_folder) for file in files if file.is_file())
 
 
 def _addresses_beside(
@@ -205,6 +226,7 @@ def _run_measurement(
         outcome.failure = _told(plan, name, progress)
         return outcome
     try:
+        _tell_changes(study, plan, outcome, progress)
         study.write_raw(name, plan.raw.record())
         if plan.fixed.data_vars:
             study.write("result", name, plan.fixed, address=_digest_of_arrays(plan.fixed))
@@ -222,10 +244,19 @@ def _run_measurement(
     return outcome
 
 
+def _tell_changes(study: Study, plan: Plan, outcome: MeasurementOutcome, progress: Progress) -> None:
+    """Whether the files are others than those of the last run."""
+    recorded = study.attributes("raw", plan.raw.name).get("files", ())
+    outcome.changed += changes_since(recorded, (*plan.raw.links, *plan.raw.references), plan.data_folder)
+    for text in outcome.changed:
+        progress.remark(f"{plan.raw.name}: {text}")
+
+
 def _take_over(study: Study, plan: Plan, outcome: MeasurementOutcome, resources: Resources, progress: Progress) -> None:
     """Nothing can be made of a volume here; it is what the study is to show and what others start from."""
     for name, array in foreign_arrays(plan.given).data_vars.items():
-        written = take_over(study, plan.raw.name, array, resources=resources, progress=progress)
+        work = Work(study, "result", plan.raw.name, str(array.attrs["address"]), plan.sources.require_unchanged)
+        written = take_over(study, work, plan.raw.name, array, resources=resources, progress=progress)
         (outcome.computed if written else outcome.cached).append(f"{name} taken over")
 
 
@@ -250,12 +281,17 @@ def _run_node(
         outcome.cached.append(node.step.name)
         return
     began = time.perf_counter()
-    work = Work(study, "result", name, node.address)
+    sources = plan.sources_of(node)
+    work = Work(study, "result", name, node.address, sources.require_unchanged)
     context = context_of(plan, node, work, study=study, resources=resources, progress=progress)
     errand = Errand(recipe.path.resolve(), recipe.text, recipe.data_folder, study.path.resolve(), name, node.address)
     helpers = resources.helpers
-    with slabs_run_by(None if helpers is None else helpers.runner(errand, work, progress)):
-        made = node.step.function(context)
+    try:
+        with slabs_run_by(None if helpers is None else helpers.runner(errand, work, progress)):
+            made = node.step.function(context)
+    except Exception:
+        sources.require_unchanged()  # that a file changed says more than what came of it
+        raise
     if made is not None:
         work.store_dataset(made[list(node.makes)])
     work.commit()

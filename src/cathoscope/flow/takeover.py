@@ -14,12 +14,13 @@ def foreign_arrays(started: xr.Dataset) -> xr.Dataset:
     return started[[name for name, array in started.data_vars.items() if "files" in array.attrs]]
 
 
-def take_over(study: Study, measurement: str, array: xr.DataArray, *, resources: Resources, progress: Progress) -> bool:
+def take_over(
+    study: Study, work: Work, measurement: str, array: xr.DataArray, *, resources: Resources, progress: Progress
+) -> bool:
     """Write a lazy volume [..., z, y, x] into the study slab by slab; False if it is there already."""
     name, address = str(array.name), str(array.attrs["address"])
     if study.address(measurement, name) == address:
         return False
-    work = Work(study, "result", measurement, address)
     dims = tuple(map(str, array.dims))
     work.prepare([NewArray(name, dims, array.shape, "float32", {"remarks": array.attrs["remarks"]})], array.coords)
     slabs = [
