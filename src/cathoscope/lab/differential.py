@@ -28,6 +28,7 @@ import numpy as np
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.half_cycles import HalfCycles, noise_of, row_times, runs_of
 from cathoscope.lab.record import SECONDS_PER_HOUR, Array, Record
+from cathoscope.numerics.spread import robust_std_about_median
 
 _STEPS = 8  # of the grid in one width of smoothing
 _REACH = 5  # widths to which a Gaussian is followed
@@ -158,7 +159,7 @@ def _noise_of(voltage: Array, smoothing: float) -> float:
     kernel[kernel.size // 2] += 1.0
     weight = np.convolve(np.full(block, 1.0 / block), kernel)
     scatter = _convolved(voltage - voltage.mean(), weight, "valid")[::block]
-    return max(white, float(np.median(np.abs(scatter - np.median(scatter)))) / 0.6745 / float(np.sqrt(weight @ weight)))
+    return max(white, robust_std_about_median(scatter) / float(np.sqrt(weight @ weight)))
 
 
 def _charge_below(voltage: Array, charge: Array, edges: Array) -> Array:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.record import SECONDS_PER_HOUR, Array, Record, Rows, rest_level_of
+from cathoscope.numerics.spread import SECOND_DIFFERENCE, robust_std
 
 _INTERRUPTION = 0.02  # of a typical half cycle: less charge than this does not divide one
 _NOTHING = 1e-4  # of a typical half cycle: less is noise of a rest
@@ -292,7 +293,7 @@ def noise_of(values: Array) -> float:
         return 0.0
     bend = values[2:] - 2 * values[1:-1] + values[:-2]
     few = bend[:: max(1, bend.size // 20_000)]
-    return float(np.median(np.abs(few)) / 0.6745 / np.sqrt(6.0))
+    return robust_std(few) / SECOND_DIFFERENCE
 
 
 def resolution_of(values: Array) -> float:

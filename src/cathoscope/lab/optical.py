@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.numerics.spread import SECOND_DIFFERENCE, robust_std
 
 Floats = NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def _sound(wavelength: ArrayLike, absorbance: ArrayLike) -> tuple[Floats, Floats
 def _noise(y: Floats) -> float:
     """From second differences, which a smooth spectrum has next to none of; their variance is 6 times that of y."""
     second = np.diff(y, 2)
-    return 1.4826 * float(np.median(np.abs(second))) / np.sqrt(6.0) if second.size else 0.0
+    return robust_std(second) / SECOND_DIFFERENCE if second.size else 0.0
 
 
 def _level(x: Floats, y: Floats, baseline: tuple[float, float] | None) -> Estimate:

@@ -19,6 +19,7 @@ import numpy as np
 
 from cathoscope.lab.half_cycles import noise_of, resolution_of, runs_of
 from cathoscope.lab.record import Array, Record, Rows
+from cathoscope.numerics.spread import robust_std
 
 SURE = 6.5
 """z from which a step is told: above what corners of a curve that a cubic does not follow amount to beside noise."""
@@ -120,7 +121,7 @@ def _best(voltage: Array, starts: Rows, noise: float) -> _Best:
 
 def _scatter(values: Array) -> float:
     """Standard deviation by the median, of enough values to tell; else nought."""
-    return float(np.median(np.abs(values))) / 0.6745 if values.size >= _ENOUGH else 0.0
+    return robust_std(values) if values.size >= _ENOUGH else 0.0
 
 
 def _cubic(width: int) -> tuple[Array, Array]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cathoscope.numerics.spread import robust_std
+
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
@@ -43,7 +45,7 @@ class Grey:
         variances = float(weight @ (first - mean_first) ** 2), float(weight @ (second - mean_second) ** 2)
         gain = float(np.sqrt(variances[0] / max(variances[1], 1e-300)))
         offset = mean_first - gain * mean_second
-        spread = 1.4826 * float(np.median(np.abs(first - gain * second - offset)))
+        spread = robust_std(first - gain * second - offset)
         return Grey(gain, offset, max(spread, 1e-7 * float(np.abs(fixed).max())))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std_about_median
 
 Floats = NDArray[np.float64]
 
@@ -102,9 +103,9 @@ def noise_of(residual: Floats) -> Noise:
 
     A correlation of neighbours rho makes the variance of differences 2 (1 - rho) times that of values.
     """
-    spread = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
+    spread = robust_std_about_median(residual)
     steps = np.diff(residual)
-    jump = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) if steps.size else 0.0
+    jump = robust_std_about_median(steps) if steps.size else 0.0
     if spread == 0.0:
         return Noise(0.0, 0.0)
     return Noise(spread, float(np.clip(1.0 - 0.5 * (jump / spread) ** 2, 0.0, 0.98)))

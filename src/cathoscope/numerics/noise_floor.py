@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cathoscope.numerics.spread import robust_std_along
+
 FloatArray = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
 
@@ -66,7 +68,7 @@ def noise_apart_from_shared(table: FloatArray) -> Float64Array:
     keeps its whole spread, as do all where there are fewer than six.
     """
     values = np.asarray(table, dtype=np.float64)
-    whole = _spread_of_columns(values)
+    whole = robust_std_along(values, 0)
     n, p = values.shape
     if p < _FEWEST_COLUMNS or n < _FEWEST_SAMPLES or not (whole > 0).all():
         return whole
@@ -85,14 +87,9 @@ def _noise_beside(values: Float64Array, whole: Float64Array, noise: Float64Array
         white = values / noise
         shared = np.linalg.eigh(white.T @ white)[1][:, -count:]
         kept = 1.0 - (shared**2).sum(axis=1)
-        rest = noise * _spread_of_columns(white - (white @ shared) @ shared.T) / np.sqrt(np.maximum(kept, _LEAST_KEPT))
+        rest = noise * robust_std_along(white - (white @ shared) @ shared.T, 0) / np.sqrt(np.maximum(kept, _LEAST_KEPT))
         noise = np.where(kept > _LEAST_KEPT, rest, whole)
     return noise
-
-
-def _spread_of_columns(values: Float64Array) -> Float64Array:
-    """Standard deviation about zero from the median of the absolute values, [column]."""
-    return np.asarray(1.4826 * np.median(np.abs(values), axis=0), dtype=np.float64)
 
 
 def _marchenko_pastur_median(n: int, p: int) -> float:

@@ -12,6 +12,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import SECOND_DIFFERENCE, robust_std
 
 FloatArray = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
@@ -205,7 +206,7 @@ def _reason_object_is_cut(sums: Float64Array, mass_variation: float) -> str | No
             f"the total optical depth varies by {100 * mass_variation:.1f} % over the projections: "
             "the object leaves the field of view or the background is not zero"
         )
-    noise = 1.4826 * float(np.median(np.abs(np.diff(sums, n=2, axis=1)))) / np.sqrt(6.0)
+    noise = robust_std(np.diff(sums, n=2, axis=1)) / SECOND_DIFFERENCE
     rim = np.maximum(np.abs(sums[:, :2].mean(axis=1)), np.abs(sums[:, -2:].mean(axis=1)))
     allowed = _LARGEST_RIM * float(np.median(sums.max(axis=1))) + 5.0 * noise
     n_cut = int(np.sum(rim > allowed))
@@ -221,7 +222,7 @@ def _huber(design: Float64Array, values: Float64Array) -> tuple[Float64Array, Fl
     tiny = 1e-12 * float(np.abs(values).max()) + 1e-300
     for _ in range(50):
         residual = values - design @ solution
-        spread = max(1.4826 * float(np.median(np.abs(residual))) * np.sqrt(n_values / (n_values - n_parameters)), tiny)
+        spread = max(robust_std(residual) * np.sqrt(n_values / (n_values - n_parameters)), tiny)
         root_weight = np.sqrt(np.minimum(1.0, _HUBER_WIDTH * spread / np.maximum(np.abs(residual), tiny)))
         previous = solution
         solution = np.linalg.lstsq(design * root_weight[:, None], values * root_weight, rcond=None)[0]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import MAD_TO_STD, SECOND_DIFFERENCE, robust_std_about_median
 from cathoscope.tomography.pixel_kernels import (
     deviation_from_neighbours,
     fill_from_neighbours,
@@ -22,7 +23,6 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_MAD_TO_STD = 1.4826
 _BAD_PIXEL_SIGMA = 8.0
 _DEAD_FRACTION = 0.2
 _OPEN_COLUMN_SIGMA = 5.0
@@ -92,7 +92,7 @@ def open_columns_from_transmission(*, transmission: FloatArray) -> BoolArray | N
     left_level = _median(profile[:, :rim], 1)
     level = np.maximum(left_level, _median(profile[:, -rim:], 1))[:, None]
     # second differences, so that slopes of the sample do not count as noise
-    noise = _MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, n=2, axis=1))) / np.sqrt(6.0)
+    noise = MAD_TO_STD * np.nanmedian(np.abs(np.diff(profile / level, n=2, axis=1))) / SECOND_DIFFERENCE
     tolerance = max(_OPEN_COLUMN_SIGMA * float(noise), _UNEVEN_FLATS)
     covered = np.mean(~(profile >= (1.0 - tolerance) * level), axis=0) > 0.01
     open_columns = np.zeros(n_columns, dtype=bool)
@@ -148,7 +148,7 @@ def bad_pixels_from_flats(*, flat: FloatArray, dark: FloatArray) -> BoolArray:
     finite = np.isfinite(open_beam)
     bad = ~finite | (open_beam < _DEAD_FRACTION * _local_median(open_beam)) | (open_beam <= 0)
     excess = dark_level - _local_median(dark_level)
-    spread = _MAD_TO_STD * np.nanmedian(np.abs(excess))
+    spread = MAD_TO_STD * np.nanmedian(np.abs(excess))
     # integer counts can make the spread of the darks exactly zero
     floor = max(float(spread), 1e-3 * float(np.nanmedian(open_beam)) / _BAD_PIXEL_SIGMA, 1e-12)
     bad |= excess > _BAD_PIXEL_SIGMA * floor
@@ -307,9 +307,9 @@ def stripe_offsets_from_sinogram(*, sinogram: FloatArray) -> Float32Array:
     deviation = np.empty_like(sinogram)
     deviation_from_neighbours(sinogram, _STRIPE_REACH, deviation)
     middle = np.median(deviation, axis=0)
-    scatter = _MAD_TO_STD * float(np.median(np.abs(middle - np.median(middle))))
+    scatter = robust_std_about_median(middle)
     # a median of n values has sqrt(pi / 2 n) times their standard deviation
-    own = 1.2533 * _MAD_TO_STD * np.median(np.abs(deviation - middle), axis=0) / np.sqrt(len(sinogram))
+    own = 1.2533 * MAD_TO_STD * np.median(np.abs(deviation - middle), axis=0) / np.sqrt(len(sinogram))
     suspect = np.abs(middle) > np.maximum(_STRIPE_SIGMA * scatter, 3.0 * own)
     trusted = np.flatnonzero(~suspect)
     offset = np.zeros(sinogram.shape[1], dtype=np.float32)
@@ -356,7 +356,7 @@ def _offset_of_column(sinogram: FloatArray, column: int, trusted: NDArray[np.int
     roughness = np.abs(np.diff(others, axis=1)[:, [0, 2]] / np.diff(nodes)[[0, 2]]).sum(axis=1)
     smooth = deviation[roughness <= np.median(roughness)]
     offset = float(np.median(smooth))
-    uncertainty = 1.2533 * _MAD_TO_STD * float(np.median(np.abs(smooth - offset))) / np.sqrt(smooth.size)
+    uncertainty = 1.2533 * MAD_TO_STD * float(np.median(np.abs(smooth - offset))) / np.sqrt(smooth.size)
     return offset if abs(offset) > 3.0 * uncertainty else 0.0
 
 

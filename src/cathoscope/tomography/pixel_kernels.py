@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cathoscope.numerics.spread import MAD_TO_STD
+
 
 @njit(cache=True, nogil=True)
 def neighbourhood_median(image, median):  # type: ignore[no-untyped-def]
@@ -50,7 +52,7 @@ def remove_zingers(frames, threshold, gain):  # type: ignore[no-untyped-def]
         # the scatter takes longer than the rest, and most frames have no pixel that counting noise does not explain
         if not _any_above(frame, local, threshold * threshold * gain):
             continue
-        scatter = 1.4826 * np.median(np.abs(frame - local))
+        scatter = MAD_TO_STD * np.median(np.abs(frame - local))
         for row in range(frame.shape[0]):
             for column in range(frame.shape[1]):
                 noise = max(np.sqrt(gain * max(local[row, column], 1.0)), scatter)

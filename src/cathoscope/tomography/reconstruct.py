@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std_along
 
 FloatArray = NDArray[np.floating]
 Float32Array = NDArray[np.float32]
@@ -249,7 +250,7 @@ def noise_std_of_rows(*, difference: FloatArray) -> Float64Array:
     1.4826 times the median absolute deviation within the inscribed circle, in the unit of ``difference``.
     """
     values = difference[:, _inscribed_circle(difference.shape[2])].astype(np.float64)
-    return np.asarray(1.4826 * np.median(np.abs(values - np.median(values, axis=1, keepdims=True)), axis=1))
+    return np.asarray(robust_std_along(values - np.median(values, axis=1, keepdims=True), 1))
 
 
 def angular_weights_from_angles(*, angle_deg: FloatArray) -> Float64Array:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std
 from cathoscope.volume.parts_2d import divided
 from cathoscope.volume.plane import (
     BoolArray,
@@ -163,7 +164,7 @@ def _smoothing(grey: Float32Array, field: BoolArray) -> tuple[float, Levels]:
             problem = error
             continue
         smooth = ndimage.gaussian_filter(shown, smoothing)[field]
-        width = 1.4826 * float(np.median(np.abs(smooth[smooth > levels.threshold] - levels.solid)))
+        width = robust_std(smooth[smooth > levels.threshold] - levels.solid)
         found.append((width / (levels.solid - levels.dark), smoothing, levels))
         if found[-1][0] < _CALM:
             return smoothing, levels

@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import MAD_TO_STD, SECOND_DIFFERENCE, robust_std
 from cathoscope.volume.checks import LARGEST_EDGE, SMALLEST_EDGE
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +24,6 @@ _FEWEST = 16  # rows and columns
 _SATURATED = 0.02  # share of an image at its highest value that is no chance
 _SEPARATION = 1.5  # distance of the two levels over their widths, below which there are no two levels
 _LONGEST_FIT = 250_000  # pixels from which levels are found
-_MAD = 1.4826
 
 
 class Levels(NamedTuple):
@@ -109,7 +109,7 @@ def grey_levels(image: Float32Array, *, blur: float = 1.5) -> Levels:
     split = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
     dark, solid = values[values <= split], values[values > split]
     low, high = (float(np.median(part)) if part.size else split for part in (dark, solid))
-    widths = [_MAD * float(np.median(np.abs(p - m))) for p, m in ((dark, low), (solid, high)) if p.size]
+    widths = [robust_std(p - m) for p, m in ((dark, low), (solid, high)) if p.size]
     noise = difference_noise(image)
     if high - low < _SEPARATION * max(sum(widths), 1e-12) or high - low < 0.5 * noise / (2 * blur):
         raise MeasurementError(
@@ -126,7 +126,7 @@ def difference_noise(image: Float32Array) -> float:
     edges count little)."""
     across = image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2]
     down = image[2:] - 2 * image[1:-1] + image[:-2]
-    return float(np.mean([_MAD * np.median(np.abs(part)) for part in (across, down)]) / np.sqrt(6))
+    return float(np.mean([MAD_TO_STD * np.median(np.abs(part)) for part in (across, down)]) / SECOND_DIFFERENCE)
 
 
 def closed_mask(mask: BoolArray, radius: float) -> BoolArray:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std
 
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -78,8 +79,7 @@ def flattened(grey: Float64Array, depth: Float64Array) -> Flat:
     down, across = (np.linspace(-1, 1, n) for n in grey.shape)
     basis = np.stack(np.broadcast_arrays(1.0, down[:, None], across[None, :]), axis=-1)
     # what white noise leaves in the smoothed image, by what the smoothing took away
-    rough = np.abs(grey - smooth)[inner]
-    noise = _LEFT * 1.4826 * float(np.median(rough))
+    noise = _LEFT * robust_std((grey - smooth)[inner])
     level = np.full(grey.shape, _mode(smooth[inner]))
     chosen = inner
     for _ in range(6):

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, median_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std_about_median
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -121,7 +122,7 @@ def slice_thickness(
 
 def _skipped(found: Float64Array, halves: Float64Array) -> NDArray[np.bool_]:
     """Pairs between which slices are missing: far apart, in both halves, by more than chance, and alone in it."""
-    spread = float(np.median(np.abs(found - np.median(found)))) / 0.6745
+    spread = robust_std_about_median(found)
     beside = np.maximum(np.append(found[1:], 0.0), np.insert(found[:-1], 0, 0.0))
     far = (found > _MISSING) & (halves.min(axis=0) > 0.8 * _MISSING)
     return np.asarray(far & (found > 1 + _CERTAIN * spread) & (found > _ALONE * beside))

@@ -14,6 +14,7 @@ from skimage.measure import regionprops_table
 from skimage.registration import phase_cross_correlation
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std, robust_std_about_median, robust_std_along
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int32]
@@ -57,7 +58,7 @@ def variance_per_count(*, frames: ArrayLike) -> float:
     found = []
     for first, second in pairwise(scaled):
         difference = (second - first) / np.sqrt(np.maximum(first + second, _FEWEST_COUNTS))
-        found.append(1.4826 * np.median(np.abs(difference - np.median(difference))))
+        found.append(robust_std_about_median(difference))
     return float(np.mean(np.square(found)))
 
 
@@ -159,7 +160,7 @@ def image_shift(*, fixed: ArrayLike, moving: ArrayLike) -> ImageShift:
         for top in (0, rows - rows // 2)
         for left in (0, columns - columns // 2)
     ]
-    spread = 1.4826 * np.median(np.abs(np.array(quarters) - np.median(quarters, axis=0)), axis=0) / 2.0
+    spread = robust_std_along(np.array(quarters) - np.median(quarters, axis=0), 0) / 2.0
     return ImageShift((float(whole[0]), float(whole[1])), (float(spread[0]), float(spread[1])))
 
 
@@ -293,7 +294,7 @@ def empty_field(*, jump: ArrayLike, mask: ArrayLike, degree: int = 2) -> Floats:
         root = np.sqrt(weight)
         coefficients = np.linalg.lstsq(design * root[:, None], data * root, rcond=None)[0]
         misfit = np.abs(data - design @ coefficients)
-        limit = 2.0 * 1.4826 * float(np.median(misfit))
+        limit = 2.0 * robust_std(misfit)
         weight = limit / np.maximum(misfit, limit) if limit > 0 else weight
     grid = np.meshgrid(*(np.arange(n) * s - 1.0 for n, s in zip(values.shape, scale, strict=True)), indexing="ij")
     return np.asarray(sum(c * term for c, term in zip(coefficients, surface(*grid), strict=True)))
@@ -409,7 +410,7 @@ def _scatter_of_means(field: Floats, variance: Floats, size: float) -> float:
         if np.count_nonzero(enough) >= _FEWEST_SQUARES:
             means = np.where(free, squares, 0.0).sum(axis=(1, 3))[enough] / count[enough]
             of_noise = np.where(free, noise, 0.0).sum(axis=(1, 3))[enough] / count[enough] ** 2
-            spread = 1.4826 * float(np.median(np.abs(means - np.median(means))))
+            spread = robust_std_about_median(means)
             return float(np.sqrt(max(spread**2 - float(of_noise.mean()), 0.0)))
         edge //= 2
     return 0.0

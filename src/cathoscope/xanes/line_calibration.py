@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std_about_median
 from cathoscope.xanes.line_interpolation import interpolation_bias
 from cathoscope.xanes.line_steps import checked_coefficients, fit_compressed
 from cathoscope.xanes.line_tables import FitPlan
@@ -429,7 +430,7 @@ def _robust_polynomial(u: Float64Array, difference: Float64Array, noise: Float64
     solution = np.linalg.lstsq(powers, difference, rcond=None)[0]
     for _ in range(50):
         residual = difference - powers @ solution
-        scatter = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
+        scatter = robust_std_about_median(residual)
         tau2 = max(scatter**2 - float(np.median(noise)), 0.0)
         std = np.sqrt(np.maximum(noise + tau2, 1e-8))
         pull = residual / std

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cathoscope.numerics.spread import robust_std_about_median
 from cathoscope.xanes.line_calibration import (
     INTERPOLATION_STD,
     CalibratedLines,
@@ -33,7 +34,6 @@ Float32Array = NDArray[np.float32]
 DRAWS = 1500
 FEWEST_IN_GROUP = 6
 _GROUPS = 12
-_MAD_TO_STD = 1.4826
 _FARTHEST = 5.0  # robust standard deviations beyond which an error is that of a failed fit
 _MIXED = 3.25  # of the difference between fit and highest point, in standard uncertainties
 
@@ -113,13 +113,8 @@ def noisy_spectra(spectrum: Float32Array, noise_scale: float, rng: np.random.Gen
 
 def without_failed(error: Float64Array) -> Float64Array:
     """Errors cut to five robust standard deviations: fits that failed are flagged or rare."""
-    middle, reach = float(np.median(error)), _FARTHEST * robust_std(error)
+    middle, reach = float(np.median(error)), _FARTHEST * robust_std_about_median(error)
     return np.clip(error, middle - reach, middle + reach)
-
-
-def robust_std(values: Float64Array) -> float:
-    """Standard deviation of a normal distribution with the same median absolute deviation."""
-    return _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
 
 
 def _joint_of(

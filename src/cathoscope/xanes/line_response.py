@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import null_space
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.spread import robust_std_about_median
 from cathoscope.xanes.line_calibration import LineCalibration, apply_calibration, maximum_of_spectra
 from cathoscope.xanes.line_combination import (
     DRAWS,
     FEWEST_IN_GROUP,
     calibrated_fit,
     noisy_spectra,
-    robust_std,
     spectra_of_states,
     without_failed,
 )
@@ -64,7 +64,7 @@ def with_artefacts(
     both = np.isfinite(odd + even)
     if calibration.order == "none" or both.sum() < FEWEST_IN_GROUP:
         return calibration
-    common = (robust_std((odd + even)[both]) ** 2 - robust_std((odd - even)[both]) ** 2) / 4.0
+    common = (robust_std_about_median((odd + even)[both]) ** 2 - robust_std_about_median((odd - even)[both]) ** 2) / 4.0
     return replace(calibration, artefact_std=float(np.sqrt(max(common - calibration.tau**2, 0.0))))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.flow.raw import RawMeasurement, ScanIndex
+from cathoscope.numerics.spread import robust_std
 from cathoscope.tomography.series import SeriesGeometry
 
 Floats = NDArray[np.float64]
@@ -75,7 +76,7 @@ def flats_of_another_day(raw: RawMeasurement, beam: xr.DataArray) -> list[str]:
         return []
     values = np.array(list(known.values()))
     off = values - np.median(values)
-    allowed = max(np.log(_FLAT_FACTOR), _SIGMAS * 1.4826 * float(np.median(np.abs(off))))
+    allowed = max(np.log(_FLAT_FACTOR), _SIGMAS * robust_std(off))
     remarks = []
     for condition in np.ndindex(raw.shape[:-1]):
         far = {

@@ -25,6 +25,7 @@ from cathoscope.flow.steps.projections import (
     sinogram_of_depth,
     transmission_of_rows,
 )
+from cathoscope.numerics.spread import SECOND_DIFFERENCE, robust_std_along
 from cathoscope.tomography.align import (
     AxisEstimate,
     AxisMethod,
@@ -207,7 +208,7 @@ def _choose_axis(mass: AxisEstimate | str, mirror: AxisEstimate | str) -> tuple[
 def _noise_of_column_sums(column_sum: NDArray[np.float64]) -> NDArray[np.float64]:
     """Noise of each projection's column sums, from their second differences (robust)."""
     second = np.diff(column_sum, n=2, axis=1)
-    return np.asarray(1.4826 * np.median(np.abs(second), axis=1, keepdims=True) / np.sqrt(6.0))
+    return np.asarray(robust_std_along(second, 1, keepdims=True) / SECOND_DIFFERENCE)
 
 
 def _attempt(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:

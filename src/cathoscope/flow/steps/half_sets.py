@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cathoscope.flow.steps.projections import Floats
 from cathoscope.numerics.noise_floor import noise_apart_from_shared
+from cathoscope.numerics.spread import MAD_TO_STD
 
 _FEWEST_VOXELS = 200
 _SAMPLES = 20_000  # voxels, in matter or not, whose half-sets are compared over all energies of a condition
@@ -20,7 +21,7 @@ def matter_in(volume: Floats) -> NDArray[np.bool_]:
 
 def spread_of(values: Floats) -> float:
     """Standard deviation about zero from the median of the absolute values."""
-    return float(1.4826 * np.median(np.abs(values)))
+    return float(MAD_TO_STD * np.median(np.abs(values)))
 
 
 def some_in_matter(difference: Floats, inside: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cathoscope.flow.graph import Context
 from cathoscope.flow.steps.aligned import ScanInputs, scan_inputs
 from cathoscope.flow.steps.projections import Floats, n_columns_of, n_rows_of, with_halo
+from cathoscope.numerics.spread import MAD_TO_STD
 from cathoscope.tomography.correct import fill_bad_pixels
 from cathoscope.tomography.noise import (
     NoiseMap,
@@ -36,7 +37,7 @@ def noise_over_photon_noise(
     if not noise_is_of_photons(inputs) or not inside.any():
         return float("nan")
     photons = photon_noise_of_rows(plan, inputs, rows).full(difference.shape)[inside]
-    return float(1.4826 * np.median(np.abs(difference[inside])) / np.median(photons))
+    return float(MAD_TO_STD * np.median(np.abs(difference[inside])) / np.median(photons))
 
 
 def noise_is_of_photons(inputs: ScanInputs) -> bool:
