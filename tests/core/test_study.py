@@ -387,3 +387,10 @@ def test_a_study_may_lie_behind_a_link_and_hold_links_to_itself(tmp_path: Path) 
     (tmp_path / "study.zarr").symlink_to(tmp_path / "elsewhere.zarr")
     (tmp_path / "elsewhere.zarr" / "log" / "work").symlink_to(tmp_path / "elsewhere.zarr" / "raw")
     Study.create(tmp_path / "study.zarr")
+
+
+def test_a_folder_that_holds_a_study_is_not_it_but_says_where_it_is(tmp_path: Path) -> None:
+    Study.create(tmp_path / "heated.zarr")
+    with pytest.raises(StudyError, match="no study here") as caught:
+        Study.open(tmp_path)
+    assert str(tmp_path / "heated.zarr") in str(caught.value.cure)

@@ -96,6 +96,8 @@ def test_a_resistance_of_the_surface_is_explained_by_it() -> None:
     said = relate_cycles.sentences(found)
     assert "the surface explains the resistance" in said[0]
     assert "grew 10.0 times and R fell 10.0 times" in said[0]
+    (head,) = relate_cycles.heads(found)
+    assert "1 particle: the surface explains the resistance: it grew 10.0 times while R fell 10.0 times; 100 %" in head
     assert any("end of their names" in one for one in remarks)
 
 
@@ -129,6 +131,7 @@ def test_slices_alone_give_no_verdict_and_say_why() -> None:
     assert found is not None
     assert "cannot be told" in relate_cycles.sentences(found)[0]
     assert "how wide cracks are" in relate_cycles.sentences(found)[0]
+    assert "how wide cracks are" in relate_cycles.heads(found)[0]
     assert any("no surface" in one for one in remarks)
 
 

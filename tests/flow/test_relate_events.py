@@ -134,6 +134,8 @@ def test_samples_and_probes_are_told_apart_as_far_as_they_can_be(hou: list[Membe
     words = " ".join(relate_events.sentences(data))
     assert "rod before gravel by 16.2 to 17.8 K (TGA: rapid loss of mass, onset)" in words
     assert "not comparable: other atmosphere: oxygen and vacuum" in words
+    head = " ".join(relate_events.heads(data))
+    assert "rod before gravel by at most 175 K (XANES: white line, middle)" in head
 
 
 def test_where_nothing_is_stated_probes_are_compared_and_it_is_said(hou: list[Member]) -> None:

@@ -132,6 +132,7 @@ def test_a_wrong_scale_is_found_and_named() -> None:
     assert "contradict each other" in words
     assert "Without the white line the others agree" in words
     assert "do not belong together" in words
+    assert "contradict each other" in relate_oxygen.heads(found)[0]
 
 
 def test_without_a_scale_the_white_line_stays_out_and_it_is_said() -> None:

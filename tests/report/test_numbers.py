@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.study import Study
-from cathoscope.report.numbers import csv_from_numbers, format_value, json_from_numbers, numbers_of
+from cathoscope.report.numbers import Number, csv_from_numbers, format_value, json_from_numbers, numbers_of
+from cathoscope.report.summary import number_rows
 
 VALUES = st.floats(-1e9, 1e9, allow_nan=False)
 STDS = st.floats(1e-5, 1e6)
@@ -106,3 +107,12 @@ def test_images_are_not_numbers(study: Study) -> None:
     arrays = {number.array for number in numbers_of(study, "heating")}
     assert "rotation_axis" in arrays
     assert not arrays & {"attenuation", "white_line_energy", "particle_mask", "white_line_mean_std"}
+
+
+def test_a_current_is_in_ampere_and_a_length_in_angstrom() -> None:
+    def row(array: str) -> str:
+        number = Number("cell", array, "A", {}, 2.0, 0.1, "", "")
+        return number_rows([number])[0].value
+
+    assert row("rate_current") == "2.00 ± 0.10 A"
+    assert row("lattice_a") == "2.00 ± 0.10 Å"

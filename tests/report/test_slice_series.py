@@ -73,11 +73,16 @@ def test_two_samples_stand_side_by_side_and_are_told_apart() -> None:
         panel = series_panel(pair)
         same = series_panel([pair[0], ParticleResult("again", "1", SLOW)])
         assert series_panel(pair[:1]) is None
+        several = series_panel([*pair, ParticleResult("L-NMC", "2", SLOW)])
     assert panel is not None
     assert "L-NMC minus H-NMC" in panel.caption
     assert "are told apart" in panel.caption
     assert same is not None
     assert "cannot be told apart" in same.caption
+    # particles of a sample are compared all together, elsewhere
+    assert several is not None
+    assert "told apart" not in several.caption
+    assert "L-NMC, particle 2, cycle 35" in several.caption
 
 
 def test_the_first_numbers_are_those_that_were_asked_for() -> None:

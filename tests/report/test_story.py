@@ -16,7 +16,8 @@ from cathoscope.report.comparisons import Compared, amount, chance, conditions, 
 from cathoscope.report.doubts import doubts_of
 from cathoscope.report.method_words import CHOICES
 from cathoscope.report.methods import methods_of
-from cathoscope.report.story import _clauses, _reduced_earlier, _safer
+from cathoscope.report.relations import RelationPart
+from cathoscope.report.story import _clauses, _of_relations, _reduced_earlier, _safer
 
 _ONE = Compared(
     array="rapid_loss_onset",
@@ -149,3 +150,23 @@ def test_methods_are_told_from_the_recipe_with_numbered_references(tmp_path: Pat
     assert programs.text.startswith("The analysis was made with cathoscope 1 on Python 3, with numpy 2 [3]")
     assert [one.source.split(" ")[0] for one in methods.references] == ["Plastics:", "Standard", "Nature"]
     assert methods_of(Study.create(tmp_path / "empty.zarr")).paragraphs == ()
+
+
+def test_quantities_that_do_not_tell_the_samples_apart_are_named() -> None:
+    alike = replace(_ONE, array="total_loss", words="loss of mass in all", verdict=0)
+    told = _safer([replace(_ONE, doubts=("noise alone",)), alike])
+    assert "in 1 of 2 quantities that bear on it, and rod in none (loss of mass in all: not distinguishable)" in told
+    assert told.endswith("Doubts on onset of rapid mass loss are below.")
+
+
+def test_large_resistances_are_in_megohms_and_no_zero_has_a_sign() -> None:
+    large = replace(_ONE, unit="ohm", place="cycle 10", value=1.36e7, ends=(1.32e7, 1.40e7))
+    assert amount(large) == "by 13.6 MΩ at cycle 10; 95 %: 13.2 to 14.0"
+    small = replace(large, value=9.2, ends=(7.9, 10.5))
+    assert amount(small) == "by 9.2 Ω at cycle 10; 95 %: 7.9 to 10.5"
+    assert amount(replace(small, value=0.41, ends=(-0.001, 0.82))) == "by 0.4 Ω at cycle 10; 95 %: 0.0 to 0.8"
+
+
+def test_the_head_of_the_page_takes_the_heads_of_relations() -> None:
+    part = RelationPart("place", "Chemistry against place", ("a. ", "b."), (), (), (), ("rod.", "gravel."))
+    assert [point.text for point in _of_relations([part])] == ["rod. gravel."]

@@ -241,3 +241,13 @@ def test_page_has_tables_reasons_and_what_was_refused(
     names = {file.name for file in files.numbers}
     assert {"charge-spectra.csv", "charge-valence.csv", "charge-weights.csv", "grains-particles.csv"} <= names
     assert {file.name for file in files.folder.iterdir()} == names | {file.name for file in files.figures}
+
+
+def test_a_small_chance_is_below_one_in_a_thousand_on_the_page_and_whole_in_the_file() -> None:
+    chance = Column("place_probability", "p", "1", (3e-9, 0.0, 0.0213, 1.0), digits=2, is_chance=True)
+    share = Column("comparison_discovery", "q", "1", (1e-9, 0.0, 0.5, 1.0), csv_only=True)
+    table = Table("place", "Place", "map", ("a", "b", "c", "d"), (chance, share))
+    assert [row[1:] for row in table.cells] == [("< 0.001",), ("< 0.001",), ("0.021",), ("1",)]
+    assert table.heads == ("map", "p")
+    assert table.csv().splitlines()[:2] == ["map,place_probability,comparison_discovery", "a,3e-09,1e-09"]
+    assert "comparison_discovery" in table.arrays

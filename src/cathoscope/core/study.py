@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,9 @@ class Study:
         try:
             attrs = zarr.open_group(path, mode="r").attrs
         except (GroupNotFoundError, FileNotFoundError, NotADirectoryError):
-            raise StudyError(
-                "there is no study here", where=path, cure="make one with: cathoscope run RECIPE"
-            ) from None
+            inside = sorted(path.glob("*.zarr")) if path.is_dir() else []
+            cure = f"name the study in this folder: {inside[0]}" if inside else "make one with: cathoscope run RECIPE"
+            raise StudyError("there is no study here", where=path, cure=cure) from None
         if attrs.get("format") != "cathoscope study":
             raise StudyError("this zarr tree is not a study", where=path, found=str(dict(attrs))[:80])
         if int(str(attrs["format_version"])) > FORMAT_VERSION:
@@ -145,8 +146,12 @@ class Study:
         """
         there = self.measurements("result")
         if measurement not in there:
+            close = get_close_matches(measurement, there, n=1)
             raise StudyError(
-                f"there are no results of {measurement!r}", where=self.path, found=", ".join(there) or "no results yet"
+                f"there are no results of {measurement!r}",
+                where=self.path,
+                found=", ".join(there) or "no results yet",
+                cure=f"did you mean {close[0]}?" if close else None,
             )
         return self.read("result", measurement)
 

@@ -141,7 +141,7 @@ def number(value: float, width: float) -> str:
     decimals = significant_decimals(float(width) / 4)
     if abs(value) >= 1e5 or decimals > 6:
         return plain_number(float(f"{value:.3g}")).replace("-", "−")
-    return f"{round(value, decimals):.{max(decimals, 0)}f}".replace("-", "−")
+    return f"{round(value, decimals) + 0.0:.{max(decimals, 0)}f}".replace("-", "−")
 
 
 def scale_of(one: Compared) -> tuple[float, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 _MEGA, _NANO = 1e-6, 1e9
 _SURFACE = "wetted surface over volume (µm⁻¹)"
+_OPEN = 100.0  # an exponent known no better than this is not told
 _EXPLAINS, _PART, _NOT, _UNKNOWN = range(4)
 
 
@@ -186,19 +187,36 @@ def sentences(data: xr.Dataset) -> list[str]:
 
 
 def heads(data: xr.Dataset) -> list[str]:
-    """Does the surface explain the resistance, of particles that give one answer together?"""
-    by_answer: dict[str, list[str]] = {}
-    for row, name in enumerate(_names(data)):
-        by_answer.setdefault(_law_words(data.isel(cycled=row), "").removeprefix(": "), []).append(name)
-    told = [f"{', '.join(names)}: {answer}" for answer, names in by_answer.items()]
-    share = _values(data, "fade_explained")
-    known = share[np.isfinite(share)]
-    if known.size:
-        low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (known.min(), known.max()))
-        falling = ", since it went on falling" if known.max() < 0 else ""
-        ends = low if low == high else f"{low} to {high}"
-        told.append(f"The resistance gives {ends} % of the fall of the capacity after its peak{falling}.")
-    return told
+    """Does the surface explain the resistance: one sentence for the particles of a sample that agree."""
+    samples = [str(one) for one in np.atleast_1d(data["cycled"].attrs["samples"])]
+    groups: dict[tuple[str, int], list[int]] = {}
+    for row, verdict in enumerate(np.asarray(data["resistance_verdict"].values, int).tolist()):
+        groups.setdefault((samples[row], verdict), []).append(row)
+    return [_of_sample(data, rows, *key) for key, rows in groups.items()]
+
+
+def _of_sample(data: xr.Dataset, rows: list[int], sample: str, verdict: int) -> str:
+    """What all these particles say, with the range of their numbers."""
+    some = [data.isel(cycled=row) for row in rows]
+    head = f"{sample}, {len(rows)} particle{'' if len(rows) == 1 else 's'}"
+    if verdict == _UNKNOWN:
+        reasons = "; ".join(dict.fromkeys(_why_not(one) for one in some))
+        return f"{head}: whether the surface explains the resistance cannot be told: {reasons}."
+    grown, fallen = zip(*(_factors(one) for one in some), strict=True)
+    share = [100 * float(one["resistance_explained"]) for one in some]
+    told = {
+        _EXPLAINS: "the surface explains the resistance",
+        _PART: "the surface that is seen explains the resistance in part",
+        _NOT: "the surface that is seen does not explain the resistance",
+    }[verdict]
+    parts = f"{_span(share, 0)} % of the change of ln R goes with it"
+    return f"{head}: {told}: it grew {_span(grown, 1)} times while R fell {_span(fallen, 1)} times; {parts}."
+
+
+def _span(values: Sequence[float], decimals: int) -> str:
+    """``1.0 to 1.4``, or one number where all are alike."""
+    low, high = (f"{end + 0.0:.{decimals}f}".replace("-", "−") for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _of_particle(data: xr.Dataset, name: str) -> Iterator[str]:
@@ -212,7 +230,10 @@ def _law_words(data: xr.Dataset, name: str) -> str:
     if verdict == _UNKNOWN:
         return f"{name}: whether the surface explains the resistance cannot be told: {_why_not(data)}."
     share = format_value(float(data["resistance_explained"]), float(data["resistance_explained_std"]), "1")
-    interval = f"the exponent of R is {_sign(float(data['resistance_exponent']))} ({_sign(low)} to {_sign(high)}, 95 %)"
+    exponent = _sign(float(data["resistance_exponent"]))
+    interval = f"the exponent of R is {exponent} ({_sign(low)} to {_sign(high)}, 95 %)"
+    if not high - low < _OPEN:
+        interval = "the surface changed too little to tell an exponent of R"
     grown, fallen = _factors(data)
     moved = f"the wetted surface grew {grown:.1f} times and R fell {fallen:.1f} times between the stacks"
     head = f"{name}: {moved}; {interval}"
@@ -254,7 +275,7 @@ def _capacity_words(data: xr.Dataset, name: str) -> Iterator[str]:
     if np.isfinite(with_rise := float(data["rise_explained"])):
         words.append(f"{100 * with_rise:.0f} % of the variance of the rise goes with the resistance")
     if np.isfinite(with_fade := float(data["fade_explained"])):
-        part = f"{100 * with_fade:.0f} ± {100 * float(data['fade_explained_std']):.0f} %".replace("-", "−")
+        part = f"{100 * with_fade:.0f} ± {max(100 * float(data['fade_explained_std']), 1):.0f} %".replace("-", "−")
         less = " (it went on falling)" if with_fade < 0 else ""
         words.append(f"the resistance{less} gives {part} of the fall")
     if np.isfinite(isolated := float(data["fade_isolated"])):

@@ -91,7 +91,7 @@ def _of_pair(rows: Sequence[Compared], samples: tuple[str, str]) -> Iterator[Poi
         yield Point(f"{'Also different' if safer or earlier else 'Different'}{told}", _clauses(other))
     likely = [one for one in of_pair if one.is_likely]
     if likely:
-        rest = "Of differences this clear 5 % are false; they do not hold against the number of comparisons."
+        rest = "Of differences this clear 5 % at most are expected to be false; that none is cannot be claimed."
         yield Point(f"Likely different, not beyond doubt{told}", f"{_clauses(likely)} {rest}")
 
 
@@ -215,6 +215,8 @@ def _equal_porosity(study: Study) -> Iterator[Point]:
         reached = f"reaches it after {cycle:.1f} cycles ({ends})"
         if not np.isfinite(cycle):
             reached = "does not reach it within the cycles that were measured"
+            if np.isfinite(low):
+                reached += f", but by its uncertainty may after {low:.1f} cycles or later (68 %)"
         text = f"After {after:g} cycles {first} has a porosity of {level} %; {second} {reached}."
         yield Point("Cycles until equal porosity", text)
 

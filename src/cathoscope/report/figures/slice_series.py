@@ -204,20 +204,23 @@ def _scalars(data: xr.Dataset, *names: str) -> list[float] | None:
 
 
 def _words(results: Sequence[ParticleResult]) -> str:
-    """Every particle's value, and whether the first particles of two samples are told apart."""
+    """Every particle's value, and whether two particles are told apart that are the only ones of their samples."""
     words: list[str] = []
     values: dict[str, list[float]] = {}
+    several = len(results) > len({each.sample for each in results})
     for each in results:
         found = _scalars(each.data, "asked_cycle", "porosity_at_cycle", "porosity_at_cycle_std")
         if found is not None:
             values.setdefault(each.sample, found)
-            words.append(f" {each.sample}, cycle {found[0]:g}: {format_value(found[1], found[2], '1')}.")
+            particle = f", particle {each.particle}" if several else ""
+            words.append(f" {each.sample}{particle}, cycle {found[0]:g}: {format_value(found[1], found[2], '1')}.")
     pair = list(values.items())[:2]
-    if len(pair) == 2 and pair[0][1][0] == pair[1][1][0]:
+    if not several and len(pair) == 2 and pair[0][1][0] == pair[1][1][0]:
         (first, one), (second, other) = pair
         difference, std = one[1] - other[1], float(np.hypot(one[2], other[2]))
         told = "are told apart" if abs(difference) > _APART * std else "cannot be told apart"
-        words.append(f" {first} minus {second}: {format_value(difference, std, '1')}; they {told}.")
+        by = format_value(difference, std, "1").replace("-", "−")
+        words.append(f" {first} minus {second}: {by}; they {told}.")
     return "".join(words)
 
 
