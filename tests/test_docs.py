@@ -367,6 +367,8 @@ def test_toml_blocks_are_valid_recipes(page: Path) -> None:
             smallest = {"sample": {"rod": {}}, "measurement": {"rod": {"sample": "rod", "technique": "tomography"}}}
             values = merged(smallest, tomllib.loads(block.text))
             for section in values["measurement"].values():
+                if not section.keys() & {"sample", "technique"}:  # a part, to be added to a measurement of that name
+                    section |= {"sample": "rod", "technique": "tomography"}
                 if not section.keys() & {"files", "series", "start"}:
                     section["files"] = "scan.h5"
             sections.RecipeModel.model_validate(values)
