@@ -16,6 +16,7 @@ from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Resources
 from cathoscope.core.study import Study
 from cathoscope.io import open_raw
+from cathoscope.virtual.cycling import H_CYCLING, cycle_particle
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, Size
@@ -145,6 +146,28 @@ def test_the_stated_porosity_and_volume_are_those_of_the_maps(made: Made) -> Non
         assert float(truth["porosity"]) == pytest.approx(DESIGNS[one.sample].porosity, abs=0.02)
         np.testing.assert_array_equal(truth["particle_mask"], truth["solid_fraction"].values >= 0.5)
         assert int(truth["particle"]) == 1
+
+
+def test_after_cycles_the_voxels_are_those_of_the_cycled_particle() -> None:
+    """The grid of the network, which counts the porosity of a cycled particle, is another one."""
+    plan = plan_of(size=Size(64, 64, 4), **{"H-NMC": DESIGNS["H-NMC"]})
+    grains = plan.grains(("H-NMC", 1))
+    cycled = cycle_particle(grains, H_CYCLING, cycles=35)
+    new, aged = PristineParticle(grains, plan.grid), PristineParticle(grains, plan.grid, cycled, 35)
+    points, filled = aged.voxels(slice(0, 64))
+    inside = np.linalg.norm(points, axis=-1) < grains.outer_radius(points)
+    found = 1 - filled.fraction.sum(dtype=float) / inside.sum()
+    assert found == pytest.approx(cycled.porosity(35), abs=0.004)
+    assert found > 1.5 * (1 - new.voxels(slice(0, 64))[1].fraction.sum(dtype=float) / inside.sum())
+    assert (filled.crack[~inside] < 0.5).all()
+
+
+def test_a_heated_particle_is_not_cycled() -> None:
+    assert replace(PARTICLE_PRESETS["cadiou"], cycle=35).cycle == 35
+    with pytest.raises(CathoscopeError, match="not cycled"):
+        replace(PARTICLE_PRESETS["hou"], cycle=35)
+    with pytest.raises(CathoscopeError, match="backwards"):
+        replace(PARTICLE_PRESETS["cadiou"], cycle=-1)
 
 
 def test_the_blurred_attenuation_keeps_the_sum_of_the_particle(made: Made) -> None:

@@ -2,6 +2,7 @@
 
 preset = "hou"                  # what is changed
 field_of_view = 13.0            # um; temperatures = [25, 150] in degC; grain_map = true: labels of grains, too
+cycle = 35                      # of a nano-CT: how often the particles have been cycled before
 [rod]                           # a sample: fields of `ParticleDesign`
 diameter = 8.0
 [optics]                        # fields of `Optics`; [detector] of `TxmOptions`; [mechanics] of `MechanicalLaw`
@@ -27,7 +28,7 @@ from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset
 T = TypeVar("T")
 
 _OF_EXPERIMENT = {"law": "law", "mechanics": "mechanics", "optics": "optics", "detector": "options"}
-_OF_PRESET = ("temperatures", "field_of_view", "grain_map")
+_OF_PRESET = ("temperatures", "field_of_view", "grain_map", "cycle")
 _NUMBERS = ("rate", "hold", "scans", "moved", "turned", "tilted")
 
 

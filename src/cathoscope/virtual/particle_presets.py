@@ -10,6 +10,7 @@ import numpy as np
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.virtual.collapse import MechanicalLaw
+from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CyclingLaw
 from cathoscope.virtual.data_exchange import NANO_CT_ARC, NANO_CT_PIXEL, NANO_CT_PROJECTIONS
 from cathoscope.virtual.heating import HeatingLaw
 from cathoscope.virtual.microscope import Optics
@@ -84,7 +85,8 @@ class ParticlePreset:
 
     ``samples`` are by name; ``temperatures`` (degC) of the heating series, none for a nano-CT at room temperature;
     ``field_of_view`` is the width of the detector at the specimen, um. ``grain_map``: the grains of the particles are
-    mapped, too, before heating and without an error.
+    mapped, too, before heating and without an error. A nano-CT is made after ``cycle`` cycles by the sample's law of
+    ``cycling``.
     """
 
     meaning: str
@@ -94,6 +96,17 @@ class ParticlePreset:
     temperatures: tuple[float, ...] = ()
     experiment: Experiment = field(default_factory=Experiment)
     grain_map: bool = False
+    cycle: int = 0
+    cycling: Mapping[str, CyclingLaw] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.cycle < 0 or (self.cycle and not set(self.samples) <= set(self.cycling)):
+            raise CathoscopeError(
+                "these particles are not cycled" if self.cycle > 0 else "a particle cannot be cycled backwards",
+                expected="cycle = 0" if self.cycle > 0 else "0 or more",
+                found=f"cycle = {self.cycle}",
+                cure='preset = "cadiou"' if self.cycle > 0 else "cycle = 35",
+            )
 
 
 _HEATING_SIZES: Mapping[str, Size] = MappingProxyType(
@@ -119,7 +132,14 @@ def _heating(meaning: str, **samples: ParticleDesign) -> ParticlePreset:
 
 
 def _nano_ct(meaning: str, samples: Mapping[str, ParticleDesign]) -> ParticlePreset:
-    return ParticlePreset(meaning, MappingProxyType(dict(samples)), _NANO_CT_SIZES, _NANO_CT_VIEW, experiment=_NANO_CT)
+    return ParticlePreset(
+        meaning,
+        MappingProxyType(dict(samples)),
+        _NANO_CT_SIZES,
+        _NANO_CT_VIEW,
+        experiment=_NANO_CT,
+        cycling=MappingProxyType({"L-NMC": L_CYCLING, "H-NMC": H_CYCLING}),
+    )
 
 
 PARTICLE_PRESETS: Mapping[str, ParticlePreset] = MappingProxyType(

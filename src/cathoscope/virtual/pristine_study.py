@@ -1,8 +1,8 @@
-"""Nano-CT of particles before heating or cycling: one energy, room temperature, composition that varies with radius."""
+"""Nano-CT of particles before or after cycling: one energy, room temperature, composition that varies with radius."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from cathoscope.physics.xray import (
     nickel_edge_attenuation_from_formula,
 )
 from cathoscope.virtual.cracks import Solid, crack_opening, solid
+from cathoscope.virtual.cycling import CycledParticle, cycle_particle
 from cathoscope.virtual.data_exchange import DataExchangeLayout, ExchangeHeader
 from cathoscope.virtual.grains import Grains
 from cathoscope.virtual.microscope import FINE, Series, gaussian
+from cathoscope.virtual.near import near_voxels
 from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle_study import (
     Plan,
@@ -51,10 +53,15 @@ _MAPS = {
 
 @dataclass(frozen=True)
 class PristineParticle:
-    """A particle at room temperature on a grid of voxels, at one energy: one component, its attenuation."""
+    """A particle at room temperature on a grid of voxels, at one energy: one component, its attenuation.
+
+    ``cycled`` tells its boundaries after ``cycle`` cycles; without it they are those of the design.
+    """
 
     grains: Grains
     grid: Grid
+    cycled: CycledParticle | None = None
+    cycle: int = 0
 
     @property
     def components(self) -> int:
@@ -78,7 +85,12 @@ class PristineParticle:
         axis, heights = self.grid.positions(self.grid.columns), self.grid.positions(self.grid.rows)[rows]
         z, y, x = np.meshgrid(heights, axis, axis, indexing="ij")
         points = np.stack([x, y, z], axis=-1)
-        return points, solid(self.grains, points, self.grid.pixel_size)
+        if self.cycled is None:
+            return points, solid(self.grains, points, self.grid.pixel_size)
+        near = near_voxels(self.grains, points, self.grid.pixel_size)
+        found = self.cycled.shares(near, self.cycle)
+        shape = points.shape[:-1]
+        return points, Solid(near.label.reshape(shape), found.solid.reshape(shape), found.crack.reshape(shape))
 
     @cached_property
     def _profile(self) -> NDArray[np.float64]:
@@ -125,8 +137,11 @@ def _expose(
     progress: Progress,
 ) -> Simulated:
     """Write the raw file and the truth of one particle."""
-    name, place = f"{job[0]}-{job[1]}", Path("raw") / f"{job[0]}-{job[1]}"
-    specimen = PristineParticle(plan.grains(job), plan.fine)
+    cycle, grains = plan.preset.cycle, plan.grains(job)
+    name = f"{job[0]}-{job[1]}" + (f"-ct-{cycle:03d}" if cycle else "")
+    place = Path("raw") / name
+    cycled = cycle_particle(grains, plan.preset.cycling[job[0]], cycles=cycle) if cycle else None
+    specimen = PristineParticle(grains, plan.fine, cycled, cycle)
     title = f"virtual experiment {name}, seed {plan.seed}"
     header = ExchangeHeader(f"{name}.h5", ENERGY, plan.grid.pixel_size, job[0], title)
     layout = DataExchangeLayout((study.path.parent / place,), ((header,),))
@@ -144,7 +159,8 @@ def _expose(
     for group in ("truth", AT_INSTRUMENT):
         study.write(group, name, with_particle(schema.dataset(arrays if group == "truth" else []), job[1]))
     formula = oxide_formula(plan, job[0], 1.0)
-    return Simulated(name, job[0], formula, job[1], "tomography", f"{place.as_posix()}/*.h5")
+    note = f"after {cycle} cycles" if cycle else ""
+    return Simulated(name, job[0], formula, job[1], "tomography", f"{place.as_posix()}/*.h5", note=note)
 
 
 def _write_truth(
@@ -155,7 +171,9 @@ def _write_truth(
     values = {axis: grid.positions(count) for axis, count in zip(_VOXEL, grid.shape, strict=True)}
     coords: dict[str, xr.DataArray] = {axis: schema.label(axis, array, (axis,)) for axis, array in values.items()}
     material, seen = Work(study, "truth", name, "maps"), Work(study, AT_INSTRUMENT, name, "maps")
-    material.prepare([NewArray(key, _VOXEL, grid.shape, kind) for key, kind in _MAPS.items()], coords)
+    # the openings that the design gives are not those of a particle that was cycled
+    maps = {key: kind for key, kind in _MAPS.items() if key != "crack_opening" or specimen.cycled is None}
+    material.prepare([NewArray(key, _VOXEL, grid.shape, kind) for key, kind in maps.items()], coords)
     seen.prepare([NewArray("attenuation", _VOXEL, grid.shape)], coords)
     starts = range(0, grid.rows, SLAB_ROWS)
     progress.start("true maps", len(starts), "slab")
@@ -183,12 +201,13 @@ def _material(specimen: PristineParticle, grid: Grid, rows: slice) -> dict[str, 
     """Means over the detector's voxels of one slab."""
     _, fine = specimen.voxels(slice(FINE * rows.start, FINE * rows.stop))
     share = binned(fine.fraction)
-    points, coarse = PristineParticle(specimen.grains, grid).voxels(rows)
+    points, coarse = replace(specimen, grid=grid).voxels(rows)
     inside = np.linalg.norm(points, axis=-1) < specimen.grains.outer_radius(points)
+    opening = {} if specimen.cycled else {"crack_opening": crack_opening(specimen.grains, points).astype(np.float32)}
     return {
+        **opening,
         "grain_label": np.where(share > 0, coarse.label + 1, 0).astype(np.int32),
         "solid_fraction": share,
-        "crack_opening": crack_opening(specimen.grains, points).astype(np.float32),
         "envelope_mask": inside,
         "particle_mask": share >= 0.5,
     }
