@@ -136,6 +136,9 @@ def test_samples_and_probes_are_told_apart_as_far_as_they_can_be(hou: list[Membe
     assert "not comparable: other atmosphere: oxygen and vacuum" in words
     head = " ".join(relate_events.heads(data))
     assert "rod before gravel by at most 175 K (XANES: white line, middle)" in head
+    assert "onset – " not in head
+    for verdict in ("Two probes see one event", "Two events, not one"):
+        assert (verdict in head) == (verdict in words)
 
 
 def test_where_nothing_is_stated_probes_are_compared_and_it_is_said(hou: list[Member]) -> None:

@@ -72,6 +72,8 @@ def test_conditions_say_what_they_share_once() -> None:
     assert conditions(["", "5 K/min"]) == "5 K/min"
     assert conditions([f"{k} °C, layered" for k in range(9)]).endswith("3 °C, layered and 5 more")
     assert conditions([]) == ""
+    places = ["25 °C, layered, a", "80 °C, layered", "148 °C, spinel"]
+    assert conditions(places) == "25 °C, layered, a; 80 °C, layered and 148 °C, spinel"
 
 
 def test_opposite_differences_of_one_quantity_are_told_apart() -> None:
@@ -169,4 +171,4 @@ def test_large_resistances_are_in_megohms_and_no_zero_has_a_sign() -> None:
 
 def test_the_head_of_the_page_takes_the_heads_of_relations() -> None:
     part = RelationPart("place", "Chemistry against place", ("a. ", "b."), (), (), (), ("rod.", "gravel."))
-    assert [point.text for point in _of_relations([part])] == ["rod. gravel."]
+    assert [point.text for point in _of_relations([part])] == ["Rod. Gravel."]

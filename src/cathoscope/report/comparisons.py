@@ -184,7 +184,10 @@ def conditions(places: Sequence[str]) -> str:
     """Conditions in one line, what they have in common said once; of many the first, and how many more."""
     known = _shortened(list(filter(None, places))) if any(places) else []
     left = len(known) - _MOST_CONDITIONS
-    return joined(known if left <= 1 else [*known[:_MOST_CONDITIONS], f"{left} more"])
+    shown = known if left <= 1 else [*known[:_MOST_CONDITIONS], f"{left} more"]
+    if any("," in one for one in shown[1:]):  # commas within: semicolons between
+        return " and ".join(filter(None, ("; ".join(shown[:-1]), *shown[-1:])))
+    return joined(shown)
 
 
 def _shortened(places: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ _SAME, _DIFFERENT, _OPEN, _OTHER = range(4)
 _MARKERS = {"onset": ">", "middle": "o", "end": "<"}
 _HEIGHT = 0.5  # of a row, for the bars of all samples
 _BEYOND = 12.0  # K that the axis reaches beyond the events, into which open brackets run
+_ONE_OR_TWO = {_SAME: "Two probes see one event", _DIFFERENT: "Two events, not one"}
 _NARROW = 0.3  # K, intervals below which tenths do not tell the ends apart
 _MOST = 6  # pairs told in one sentence
 
@@ -214,7 +215,7 @@ def heads(data: xr.Dataset) -> list[str]:
         return []
     found = data["event_verdict"].values
     within, across = _sides(data)
-    told = [_earlier(data, [k for k in across if found[k] == _DIFFERENT]), *_one_or_two(data, within)]
+    told = [_earlier(data, [k for k in across if found[k] == _DIFFERENT]), *_in_short(data, within)]
     return [one for one in told if one]
 
 
@@ -228,8 +229,23 @@ def _sides(data: xr.Dataset) -> tuple[list[int], list[int]]:
 def _one_or_two(data: xr.Dataset, pairs: Sequence[int]) -> list[str]:
     """Two probes that see one event, and those that see two."""
     found = data["event_verdict"].values
-    words = {_SAME: "Two probes see one event", _DIFFERENT: "Two events, not one"}
-    return [_listed(data, head, [k for k in pairs if found[k] == verdict]) for verdict, head in words.items()]
+    return [_listed(data, head, [k for k in pairs if found[k] == verdict]) for verdict, head in _ONE_OR_TWO.items()]
+
+
+def _in_short(data: xr.Dataset, pairs: Sequence[int]) -> list[str]:
+    """The same, onsets and middles of all samples together."""
+    probes, names, samples = (_texts(data, one) for one in ("probe", "names", "sample"))
+    told = []
+    for verdict, head in _ONE_OR_TWO.items():
+        found: dict[str, list[str]] = {}
+        for k in (k for k in pairs if int(data["event_verdict"][k]) == verdict):
+            ends = _ends(data, k)
+            events = " and ".join(f"{probes[end]} {names[end].rsplit(', ', 1)[0]}" for end in ends)
+            found.setdefault(events, []).append(f"{samples[ends[0]]} {_kind(names[ends[0]])}")
+        if found:
+            parts = [f"{events} ({', '.join(where)})" for events, where in found.items()]
+            told.append(f"{head}: {'; '.join(parts)}.")
+    return told
 
 
 def _earlier(data: xr.Dataset, pairs: Sequence[int]) -> str:

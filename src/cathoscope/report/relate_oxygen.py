@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cathoscope.core.brackets import with_uncertainty
+from cathoscope.report.numbers import plain_number
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, MARKERS, SINGLE_COLUMN, Panel, add_figure_legend, new_figure
 from cathoscope.report.tables import Column, Table
 
@@ -174,7 +175,7 @@ def _agreement(data: xr.Dataset, sample: str, names: list[str]) -> str:
     odd = np.flatnonzero(rest > _CHANCE).tolist()
     words = (
         f"{sample}: {_and(used)} contradict each other (probability {_chance(chance)}); what they say together, {lost} "
-        f"at {at}, is widened and not to be trusted."
+        f"oxygen per metal at {at}, is widened and not to be trusted."
     )
     for k in odd:
         factor = with_uncertainty(float(data["oxygen_factor"][k]), float(data["oxygen_factor_std"][k]))
@@ -200,4 +201,4 @@ def _and(names: list[str]) -> str:
 
 
 def _chance(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-6 else "below 10⁻⁶"
+    return plain_number(float(f"{value:.2g}")) if value >= 1e-6 else "below 10⁻⁶"

@@ -35,7 +35,7 @@ _STATES = ("white_line_mean", "valence_mean", "state_of_charge_mean")
 _MOST_CLAUSES = 5
 _MOST_ALIKE = 9
 _MOST_PLACES = 3
-_LONGEST = 720  # letters that another relation may take
+_LONGEST = 900  # letters that another relation may take
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,6 @@ def _of_relations(parts: Sequence[RelationPart]) -> Iterator[Point]:
         for sentence in part.heads if part.name != "samples" else ():
             if len(text) + len(sentence) > _LONGEST and text:
                 break
-            text = f"{text} {sentence}".strip()
+            text = f"{text} {_capital(sentence)}".strip()
         if text:
             yield Point(part.title, text)
