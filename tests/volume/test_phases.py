@@ -66,6 +66,15 @@ def test_a_layer_on_the_outside_is_told_from_oxide_and_from_blur() -> None:
     assert found.solid.sum() == pytest.approx(oxide.sum(), rel=0.02)
 
 
+def test_a_rim_nearly_as_bright_as_oxide_is_no_layer() -> None:
+    """As a rough surface has, or oxide that is charged below it: taken for a layer, 2 px would go all around."""
+    radius = np.hypot(*(np.indices((SIZE, SIZE)) - 47.4))
+    body = 0.85 * np.clip(42.5 - radius, 0, 1) + 0.15 * np.clip(40.5 - radius, 0, 1)
+    noise = 0.06 * np.random.default_rng(3).standard_normal((6, SIZE, SIZE))
+    grey = (gaussian_filter(body, 0.7) + noise).astype(np.float32)
+    assert outer_layer(grey, [find_outline(image, 0.25) for image in grey], level=0.25).thickness == 0
+
+
 def test_outlines_of_another_stack_are_refused() -> None:
     with pytest.raises(MeasurementError, match="outlines"):
         phases(np.zeros((4, 40, 40), np.float32), [])

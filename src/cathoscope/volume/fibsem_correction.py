@@ -32,8 +32,10 @@ BoolArray = NDArray[np.bool_]
 
 _OUTSIDE_MARGIN, _INSIDE_MARGIN = 8.0, 3.0  # px from the outline
 _OPEN = 0.6  # of the contrast: darker is open to the beam (voids seen down to their back, layers)
-_AWAY = 2.5  # px from anything open at which solid is itself
-_LEAST = 300  # pixels of solid in a slice
+# px from anything open at which solid is itself: nearer than the first, what a void dims counts as faint where noise
+# dims it, too, so that the rest is too bright; the second is for slices with little solid as far as that
+_AWAY, _LEAST_AWAY = 5.0, 2.5
+_LEAST, _PLENTY = 300, 1500  # pixels of solid in a slice
 _SPREADS, _TAILS = (3.0, 6.0), (8.0, 24.0)  # px, of charging
 _FIELDS = len(_SPREADS) + 2 * len(_TAILS)
 _FAINT = 3.0  # standard deviations below the solid in the smoothed slice: a crack
@@ -142,7 +144,8 @@ def _parts(scene: Float32Array, outline: Outline, noise: float) -> _Parts:
     is_solid = ~binary_dilation(faint, iterations=1)
     if is_open.any():
         distance: Any = edt.edt(~is_open, black_border=False, parallel=1)
-        is_solid &= distance > _AWAY
+        far = is_solid & (distance > _AWAY)
+        is_solid = far if np.count_nonzero(far) > _PLENTY else is_solid & (distance > _LEAST_AWAY)
     if outline.whole:
         depth = outline.depth(*scene.shape)
         return _Parts(is_open, is_solid & (depth > _INSIDE_MARGIN), depth < -_OUTSIDE_MARGIN)
@@ -242,7 +245,7 @@ def smoothed_levels(levels: list[SliceLevels]) -> list[SliceLevels]:
     if not seen.any():
         raise MeasurementError(
             "no slice holds enough solid to tell its grey value",
-            expected=f"{_LEAST} pixels of solid, {_AWAY:g} px from any pore, in one slice or more",
+            expected=f"{_LEAST} pixels of solid, {_LEAST_AWAY:g} px from any pore, in one slice or more",
             found="none",
             cure="check that solid is bright; or bin the slices",
         )

@@ -34,6 +34,7 @@ from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.fibsem_outline import Outline
 
 Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 OUTSIDE, OXIDE, PORE, LAYER = range(4)
 """What a voxel is, by the largest share."""
@@ -47,6 +48,9 @@ _FAR = 99.0  # px: from an outline that is not there
 _THINNEST = 1.0  # px of a layer that can be told from blur
 _LAW = 0.01  # of the contrast: what the law leaves out
 _BRIGHTEST = 0.8  # of what shine-through may add up to
+_SPREAD = 1.0  # px over which the middle of a void says what its edges are blurred with
+_LITTLE = 0.01  # of a void around: none that could say anything
+_WHITEST = 0.8  # of the contrast: a layer brighter than that is oxide at a rough surface
 
 
 class ShineThrough(NamedTuple):
@@ -160,10 +164,11 @@ def outer_layer(volume: Float32Array, outlines: Sequence[Outline], *, level: flo
     """The layer on the outer surface, from the mean profile across the outline at ``level`` of the largest sections."""
     edges = np.arange(-8.0, 20.01, 0.5)
     size = max((float(one.radius.mean()) for one in outlines if one.whole), default=0.0)
-    sums, counts = np.zeros(edges.size - 1), np.zeros(edges.size - 1)
+    sums, counts, slant = np.zeros(edges.size - 1), np.zeros(edges.size - 1), []
     for image, outline in zip(volume, outlines, strict=True):
         if not outline.whole or outline.radius.mean() < 0.85 * size:
             continue
+        slant.append(size / float(outline.radius.mean()))
         depth = outline.depth(*image.shape)
         near = (depth > edges[0]) & (depth < edges[-1])
         sums += np.histogram(depth[near], edges, weights=image[near])[0]
@@ -185,9 +190,10 @@ def outer_layer(volume: Float32Array, outlines: Sequence[Outline], *, level: flo
         rest, [0.4, 4.0, 1.5, 0.0, 0.9, 0.0], bounds=([0.05, 0.2, 0.3, -6, 0.3, -0.1], [0.85, 15, 5, 4, 1.3, 0.1])
     )
     height, thickness, blur, place = (float(value) for value in found.x[:4])
-    clear = found.cost < 0.5 * one_step.cost and thickness > max(_THINNEST, 0.8 * blur) and height > 0.5 * level
-    if clear:
-        return OuterLayer(height, thickness, blur, place)
+    clear = found.cost < 0.5 * one_step.cost and thickness > max(_THINNEST, 0.8 * blur)
+    if clear and 0.5 * level < height < _WHITEST:
+        # the largest sections, too, cut it aslant
+        return OuterLayer(height, thickness / float(np.mean(slant)), blur, place)
     return OuterLayer(0.0, 0.0, float(one_step.x[2]), float(one_step.x[3]))
 
 
@@ -237,7 +243,8 @@ def _slice_phases(
     smooth = gaussian_filter(image, 0.8)
     other = np.full(image.shape, law.pore.value, dtype=np.float32)
     dark = binary_dilation(gaussian_filter(image, 1.0) < _NEAR, iterations=_REACH)
-    other[dark] = law.at(ahead[dark] - np.float32(0.5))
+    behind = law.at(ahead - np.float32(0.5))
+    other[dark] = _of_middles(image, behind, dark)[dark]
     depth = _depth(outline, image.shape, largest)
     margin = 2 * layer.blur + 1
     # where the body narrows, the layer is cut aslant
@@ -253,6 +260,21 @@ def _slice_phases(
         kind[rim & (kind == PORE) & (smooth > 0.5 * layer.level) & (depth > layer.place - margin)] = LAYER
     kind[(kind == PORE) & (depth <= 0)] = OUTSIDE
     return solid.astype(np.float32), kind
+
+
+def _of_middles(image: Float32Array, behind: Float32Array, dark: BoolArray) -> Float32Array:
+    """V of the nearest void, where a pixel is partly oxide.
+
+    What is behind such a pixel is not what the blur mixes into it: the oxide itself goes on there. So V is the mean
+    around it, weighted by how much more than half void there is, twice since the share of void follows from V.
+    """
+    other = behind
+    for _ in range(2):
+        void = np.clip(1 - 2 * gaussian_filter((image - other) / (1 - other), 0.5), 0, 1) * dark
+        weight = gaussian_filter(void, _SPREAD)
+        mean = gaussian_filter(void * behind, _SPREAD) / np.maximum(weight, _LITTLE)
+        other = np.where(weight > _LITTLE, mean, behind)
+    return np.asarray(other, dtype=np.float32)
 
 
 def _depth(outline: Outline, shape: tuple[int, ...], largest: float) -> Float32Array:
