@@ -55,7 +55,7 @@ DataOption = Annotated[
     Path | None, typer.Option(help="Folder that holds the measured files; overrides what the recipe says.")
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Threads; the result does not depend on it.", min=1)]
-MemoryOption = Annotated[str, typer.Option(help="Memory for the slabs in flight, such as 4GB.")]
+MemoryOption = Annotated[str, typer.Option(help="Memory for the values worked on at a time, such as 4GB.")]
 StudyOption = Annotated[Path | None, typer.Option(help="Where the study is kept [default: RECIPE with .zarr]")]
 
 
@@ -201,7 +201,9 @@ def run_command(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="Memory for the slabs in flight, such as 4GB; with --cluster per worker. [default: 2GB]"),
+        typer.Option(
+            help="Memory for the values worked on at a time, such as 4GB; with --cluster per worker. [default: 2GB]"
+        ),
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Share the slabs out: local:N, slurm:FILE or tcp://HOST:PORT.", metavar="PLACE")
@@ -222,7 +224,7 @@ def run_command(
         outcome = run(loaded, path, resources=resources, progress=progress)
     _print_outcome(outcome)
     if report:
-        _write_report(path, path.with_suffix(".html"))
+        _write_report(path, path.with_suffix(".html"), memory)
     if outcome.failed:
         raise typer.Exit(3)
 
@@ -286,19 +288,21 @@ def report_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML file to write [default: STUDY with .html]")
     ] = None,
+    memory: MemoryOption = "2GB",
 ) -> None:
     """Write the report: one HTML page, and its figures and numbers beside it."""
-    _write_report(study, output or study.with_suffix(".html"))
+    _write_report(study, output or study.with_suffix(".html"), memory)
 
 
-def _write_report(path: Path, output: Path) -> None:
+def _write_report(path: Path, output: Path, memory: str | None) -> None:
     from cathoscope.core.study import Study
     from cathoscope.flow.compare import compare
     from cathoscope.report.page import write_report
 
     study = Study.open(path)
     rows: list[Comparison] = compare(study) if study.measurements("truth") else []
-    files = write_report(study, output, comparison=[row.record() for row in rows])
+    allowed = Resources(memory=parse(memory or "2GB", "memory")).memory
+    files = write_report(study, output, comparison=[row.record() for row in rows], memory=allowed)
     _out.print(f"report:  {files.page}", highlight=False, soft_wrap=True)
 
 

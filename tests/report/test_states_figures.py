@@ -181,7 +181,7 @@ def test_particles_are_sampled_only_if_large(monkeypatch: pytest.MonkeyPatch) ->
     assert (coarse.stride, coarse.mask.shape) == (2, (10, 10, 10))
     assert coarse.voxel_size == pytest.approx(2 * PIXEL)
     trusted = data["white_line_energy"].where(data["white_line_flag"] == 0).values
-    np.testing.assert_array_equal(coarse.value.values, trusted[0, ::2, ::2, ::2])
+    np.testing.assert_array_equal(coarse.value.values, trusted[0, ::2, ::2, ::2].astype(np.float32))
     assert "every 2 voxels" in drawn(state_views_panel, data).caption
     assert "every 2 voxels" in drawn(difference_maps_panel, data).caption
 

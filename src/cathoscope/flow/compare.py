@@ -186,7 +186,7 @@ def _without_mean(name: str, values: Values) -> Values:
 
 
 def _blocks(array: xr.DataArray) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array that read each stored chunk once: whole images, in blocks along the other dims."""
+    """Parts of an array that read each stored chunk once: whole rows of chunks, so that size hardly matters."""
     dims = tuple(map(str, array.dims))
     chunks = chunk_shape(dims, array.shape)
     steps = [size if dim in _WHOLE else chunk for dim, size, chunk in zip(dims, array.shape, chunks, strict=True)]
@@ -200,7 +200,7 @@ _UNOBSERVABLE = {
     "vertical_shift": "mean removed: it moves the object, not the projections",
     "specimen_shift": "mean over the energies removed: where the object lies is a convention",
 }
-_WHOLE = ("y", "x", "row", "column", "projection")
+_WHOLE = ("x", "row", "column", "projection")
 
 
 def _without_object_motion(shift: Values, angle: Values) -> Values:

@@ -33,6 +33,7 @@ from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.lab_samples import lab_differences
+from cathoscope.report.memory import drawn_within
 from cathoscope.report.methods import Methods, methods_of
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
 from cathoscope.report.powder_tables import powder_tables
@@ -127,7 +128,9 @@ class Section:
         return (*self.panels, *self.truth_panels)
 
 
-def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str, object]] = ()) -> ReportFiles:
+def write_report(
+    study: Study, output: Path, *, comparison: Sequence[Mapping[str, object]] = (), memory: float = 2e9
+) -> ReportFiles:
     """Write the page ``output`` and the folder ``<stem>_files`` with every figure and number.
 
     Both are put in place only when they are complete, so a reader never meets half a report.
@@ -136,14 +139,18 @@ def write_report(study: Study, output: Path, *, comparison: Sequence[Mapping[str
     ----------
     comparison
         Rows of `cathoscope compare`: measurement, array, unit, n, bias, rmse, pull_mean, pull_width, note.
+    memory
+        Bytes for the values of one figure while it is made; of larger volumes, pictures show every second voxel, or
+        every third.
 
     Raises
     ------
     StudyError
         If the study cannot be read or the report cannot be written.
     """
-    sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
-    across = _with_words(study, across_measurements(study), sections)
+    with drawn_within(memory):
+        sections = [_section(study, name, index) for index, name in enumerate(measurement_names(study))]
+        across = _with_words(study, across_measurements(study), sections)
     panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
     vectors = {id(panel): figure_bytes(panel.figure, "svg") for panel in panels}
     page = _page_within_limit(study, (across, sections), vectors, output, comparison_rows(comparison))

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.report.memory import bytes_for_drawing
 from cathoscope.report.render_kernels import BLOCK, NOTHING, Scene, march
 
 Mask = NDArray[np.bool_]
 Vector = tuple[float, float, float]  # along z, y, x
 
 MOST_VOXELS = 256**3  # larger volumes are sampled, for more would only cost time in a picture of journal width
+_PER_VOXEL = 40.0  # bytes while a picture is made, measured: values, masks, and what the rays need
 FLAGGED_GREY = 0.62
 _SMOOTHING = 1.0  # voxels, standard deviation: wide enough that the surface shows no steps of voxels
 _BORDER = 4  # voxels of nothing around the particle, so that the smoothed mask falls to zero
@@ -122,9 +124,9 @@ class Picture:
 
 
 def stride_of(shape: tuple[int, ...]) -> int:
-    """Smallest step between voxels with which a volume of this shape has at most `MOST_VOXELS`."""
-    stride = 1
-    while math.prod(-(-n // stride) for n in shape) > MOST_VOXELS:
+    """Smallest step between voxels with which a volume of this shape has at most `MOST_VOXELS`, and fits the memory."""
+    stride, most = 1, min(MOST_VOXELS, bytes_for_drawing() / _PER_VOXEL)
+    while math.prod(-(-n // stride) for n in shape) > most:
         stride += 1
     return stride
 

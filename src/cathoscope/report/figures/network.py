@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import grey_dilation
 
 from cathoscope.report.figures.morphology import KINDS
-from cathoscope.report.figures.reading import at, draws, temperature_name, temperatures
+from cathoscope.report.figures.reading import at, draws, slabs, temperature_name, temperatures
 from cathoscope.report.render import Cut, Picture, View, middle_of, render, stride_of, width_needed
 from cathoscope.report.style import DOUBLE_COLUMN, Panel, add_scale_bar, new_figure, sequential_colours
 
@@ -47,7 +47,7 @@ def network_panel(data: xr.Dataset) -> Panel | None:
 
 
 def _has_pores(data: xr.Dataset, index: int) -> bool:
-    return bool((at(data["pore_kind"], temperature=index) > 0).any())
+    return any(bool((piece > 0).any()) for (piece,) in slabs([data["pore_kind"]], temperature=index))
 
 
 def _draw_row(row: list[Axes], data: xr.Dataset, index: int) -> set[int]:

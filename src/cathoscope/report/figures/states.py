@@ -80,16 +80,17 @@ def particle_at(data: xr.Dataset, name: str, index: int) -> Particle:
         """Values of one array at the temperature and the stride that are drawn."""
         return at(data[one], temperature=index, **every).values
 
-    value = at(array, temperature=index, **every).load().astype(np.float64)
+    value = at(array, temperature=index, **every).astype(np.float32)
     flag = read("white_line_flag") if "white_line_flag" in data else None
     if "particle_mask" in data:
-        mask = np.asarray(read("particle_mask"), np.bool_)
+        mask = np.array(read("particle_mask"), np.bool_)
     else:
         mask = np.isfinite(value.values) if flag is None else flag != _OUTSIDE
     if flag is not None and name == "white_line_energy":
-        mask = mask & (flag != _OUTSIDE)
-        value = value.where(flag == 0)
-    return Particle(value.where(mask), mask, stride)
+        mask &= flag != _OUTSIDE
+        value.values[flag != 0] = np.nan
+    value.values[~mask] = np.nan
+    return Particle(value, mask, stride)
 
 
 def _chosen(n: int) -> list[int]:
@@ -104,20 +105,26 @@ def state_views_panel(data: xr.Dataset) -> Panel | None:
     found = histograms_of_white_line(data)
     names = temperatures(data["white_line_energy"])
     chosen = _chosen(len(names))
-    particles = {index: particle_at(data, "white_line_energy", index) for index in chosen}
-    shown = [index for index in chosen if particles[index].mask.any() and found[index].total]
+    # one particle at a time is in memory: they are looked at here, and read again when they are drawn
+    seen = {
+        index: sight
+        for index in chosen
+        if found[index].total and (sight := _sight(particle_at(data, "white_line_energy", index), View()))
+    }
+    shown = list(seen)
     if not shown:
         return None
     limits = common_range(found, tail=0.01)
-    colours, view = white_line_colours(), View(pixels=_PIXELS)
-    width = max(_window(particles[index], view) for index in shown)
+    colours, width = white_line_colours(), max(sight.window for sight in seen.values())
     figure = _grid_figure(len(shown), 1 + len(_SECTIONS), extra=14)
     grid = figure.subplots(1 + len(_SECTIONS), len(shown), squeeze=False)
     for column, index in enumerate(shown):
         grid[0, column].set_title(temperature_name(names[index]))
-        draw_view(grid[0, column], particles[index], colours, limits, width, bar=column == 0)
+        particle = particle_at(data, "white_line_energy", index)
+        draw_view(grid[0, column], particle, colours, limits, width, bar=column == 0)
         for row, across in enumerate(_SECTIONS.values(), start=1):
-            draw_section(grid[row, column], particles[index], across, colours, limits, width, bar=column == 0)
+            draw_section(grid[row, column], particle, across, colours, limits, width, bar=column == 0)
+        del particle
     for row, words in enumerate(("cut away", *_SECTIONS)):
         grid[row, 0].text(-0.03, 0.5, words, rotation=90, ha="right", va="center", transform=grid[row, 0].transAxes)
     _bar_below(figure, grid, colours, limits, "white-line energy (eV)")
@@ -127,10 +134,31 @@ def state_views_panel(data: xr.Dataset) -> Panel | None:
         "(z upwards in xz and yz; scale bars hold for all). Blue is low, red is high, grey has no trusted value. "
         f"One colour scale, from the 1st to the 99th percentile ({limits[0]:.2f} to {limits[1]:.2f} eV). Cut faces "
         "have the colours of their voxels; the outer surface is shaded and has the colour of the first trusted voxel "
-        f"within 3 voxels below it.{_flagged(particles, shown, names)}{_sampled(particles[shown[0]])}"
+        f"within 3 voxels below it.{_flagged(seen, names)}{_sampled(seen[shown[0]].stride)}"
         f"{f' Not drawn: {left_out} of {len(names)} temperatures.' if left_out else ''}"
     )
     return Panel("state-views", "White-line energy inside the particle", caption, figure)
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What is kept of a particle that is not in memory: the square that holds it, and how much of it has no value."""
+
+    window: float
+    grey: float
+    stride: int
+    limits: tuple[float, float]
+
+
+def _sight(particle: Particle, view: View) -> _Sight | None:
+    """None of a particle that is not there."""
+    count = int(np.count_nonzero(particle.mask))
+    if not count:
+        return None
+    known = np.isfinite(particle.value.values)
+    grey = 1.0 - np.count_nonzero(particle.mask & known) / count
+    limits = robust_limits(particle.value.values, 1.0, 99.0)
+    return _Sight(_window(particle, view), grey, particle.stride, limits)
 
 
 def _window(particle: Particle, view: View) -> float:
@@ -215,21 +243,17 @@ def _bare(axes: Axes, unit: str, *, bar: bool) -> None:
         add_scale_bar(axes, unit=unit)
 
 
-def _flagged(particles: Mapping[int, Particle], shown: Sequence[int], names: Sequence[float | None]) -> str:
+def _flagged(seen: Mapping[int, _Sight], names: Sequence[float | None]) -> str:
     """How much of the particle is grey."""
     shares = []
-    for index in shown:
-        each = particles[index]
-        grey = np.count_nonzero(each.mask & ~np.isfinite(each.value.values)) / np.count_nonzero(each.mask)
+    for index, sight in seen.items():
         at_words = f" at {temperature_name(names[index])}" if names[index] is not None else ""
-        shares.append(f"{100 * grey:.2g} %{at_words}")
+        shares.append(f"{100 * sight.grey:.2g} %{at_words}")
     return f" Without a trusted value: {', '.join(shares)} of the particle."
 
 
-def _sampled(particle: Particle) -> str:
-    if particle.stride == 1:
-        return ""
-    return f" Of every {particle.stride} voxels along each direction one is drawn."
+def _sampled(stride: int) -> str:
+    return "" if stride == 1 else f" Of every {stride} voxels along each direction one is drawn."
 
 
 def particle_panel(data: xr.Dataset) -> Panel | None:
@@ -239,23 +263,23 @@ def particle_panel(data: xr.Dataset) -> Panel | None:
     inside = next((name for name in ("edge_jump", "attenuation") if draws(data, name, "z", "y", "x")), None)
     if inside is None or "energy" in data[inside].dims:
         return None
-    drawn = [particle_at(data, name, 0) for name in (inside, "white_line_energy")]
-    if not all(np.isfinite(each.value.values).any() for each in drawn):
+    drawn = {name: _sight(particle_at(data, name, 0), View()) for name in (inside, "white_line_energy")}
+    sights = [sight for sight in drawn.values() if sight is not None and sight.grey < 1.0]
+    if len(sights) < len(drawn):
         return None
-    width = max(_window(each, View()) for each in drawn)
+    width = max(sight.window for sight in sights)
     figure = new_figure(width=DOUBLE_COLUMN, height=76)
     grid = figure.subplots(1, 2)
     labels = {"edge_jump": "edge jump (µm⁻¹)", "attenuation": "attenuation (µm⁻¹)"}
     kinds = ((sequential_colours("gray"), labels[inside]), (white_line_colours(), "white-line energy (eV)"))
-    for axes, each, (colours, label) in zip(grid, drawn, kinds, strict=True):
-        limits = robust_limits(each.value.values, 1.0, 99.0)
-        draw_view(axes, each, colours, limits, width, bar=True)
-        add_colour_bar(ScalarMappable(Normalize(*limits), colours), axes, label, shrink=0.7)
+    for axes, array, sight, (colours, label) in zip(grid, drawn, sights, kinds, strict=True):
+        draw_view(axes, particle_at(data, array, 0), colours, sight.limits, width, bar=True)
+        add_colour_bar(ScalarMappable(Normalize(*sight.limits), colours), axes, label, shrink=0.7)
     name = temperature_name(temperatures(data["white_line_energy"])[0])
     caption = (
         f"The particle{f' at {name}' if name else ''} with one octant cut away: left its {inside.replace('_', ' ')}, "
         "which shows pores and cracks, right its white-line energy, blue low and red high; grey has no trusted value. "
-        f"Colour scales go from the 1st to the 99th percentile.{_sampled(drawn[0])}"
+        f"Colour scales go from the 1st to the 99th percentile.{_sampled(sights[0].stride)}"
     )
     return Panel("particle-views", "The particle inside", caption, figure)
 
@@ -278,18 +302,19 @@ def difference_maps_panel(data: xr.Dataset) -> Panel | None:
     shown = [index for index in _chosen(len(names)) if _has_values(differences, index)]
     if not shown:
         return None
-    particles = {index: _changed(differences, index) for index in shown}
-    reach = max(abs(limit) for each in particles.values() for limit in robust_limits(each.value.values, 1.0, 99.0))
-    colours = difference_colours()
-    width = max(_window(each, View(0.0, 90.0)) for each in particles.values())
+    sights = [sight for index in shown if (sight := _sight(_changed(differences, index), View(0.0, 90.0)))]
+    reach = max(abs(limit) for sight in sights for limit in sight.limits)
+    colours, width = difference_colours(), max(sight.window for sight in sights)
     figure = _grid_figure(len(shown), 2, extra=18)
     grid = figure.subplots(2, len(shown), squeeze=False)
     for column, index in enumerate(shown):
         grid[0, column].set_title(names[index])
+        particle = _changed(differences, index)
         for row, across in enumerate(("z", "y")):
             axes = grid[row, column]
-            draw_section(axes, particles[index], across, colours, (-reach, reach), width, bar=column == 0)
-            _hatch(axes, data, particles[index], index, across)
+            draw_section(axes, particle, across, colours, (-reach, reach), width, bar=column == 0)
+            _hatch(axes, data, particle, index, across)
+        del particle
     for row, words in enumerate(("xy", "xz")):
         grid[row, 0].text(-0.03, 0.5, words, rotation=90, ha="right", va="center", transform=grid[row, 0].transAxes)
     _bar_below(figure, grid, colours, (-reach, reach), "change of white-line energy (eV)")
@@ -297,7 +322,7 @@ def difference_maps_panel(data: xr.Dataset) -> Panel | None:
     caption = (
         "Change of the white-line energy from each temperature to the next, both volumes moved onto each other, in "
         "the sections through the middle of the particle. Purple fell, orange rose, white stayed, grey has no trusted "
-        f"value at both{_sampled(particles[shown[0]]).rstrip('.').replace(' Of', '; of')}"
+        f"value at both{_sampled(sights[0].stride).rstrip('.').replace(' Of', '; of')}"
         f"{f'; hatched where the change is below {_SIGNIFICANT:g} σ' if hatched else ''}."
         f"{_significant_share(data, shown, names) if hatched else ''}"
     )
@@ -322,7 +347,7 @@ def _has_values(array: xr.DataArray, step: int) -> bool:
 def _changed(array: xr.DataArray, step: int) -> Particle:
     """The change at a step; single voxels without a value inside the particle belong to it."""
     stride = stride_of(tuple(array.sizes[dim] for dim in "zyx"))
-    value = at(array, step=step, **{dim: slice(None, None, stride) for dim in "zyx"}).load().astype(np.float64)
+    value = at(array, step=step, **{dim: slice(None, None, stride) for dim in "zyx"}).astype(np.float32)
     known = np.isfinite(value.values)
     return Particle(value, known | binary_closing(known), stride)
 

@@ -20,6 +20,7 @@ from cathoscope.report.figures.reading import (
     draws,
     histogram,
     sizes,
+    slabs,
     temperature_name,
     temperatures,
     white_line_slabs,
@@ -259,7 +260,7 @@ def _outline(axes: Axes, image: xr.DataArray, mask: xr.DataArray) -> None:
 def _particle_volume(data: xr.Dataset) -> str:
     mask = data["particle_mask"]
     names = temperatures(mask)
-    counts = [int(at(mask, temperature=index).sum()) for index in range(len(names))]
+    counts = [sum(int(piece.sum()) for (piece,) in slabs([mask], temperature=index)) for index in range(len(names))]
     parts = [
         f"{count_text(n, 'voxel')}{' at ' + temperature_name(name) if name is not None else ''}"
         for n, name in zip(counts, names, strict=True)
