@@ -56,11 +56,11 @@ def changes_table(data: xr.Dataset) -> Table | None:
         unit = str(data[name].attrs.get("units", ""))
         columns.append(Column(name, _CHANGES[name], unit, tuple(data[name].values.tolist()), sigma, digits=3))
     names = tuple(name.removesuffix(" C") + " °C" for name in names_along(data[there[0]], "step"))
-    notes = (
+    told = (
         "voxels changed significantly: of those that are counted 5 % at most are expected to be unchanged (Benjamini "
         "and Hochberg); figures mark every change of 2 σ or more, and chance alone gives such to 5 % of the voxels",
     )
-    notes = notes if "changed_share" in there else ()
+    notes = told if "changed_share" in there else ()
     return Table("changes", "From temperature to temperature", "step", names, tuple(columns), notes=notes)
 
 
