@@ -116,3 +116,15 @@ def test_a_current_is_in_ampere_and_a_length_in_angstrom() -> None:
 
     assert row("rate_current") == "2.00 ± 0.10 A"
     assert row("lattice_a") == "2.00 ± 0.10 Å"
+
+
+def test_rows_have_short_places_and_no_source_without_a_value() -> None:
+    numbers = [
+        Number("rod", "shell_porosity", "1", {"shell": 0.15000000000000002}, 0.2, 0.01, "fit covariance", ""),
+        Number("rod", "porosity_systematic", "1", {}, 0.0123456, None, "", ""),
+        Number("rod", "crack_area", "um2", {}, math.nan, math.nan, "fit covariance", ""),
+    ]
+    rows = [(row.name, row.value, row.note) for row in number_rows(numbers)]
+    assert rows[0] == ("shell porosity, shell 0.15", "0.200 ± 0.010", "fit covariance")
+    assert rows[1] == ("porosity systematic", "0.012", "")
+    assert rows[2] == ("crack area", "no value", "")

@@ -273,11 +273,13 @@ def number_rows(numbers: Sequence[Number]) -> list[Row]:
 
 def _number_row(number: Number) -> Row:
     place = ", ".join(_place_words(dim, value) for dim, value in number.place.items())
-    if number.array.endswith("_std"):  # an uncertainty of an image or a volume, stated once
+    is_uncertainty = number.array.endswith(("_std", "_systematic"))  # has none of its own
+    if is_uncertainty and np.isfinite(number.value):
         value = f"{plain_number(float(f'{number.value:.2g}'))} {unit_text(number.unit)}".rstrip()
     else:
         value = format_value(number.value, number.sigma, _printed(number.array, number.unit))
-    return Row(f"{words_of(number.array)}{', ' + place if place else ''}", value, number.std_source)
+    name = f"{words_of(number.array)}{', ' + place if place else ''}"
+    return Row(name, value, number.std_source if np.isfinite(number.value) else "")
 
 
 def _printed(array: str, unit: str) -> str:
@@ -290,7 +292,7 @@ def _place_words(dim: str, value: Any) -> str:
         return f"{value:g} °C"
     if dim == "energy":
         return f"{value:.2f} eV"
-    return str(value) if isinstance(value, str) else f"{dim} {value}"
+    return str(value) if isinstance(value, str) else f"{dim} {value:g}"
 
 
 def _range_row(array: str, series: Sequence[Number]) -> Row:
