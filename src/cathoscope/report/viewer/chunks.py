@@ -29,7 +29,7 @@ Array = NDArray[Any]
 _Key = tuple[tuple[Any, ...], tuple[int, ...]]  # an array at one place of the axes in front, and one of its blocks
 _Piece = tuple[int, slice, slice]  # along one axis: number of a block, the part of it, where that part goes
 
-BLOCK_BYTES = 104 << 20  # one plane across x of 512^3 voxels with its mask and flags
+BLOCK_BYTES = 88 << 20  # one plane across x of 512^3 voxels with its mask and flags
 _MOST_CHUNK_BYTES = 512 << 20  # a chunk that says it is larger is refused
 _DTYPES = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64"}
 _pool = ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 1)), thread_name_prefix="blocks")

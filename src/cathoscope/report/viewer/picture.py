@@ -6,21 +6,23 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numcodecs import blosc  # type: ignore[import-untyped]  # it is told of no types
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.report.render import Cut, View, body_of, middle_of, render_body, width_needed
+from cathoscope.report.render import Body, Cut, View, body_of, middle_of, render_body, width_needed
 from cathoscope.report.viewer.library import Volume
 from cathoscope.report.viewer.quantities import colour_map
 from cathoscope.report.viewer.slices import Slices
 
 FINE, COARSE = 128, 56  # voxels along the longest side
 _SLAB = 8  # slices at a time, the study's chunk along z
-_KEPT = 4
+_KEPT_READY = 2  # volumes that can be turned at once: both sides; 22 MB each
+_KEPT_MEANS = 6  # volumes that need not be read again; a few MB each
 _MARGIN = 1.08
 
 CutKind = Literal["nothing", "octant", "quadrant", "half"]
@@ -49,13 +51,22 @@ class Look:
     shown: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Drawable:
+    """What all views of a volume have in common, from its block means: ``middle`` of the particle in blocks."""
+
+    body: Body
+    middle: tuple[float, float, float]
+    factor: int
+
+
 class Pictures:
-    """Pictures of volumes; what is common to all views of one is made once and kept."""
+    """Pictures of volumes; what is common to all views of one is made once, and kept of those looked at last."""
 
     def __init__(self, slices: Slices) -> None:
         self._slices = slices
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Block, Block, float]] = OrderedDict()
-        self._bodies: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._means: OrderedDict[tuple[Any, ...], _Packed] = OrderedDict()
+        self._ready: OrderedDict[tuple[Any, ...], tuple[Drawable, Drawable, float]] = OrderedDict()
         self._lock = threading.Lock()  # one at a time: memory is bounded by that, and drawing uses one core
 
     def draw(self, volume: Volume, place: Sequence[int], look: Look, step: float) -> tuple[NDArray[np.uint8], float]:
@@ -72,48 +83,39 @@ class Pictures:
             If there is nothing to draw.
         """
         with self._lock:
-            fine, coarse, width = self._blocks(volume, place, look)
-            block = fine if look.fine else coarse
-            if not block.mask.any():
-                raise MeasurementError(
-                    "nothing to draw here", expected="voxels with a value", cure="choose another quantity or range"
-                )
-            size, middle = step * block.factor, middle_of(block.mask)
-            rays = 2 if look.fine else 1
-            view = View(look.azimuth, look.elevation, step * width, look.pixels, middle, rays)
+            fine, coarse, width = self._drawables(volume, place, look)
+            drawn = fine if look.fine else coarse
+            size, rays = step * drawn.factor, 2 if look.fine else 1
             picture = render_body(
-                self._body(volume, place, block, look),
-                view,
-                Cut(look.cut, middle),
+                _lit(drawn.body, look.shown),
+                View(look.azimuth, look.elevation, step * width, look.pixels, drawn.middle, rays),
+                Cut(look.cut, drawn.middle),
                 size,
                 colours=colour_map(look.colours),
                 limits=look.limits,
             )
         return np.asarray(np.round(255 * picture.pixels), np.uint8), picture.pixel_size
 
-    def _body(self, volume: Volume, place: Sequence[int], block: Block, look: Look) -> Any:
-        key = (*_key(volume, place, look), block.factor, look.shown)
-        if key not in self._bodies:
-            value = block.value
-            if look.shown is not None:
-                value = np.where((value >= look.shown[0]) & (value <= look.shown[1]), value, np.float32(np.nan))
-            self._bodies[key] = body_of(value, block.mask)
-        self._bodies.move_to_end(key)
-        while len(self._bodies) > _KEPT:
-            self._bodies.popitem(last=False)
-        return self._bodies[key]
-
-    def _blocks(self, volume: Volume, place: Sequence[int], look: Look) -> tuple[Block, Block, float]:
-        """Fine and coarse block means, and the width of a picture that holds every view, in voxels."""
+    def _drawables(self, volume: Volume, place: Sequence[int], look: Look) -> tuple[Drawable, Drawable, float]:
+        """Fine and coarse, and the width of a picture that holds every view, in voxels."""
         key = _key(volume, place, look)
-        if key not in self._kept:
-            made = self._reduced(volume, place, look.limits)
-            coarse = coarser(made)
-            self._kept[key] = (made, coarse, _width(coarse))
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        if key not in self._ready:
+            _make_room(self._ready, _KEPT_READY - 1)
+            fine = self._block(key, volume, place, look)
+            coarse = coarser(fine)
+            self._ready[key] = _drawable(fine), _drawable(coarse), _width(coarse)
+        self._ready.move_to_end(key)
+        return self._ready[key]
+
+    def _block(self, key: tuple[Any, ...], volume: Volume, place: Sequence[int], look: Look) -> Block:
+        """Block means of a volume."""
+        if key in self._means:
+            self._means.move_to_end(key)
+            return self._means[key].block()
+        block = self._reduced(volume, place, look.limits)
+        self._means[key] = _Packed.of(block)
+        _make_room(self._means, _KEPT_MEANS)
+        return block
 
     def _reduced(self, volume: Volume, place: Sequence[int], limits: tuple[float, float]) -> Block:
         """Block means of a volume, a few slices at a time."""
@@ -132,6 +134,52 @@ class Pictures:
             values.append(mean)
             masks.append(share >= 0.5)
         return Block(np.concatenate(values), np.concatenate(masks), factor)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A `Block` that waits: compressed, for it is wanted again when somebody goes back to it, and may never be."""
+
+    value: bytes
+    mask: bytes
+    shape: tuple[int, ...]
+    factor: int
+
+    @classmethod
+    def of(cls, block: Block) -> _Packed:
+        """The block, compressed."""
+        value, mask = (np.ascontiguousarray(array) for array in (block.value, block.mask))
+        return cls(blosc.compress(value, b"lz4", 5), blosc.compress(mask, b"lz4", 5), value.shape, block.factor)
+
+    def block(self) -> Block:
+        """The block as it was."""
+        value, mask = blosc.decompress(self.value), blosc.decompress(self.mask)
+        return Block(
+            np.frombuffer(value, np.float32).reshape(self.shape),
+            np.frombuffer(mask, np.bool_).reshape(self.shape),
+            self.factor,
+        )
+
+
+def _make_room(kept: OrderedDict[Any, Any], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _drawable(block: Block) -> Drawable:
+    if not block.mask.any():
+        raise MeasurementError(
+            "nothing to draw here", expected="voxels with a value", cure="choose another quantity or range"
+        )
+    return Drawable(body_of(block.value, block.mask), middle_of(block.mask), block.factor)
+
+
+def _lit(body: Body, shown: tuple[float, float] | None) -> Body:
+    """The body with values within a range alone; all others are drawn grey."""
+    if shown is None:
+        return body
+    lit = (body.value >= shown[0]) & (body.value <= shown[1])
+    return replace(body, value=np.where(lit, body.value, np.float32(np.nan)))
 
 
 def _width(block: Block) -> float:
@@ -162,19 +210,24 @@ def block_means(
         shape = tuple(-(-n // factor) for n in value.shape)
         fill = [(0, n - m) for n, m in zip(shape, value[every].shape, strict=True)]
         return np.pad(value[every], fill, constant_values=np.nan), np.pad(inside[every], fill).astype(np.float32)
-    starts = [np.arange(0, n, factor) for n in value.shape]
-
-    def total(array: NDArray[Any]) -> NDArray[np.float32]:
-        """Sum over blocks; the last along an axis may be smaller."""
-        for axis, first in enumerate(starts):
-            array = np.add.reduceat(array, first, axis=axis, dtype=np.float32)
-        return array
-
     good = np.isfinite(value)
-    count, size = total(good), total(np.ones(value.shape, np.bool_))
-    sums = total(np.where(good, value, np.float32(0.0)))
+    count, sums = _block_sums(good, factor), _block_sums(np.where(good, value, np.float32(0.0)), factor)
     mean = np.divide(sums, count, out=np.full(sums.shape, np.nan, np.float32), where=count > 0)
-    return mean, total(inside) / size
+    sides = [np.minimum(factor, n - np.arange(0, n, factor)) for n in value.shape]  # the last may be smaller
+    size = sides[0][:, None, None] * sides[1][:, None] * sides[2]
+    return mean, np.asarray(_block_sums(inside, factor) / size, np.float32)
+
+
+def _block_sums(array: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Sum over blocks of ``factor`` voxels a side, one axis after the other."""
+    for axis in range(3):
+        turned = np.moveaxis(array, axis, 0)
+        found = turned[::factor].astype(np.float32)
+        for k in range(1, factor):
+            part = turned[k::factor]
+            found[: len(part)] += part
+        array = np.moveaxis(found, 0, axis)
+    return array
 
 
 def coarser(block: Block) -> Block:
