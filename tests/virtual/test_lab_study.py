@@ -62,6 +62,20 @@ def test_the_onset_of_a_logistic_loss_on_a_line() -> None:
     assert rapid_loss_onset(temperature, left, after=200.0, baseline=(100.0, 150.0)) == pytest.approx(238.0, abs=0.01)
 
 
+def test_the_onset_of_a_track_of_coarse_steps_is_that_of_fine_ones() -> None:
+    steps = slice(None, None, 24)  # of 4 K, for a loss 20 K wide: no wave from step to step is the steepest
+    fine, middle = track(), 1 / (1 + np.exp(-(TEMPERATURE - 250) / 6))
+    fine = replace(fine, mass_loss=5 * middle + 0.01 * (TEMPERATURE - 25))
+    names = ("time", "temperature", "mass_loss")
+    coarse = replace(fine, **{name: getattr(fine, name)[steps] for name in names})
+    seen = TEMPERATURE < coarse.temperature[-1]
+    left = smoothed_mass(coarse, TIME[seen])
+    assert np.diff(left).max() <= 0
+    true = rapid_loss_onset(TEMPERATURE[seen], 100 - fine.mass_loss[seen], after=200.0, baseline=(100.0, 150.0))
+    found = rapid_loss_onset(TEMPERATURE[seen], left, after=200.0, baseline=(100.0, 150.0))
+    assert found == pytest.approx(true, abs=0.03)
+
+
 def test_absorbance_grows_with_path_and_amount_until_stray_light_wins() -> None:
     wavelength = np.arange(400.0, 601.0)
     thin = Dissolved(MappingProxyType({"Co": 10.0}), 0.0)

@@ -95,10 +95,20 @@ def smoothed_mass(track: Track, time: Array) -> Array:
 
 
 def _joined(time: Array, values: Array) -> Any:
-    """A curve through the steps of a track that has no corners and rises where they rise (Fritsch and Carlson)."""
-    from scipy.interpolate import PchipInterpolator
+    """A curve through the steps of a track, without corners in its slope, that rises where they rise.
 
-    return PchipInterpolator(time, values, extrapolate=True)
+    The slopes at the steps are those of the cubic spline, cut to three times the lesser of the two beside: Dougherty,
+    Edelman and Hyman, Math. Comp. 52, 471 (1989), eq. 4.1. Where nothing is cut this is the spline. Slopes from two
+    neighbours alone wave from step to step by a per cent, and the steepest tangent would be that of a wave.
+    """
+    from scipy.interpolate import CubicHermiteSpline, CubicSpline
+
+    slope = CubicSpline(time, values)(time, 1)
+    rises = np.diff(values) / np.diff(time)
+    before, after = np.concatenate([rises[:1], rises]), np.concatenate([rises, rises[-1:]])
+    reach = 3.0 * np.where(before * after > 0, np.minimum(np.abs(before), np.abs(after)), 0.0)
+    sign = np.sign(before)
+    return CubicHermiteSpline(time, values, sign * np.clip(sign * slope, 0.0, reach), extrapolate=True)
 
 
 def rapid_loss_onset(temperature: Array, left: Array, *, after: float, baseline: tuple[float, float]) -> float:
