@@ -68,7 +68,7 @@ def test_the_onset_of_a_track_of_coarse_steps_is_that_of_fine_ones() -> None:
     fine = replace(fine, mass_loss=5 * middle + 0.01 * (TEMPERATURE - 25))
     names = ("time", "temperature", "mass_loss")
     coarse = replace(fine, **{name: getattr(fine, name)[steps] for name in names})
-    seen = TEMPERATURE < coarse.temperature[-1]
+    seen = slice(0, int(np.searchsorted(TEMPERATURE, coarse.temperature[-1])))
     left = smoothed_mass(coarse, TIME[seen])
     assert np.diff(left).max() <= 0
     true = rapid_loss_onset(TEMPERATURE[seen], 100 - fine.mass_loss[seen], after=200.0, baseline=(100.0, 150.0))
