@@ -2,20 +2,24 @@
 
 Recipes, circuits, structures (CIF) and instruments are changed at random, by bytes, words and lines, and by pieces of
 each other, and parsed. Only errors of our own may come, and none may take longer than ten seconds. Readers of raw files
-have a harness of their own in ``tests/io``, which ``--readers`` runs on further seeds.
+have a harness of their own in ``tests/io``, which ``--readers`` runs on further seeds: all readers in turn, for so many
+minutes together.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +32,7 @@ from cathoscope.io.instrument import read_banks
 from cathoscope.lab.circuit_text import parse_circuit
 
 _LONGEST = 10  # seconds
+_CASES = 400  # damaged files of a reader before it is the turn of the next
 _MOST_MEMORY = 4 << 30
 _WORDS = (
     *(
@@ -165,13 +170,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of measured files")
     parser.add_argument(
-        "--readers", action="store_true", help="the readers of raw files, on this seed, and nothing else"
+        "--readers", action="store_true", help="the readers of raw files, from this seed on, and nothing else"
     )
     options = parser.parse_args(arguments)
     if options.readers:
-        code = f"import tests.io.test_fuzz as t, pytest; t.SEED = {options.seed}; "
-        code += "raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', t.__file__]))"
-        return subprocess.run([sys.executable, "-c", code]).returncode
+        return 1 if _fuzz_readers(options.seed, options.minutes * 60) else 0
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     signal.signal(signal.SIGALRM, _too_long)
     wrong = 0
@@ -180,6 +183,35 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.only or name in options.only:
                 wrong += _fuzz(name, texts, parse, options.minutes * 60, np.random.default_rng(options.seed))
     return 1 if wrong else 0
+
+
+def _fuzz_readers(seed: int, seconds: float) -> int:
+    """Damaged files of every format in turn, until the time is over; how many went wrong."""
+    from tests.io.specimens import SPECIMENS
+    from tests.io.test_fuzz import fuzz, reading_process
+
+    readers = sorted({specimen.reader for specimen in SPECIMENS.values()})
+    end, counts, wrong = time.monotonic() + seconds, Counter[str](), 0
+    with tempfile.TemporaryDirectory() as folder, reading_process() as read:
+        for number in itertools.count():
+            reader, turn = readers[number % len(readers)], seed + number // len(readers)
+            if time.monotonic() > end:
+                break
+            place = Path(folder) / str(number)
+            place.mkdir()
+            found = fuzz(reader, place, partial(_read_cases, read, turn))
+            shutil.rmtree(place)
+            counts += Counter(found.get("counts", {}))
+            wrong += len(found["wrong"])
+            for words in found["wrong"]:
+                print(f"{reader}, seed {turn}: {words}", flush=True)
+    told = f"{counts['read']} files read, {counts['refused']} refused, {wrong} wrong"
+    print(f"{len(readers)} readers, {number} rounds: {told}", flush=True)
+    return wrong
+
+
+def _read_cases(read: Callable[..., int], seed: int, reader: str, first: int, folder: Path) -> int:
+    return read(reader, (first, _CASES), seed, folder)
 
 
 def _fuzz(name: str, texts: list[str], parse: Callable[[str], object], seconds: float, rng: np.random.Generator) -> int:

@@ -18,7 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 import cathoscope
-from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError, RecipeError, StudyError
+from cathoscope.core.errors import (
+    CathoscopeError,
+    Interrupted,
+    MeasurementError,
+    RecipeError,
+    StudyError,
+    not_enough_memory,
+)
 from cathoscope.core.parallel import Resources
 from cathoscope.core.units import parse
 from cathoscope.terminal import TerminalProgress
@@ -67,7 +74,8 @@ def _friendly(command: F) -> F:
         """The command, with errors of ours as text and an exit code."""
         try:
             command(*args, **kwargs)
-        except CathoscopeError as error:
+        except (CathoscopeError, MemoryError) as raised:
+            error = not_enough_memory(raised) if isinstance(raised, MemoryError) else raised
             _err.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:

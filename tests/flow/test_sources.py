@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cathoscope.core.errors import StudyError
 from cathoscope.core.links import FileLink, link_file
 from cathoscope.core.parallel import SLAB_ROWS, Errand, Resources, Silent
 from cathoscope.core.schema import dataset, label
@@ -18,6 +19,7 @@ from cathoscope.flow import errands
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import MeasurementOutcome, plan_measurement, run
 from cathoscope.flow.sources import SourceChanged, Sources, changes_since
+from cathoscope.io import open_raw
 
 RecipeWriter = Callable[..., Path]
 ResultBytes = Callable[[Path], dict[str, bytes]]
@@ -233,3 +235,30 @@ def test_a_start_array_that_is_made_anew_under_a_run_is_another_file(
     store(2.0)
     with pytest.raises(SourceChanged, match="attenuation"):
         plan.sources.require_unchanged()
+
+
+def test_too_little_memory_keeps_what_is_finished(
+    data: Path, write_recipe: RecipeWriter, result_bytes: ResultBytes, tmp_path: Path
+) -> None:
+    recipe, study = write_recipe(RECIPE), tmp_path / "study.zarr"
+
+    def run_short() -> None:
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    with pytest.raises(StudyError, match="not enough memory") as caught:
+        run_once(recipe, study, data, Meddles("reconstruction", 1, run_short))
+    assert "8.00 GiB" in str(caught.value.found)
+    assert "less --memory" in str(caught.value.cure)
+    assert len(list(study.glob("log/work/*/done/*"))) == 1
+    assert run_once(recipe, study, data).cached == BEFORE
+    run_once(recipe, tmp_path / "whole.zarr", data)
+    assert result_bytes(study) == result_bytes(tmp_path / "whole.zarr")
+
+
+def test_a_sound_file_is_not_taken_for_a_damaged_one_when_memory_is_short(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = open_raw([data / "scan.h5"])
+    monkeypatch.setattr("h5py.Dataset.__getitem__", lambda *_: (_ for _ in ()).throw(MemoryError("short")))
+    with pytest.raises(MemoryError, match="short"):
+        _ = scan["counts"].values

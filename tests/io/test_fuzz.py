@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,20 @@ ReadCases = Callable[[str, int, Path], int]
 
 @pytest.fixture(scope="module")
 def read_cases() -> Iterator[ReadCases]:
+    with reading_process() as read:
+        yield lambda reader, first, folder: read(reader, (first, CASES), SEED, folder)
+
+
+@contextmanager
+def reading_process() -> Iterator[Callable[[str, tuple[int, int], int, Path], int]]:
+    """Starts the process that reads; it is asked for cases from a first to a last one (excluded) of a seed."""
     command = [sys.executable, "-W", "error", "-m", "tests.io.fuzz"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 
-        def read(reader: str, first: int, folder: Path) -> int:
-            print(json.dumps([reader, first, CASES, SEED, str(folder)]), file=server.stdin, flush=True)
+        def read(reader: str, cases: tuple[int, int], seed: int, folder: Path) -> int:
+            print(json.dumps([reader, *cases, seed, str(folder)]), file=server.stdin, flush=True)
             return int(server.stdout.readline())
 
         yield read

@@ -70,6 +70,16 @@ class SchemaError(CathoscopeError):
     exit_code = 5
 
 
+def not_enough_memory(error: MemoryError, *, where: str | Path | None = None) -> CathoscopeError:
+    """The error a person can act on where the machine, or a limit on it, had no more memory to give."""
+    return StudyError(
+        "there is not enough memory",
+        where=where,
+        found=str(error) or None,
+        cure="close other programs, or run again with less --memory or fewer --threads: what is finished is kept",
+    )
+
+
 class Interrupted(CathoscopeError):
     """The user stopped the run; what is finished is kept."""
 

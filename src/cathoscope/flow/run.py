@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 import cathoscope
-from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError
+from cathoscope.core.errors import CathoscopeError, Interrupted, MeasurementError, not_enough_memory
 from cathoscope.core.links import FileLink, link_file
 from cathoscope.core.parallel import Errand, Progress, Resources, slabs_run_by
 from cathoscope.core.relations import is_relation
@@ -99,7 +99,7 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
     Raises
     ------
     RecipeError, StudyError
-        If the recipe is wrong, or the study cannot be written.
+        If the recipe is wrong, the study cannot be written, or there is not enough memory.
     Interrupted
         On Ctrl-C; finished slabs are kept.
     """
@@ -123,6 +123,8 @@ def run(recipe: Recipe, study_path: Path, *, resources: Resources, progress: Pro
             raise Interrupted(
                 "stopped", where=study_path, cure="run again: it goes on where it stopped, with the same result"
             ) from None
+        except MemoryError as error:
+            raise not_enough_memory(error, where=study_path) from error
         finally:
             study.append_log(_log_record(recipe, resources, outcome, time.perf_counter() - began))
     return outcome

@@ -7,6 +7,7 @@ closed again, so arrays may be read from several threads, pickled, and outlive a
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import threading
@@ -30,6 +31,7 @@ from cathoscope.core.errors import MeasurementError
 _HEAP = re.compile(rb"GCOL\x01\0\0\0")
 _SEARCHED = 1 << 18
 _LARGEST_HEAP = 1 << 20
+_LARGEST_CHUNK = 1 << 30
 COPY_AGAIN = "copy the file again from the beamline's storage, or leave it out of the recipe"
 
 
@@ -164,8 +166,17 @@ class HDF5Array(BackendArray):
         )
 
     def _read_hyperslab(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
-        with hdf5_file(self.path) as file:
-            return np.asarray(file[self.name][key], dtype=self.dtype)
+        sound = False
+        try:
+            with hdf5_file(self.path) as file:
+                stored = file[self.name]
+                sound = math.prod(stored.chunks or ()) * stored.dtype.itemsize <= _LARGEST_CHUNK
+                return np.asarray(stored[key], dtype=self.dtype)
+        except MeasurementError as error:
+            # a sound file must not be set aside because the machine was short of memory for a while
+            if sound and isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from None
+            raise
 
 
 class PageStack(BackendArray):
