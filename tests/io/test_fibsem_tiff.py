@@ -12,7 +12,7 @@ import tifffile
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import open_raw
 from cathoscope.io.fibsem_tiff import recognise_fibsem_tiff, recognise_plain_tiff, slice_header, text_block
-from cathoscope.virtual.fibsem_files import Header, write_image, write_stack
+from cathoscope.virtual.fibsem_files import Header, write_image
 
 SHAPE = (12, 15)
 
@@ -55,7 +55,7 @@ def test_slices_whose_names_sort_otherwise_are_put_in_order(tmp_path: Path) -> N
 
 def test_a_file_of_many_slices_is_a_stack_that_is_read_lazily(tmp_path: Path) -> None:
     header = Header(0.0135, "H-NMC-1 stack-035", thickness=0.02, cycle=35)
-    write_stack(tmp_path / "stack.tif", [image(n) for n in range(6)], header)
+    write_image(tmp_path / "stack.tif", np.stack([image(n) for n in range(6)]), header)
     data = open_raw(tmp_path / "stack.tif")
     assert data["slice_number"].values.tolist() == list(range(6))
     np.testing.assert_allclose(data["slice_depth"].values, 0.02 * np.arange(6))

@@ -9,8 +9,6 @@ from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.neutron import (
     SCATTERING_LENGTHS,
     SEARS_1992,
-    imaginary_length_from_absorption,
-    nucleus_of,
     scattering_length,
 )
 from cathoscope.physics.species import Species, atomic_mass, species_of
@@ -66,12 +64,6 @@ def test_own_lengths_go_before_the_table() -> None:
     assert scattering_length("O", overrides={"Li": -2.1}) == 5.803
 
 
-def test_absorption_is_that_of_the_imaginary_length() -> None:
-    # 0.261 fm of 6Li and 1.066 fm of 10B stand in Sears's table beside the absorption.
-    assert imaginary_length_from_absorption(absorption=nucleus_of("6Li").absorption) == pytest.approx(0.261, abs=0.001)
-    assert imaginary_length_from_absorption(absorption=nucleus_of("10B").absorption) == pytest.approx(1.066, abs=0.001)
-
-
 @pytest.mark.parametrize(
     ("text", "species"),
     [
@@ -109,7 +101,5 @@ def test_what_is_no_atom_is_refused(text: str) -> None:
 def test_an_unknown_nucleus_names_the_cure() -> None:
     with pytest.raises(CathoscopeError, match="among the overrides"):
         scattering_length("9Li")
-    with pytest.raises(CathoscopeError, match="no neutron scattering length"):
-        nucleus_of("Cf")
     with pytest.raises(CathoscopeError, match="sears1992 or gsas2"):
         scattering_length("Li", table="nist")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import constants
 
 from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.units import HC
 from cathoscope.physics.xray import (
     ATOMIC_WEIGHT,
-    HC,
     MASS_ATTENUATION,
     attenuation_ratio_from_energy,
     mass_fractions_from_formula,

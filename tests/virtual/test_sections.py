@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.study import Study
 from cathoscope.virtual import sections
-from cathoscope.virtual.fibsem_files import Header, eight_bit, write_image, write_stack
+from cathoscope.virtual.fibsem_files import Header, eight_bit, write_image
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.mosaic import MosaicOptions, Scene, draw_scene, draw_tiles, measured, true_field
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
@@ -198,7 +198,7 @@ def test_files_say_what_a_microscope_says(tmp_path: Path) -> None:
         0.0135, "mine", slice_number=3, slice_z=0.057, thickness=0.019, cycle=3, stage=(1.5, -2.0), note="x"
     )
     write_image(tmp_path / "a" / "one.tif", image, header)
-    write_stack(tmp_path / "a" / "stack.tif", [image, image + 1], header)
+    write_image(tmp_path / "a" / "stack.tif", np.stack([image, image + 1]), header)
     with tifffile.TiffFile(tmp_path / "a" / "one.tif") as file:
         page = file.pages[0]
         np.testing.assert_array_equal(page.asarray(), image)

@@ -6,6 +6,12 @@ import re
 
 from cathoscope.core.errors import CathoscopeError
 
+ZERO_CELSIUS = 273.15
+"""0 degC in K."""
+
+HC = 12398.419843320026
+"""Photon energy times wavelength, eV A: Planck's constant times the speed of light; exact (SI 2019)."""
+
 # quantity -> {spelling: factor to the canonical unit, which is the one with factor 1}
 _FACTORS: dict[str, dict[str, float]] = {
     "energy": {"eV": 1.0, "keV": 1e3, "meV": 1e-3},
@@ -26,7 +32,7 @@ _FACTORS: dict[str, dict[str, float]] = {
     "frequency": {"Hz": 1.0, "mHz": 1e-3, "kHz": 1e3, "MHz": 1e6},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
-_CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -273.15}
+_CELSIUS_OFFSETS = {"C": 0.0, "°C": 0.0, "degC": 0.0, "K": -ZERO_CELSIUS}
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)?\s*$")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 
 from cathoscope.io.lazy import hdf5_file
-from cathoscope.io.tree import attribute_of, small_value
+from cathoscope.io.tree import small_value, unit_of
 
 _DEEPEST_LINK = 16
 _MOST_CHILDREN = 1000
@@ -209,12 +209,3 @@ def link_remarks(master: MasterFile) -> list[str]:
         for stored in sorted(first)
         if find_linked_file(master.path.parent, stored) is None
     ]
-
-
-def unit_of(found: h5py.Dataset) -> str | None:
-    """What the dataset says its unit is."""
-    for name in ("units", "unit"):
-        unit = attribute_of(found, name)
-        if unit is not None:
-            return str(unit) or None
-    return None

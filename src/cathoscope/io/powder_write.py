@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.units import ZERO_CELSIUS
 from cathoscope.io.powder import Array, PowderPattern
 
-_ZERO_CELSIUS = 273.15
 _TITLE = 80  # characters
 
 
@@ -55,7 +55,7 @@ def written_fxye(
         )
     parts = [_line(title)[:_TITLE] or "powder pattern", *(f"# {_line(comment)}" for comment in comments)]
     if temperature is not None:
-        parts.append(f"# Temp (K) = {temperature + _ZERO_CELSIUS:.10g}")
+        parts.append(f"# Temp (K) = {temperature + ZERO_CELSIUS:.10g}")
     for one in patterns:
         parts += [f"# {_line(one.name)}", *_bank(one)]
     return "\n".join([*parts, ""])
@@ -66,7 +66,7 @@ def written_xye(pattern: PowderPattern, *, comments: Sequence[str] = (), tempera
     place = "TOF (us)" if pattern.kind == "tof" else "2theta (deg)"
     parts = [f"# {_line(comment)}" for comment in comments]
     if temperature is not None:
-        parts.append(f"# Temp (K) = {temperature + _ZERO_CELSIUS:.10g}")
+        parts.append(f"# Temp (K) = {temperature + ZERO_CELSIUS:.10g}")
     return "\n".join([*parts, f"# {place}, intensity, uncertainty", *_rows(pattern.x, pattern.y, pattern.std), ""])
 
 

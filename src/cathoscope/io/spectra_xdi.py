@@ -31,12 +31,11 @@ import numpy as np
 import xarray as xr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.units import HC
 from cathoscope.io.spectra import STATE_COLUMNS, ColumnMap, Floats, Spectrum, bulk_dataset
 from cathoscope.io.spectra_table import Table, spectra_of_table
 from cathoscope.io.spectra_text import TextColumns, read_columns
 
-# Planck's constant times the speed of light in eV Angstrom (exact, SI 2019).
-_HC = 12398.419843320026
 _SIGNATURE = re.compile(r"#\s*XDI/\d")
 _FIELD = re.compile(r"\s*(\w+\.\S+?):\s*(.*)")
 _DETECTORS = ("i0", "itrans", "ifluor", "irefer")
@@ -67,7 +66,7 @@ def energy_from_bragg_angle(*, angle: Floats, d_spacing: float) -> Floats:
         Distance d of the lattice planes in Angstrom.
     """
     inside = np.where((angle > 0) & (angle <= 90), angle, np.nan)
-    return np.asarray(_HC / (2 * d_spacing * np.sin(np.radians(inside))), dtype=np.float64)
+    return np.asarray(HC / (2 * d_spacing * np.sin(np.radians(inside))), dtype=np.float64)
 
 
 def open_xdi(paths: Sequence[Path], angle_range: tuple[float, float] | None = None) -> xr.Dataset:

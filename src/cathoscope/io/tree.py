@@ -105,3 +105,12 @@ def number_type(item: h5py.Dataset | h5py.h5a.AttrID) -> np.dtype[Any] | None:
     except (TypeError, ValueError):  # h5py's answer to types such as bit fields, and to damaged ones
         return None
     return dtype
+
+
+def unit_of(found: h5py.Dataset) -> str | None:
+    """What the dataset says its unit is."""
+    for name in ("units", "unit"):
+        unit = attribute_of(found, name)
+        if unit is not None:
+            return str(unit) or None
+    return None

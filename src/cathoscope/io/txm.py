@@ -62,7 +62,7 @@ from cathoscope.io.repair import (
     even_angles,
     length_in_um,
 )
-from cathoscope.io.tree import attribute_of, small_value
+from cathoscope.io.tree import small_value, unit_of
 
 _FXI_NAMES = ("img_tomo", "img_bkg", "img_dark", "img_bkg_avg", "img_dark_avg", "X_eng", "angle")
 _FXI_ATTRIBUTES = {
@@ -131,7 +131,7 @@ class _Scan:
         found = self.find(*names)
         if found is None or found.size != 1 or found.dtype.kind not in "fiu":
             return None
-        return float(np.asarray(found[()]).item()), _unit(found)
+        return float(np.asarray(found[()]).item()), unit_of(found)
 
 
 def recognise_fxi(path: Path) -> str | None:
@@ -228,7 +228,7 @@ def _energies_of_one_view(scan: _Scan) -> npt.NDArray[np.float64] | None:
     values = np.asarray(found[()], dtype=np.float64)
     if not (np.isfinite(values) & (values > 0)).all():
         raise _wrong_energies(scan, "numbers above zero", f"{values.min():g} to {values.max():g}")
-    highest, remarks = energy_in_ev(float(values.max()), _unit(found), found.name.rpartition("/")[2])
+    highest, remarks = energy_in_ev(float(values.max()), unit_of(found), found.name.rpartition("/")[2])
     scan.remarks += remarks
     return values if highest is None else values * (highest / values.max())
 
@@ -331,7 +331,7 @@ def _angles(scan: _Scan, n_projections: int, angle_range: tuple[float, float] | 
             found=f"/{scan.layout.angle} of shape {found.shape}",
             cure=f"if the stage turned evenly, {STATE_ANGLES}",
         )
-    values, remarks = angles_in_degrees(np.ravel(found[()]).astype(np.float64), _unit(found), scan.path)
+    values, remarks = angles_in_degrees(np.ravel(found[()]).astype(np.float64), unit_of(found), scan.path)
     scan.remarks += remarks
     values, remarks = angles_of_projections(values, n_projections, scan.path)
     scan.remarks += remarks
@@ -366,14 +366,6 @@ def _fxi_pixel_size(scan: _Scan) -> float | None:
             f"Pixel Size says {stated:.4g} um, Magnification {expected:.4g} um without binning; the first is used"
         )
     return stated
-
-
-def _unit(found: h5py.Dataset) -> str | None:
-    for name in ("units", "unit"):
-        unit = attribute_of(found, name)
-        if unit is not None:
-            return str(unit) or None
-    return None
 
 
 def _contents(file: h5py.File) -> str:

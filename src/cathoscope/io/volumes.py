@@ -48,7 +48,7 @@ from cathoscope.core.schema import SCHEMA, dataset, label
 from cathoscope.core.units import parse
 from cathoscope.io.lazy import COPY_AGAIN, HDF5Array, hdf5_file, lazy
 from cathoscope.io.repair import energy_in_ev, length_in_um
-from cathoscope.io.tree import Entry, attribute_of, entries_of, number_type, small_value
+from cathoscope.io.tree import Entry, attribute_of, entries_of, number_type, small_value, unit_of
 
 _CUBE = "registration_results/reg_results/registered_xanes3D"
 _CUBE_ENERGIES = (
@@ -326,14 +326,6 @@ def _numbers(item: Any) -> Floats | None:
     return np.asarray(item[()], dtype=np.float64)
 
 
-def _unit(item: Any) -> str | None:
-    for name in ("units", "unit"):
-        unit = attribute_of(item, name)
-        if unit is not None:
-            return str(unit) or None
-    return None
-
-
 def _in_ev(name: str, values: Floats, unit: str | None) -> tuple[Floats | None, list[str]]:
     """Energies of a file in eV, one unit for all of them; None if one of them is no energy."""
     good = np.isfinite(values) & (values > 0)
@@ -398,7 +390,7 @@ def _energies_beside(path: Path, stored: h5py.Dataset, remarks: list[str]) -> Fl
         values = _numbers(group.get(name))
         if values is None or values.size not in wanted:
             continue
-        energies, said = _in_ev(name, values.ravel(), _unit(group[name]))
+        energies, said = _in_ev(name, values.ravel(), unit_of(group[name]))
         remarks += said
         if energies is not None and energies.size > 1:
             _check_unique(path, energies)
@@ -441,10 +433,10 @@ def _stated(holder: h5py.Group | h5py.Dataset, name: str) -> tuple[Any, str | No
     unit = ending if ending in ("um", "nm", "mm") else None
     value = attribute_of(holder, name)
     if value is not None:
-        return value, unit or _unit(holder)
+        return value, unit or unit_of(holder)
     item = holder.get(name) if isinstance(holder, h5py.Group) else None
     if isinstance(item, h5py.Dataset) and (item.size or 0) <= 4:
-        return small_value(item), unit or _unit(item)
+        return small_value(item), unit or unit_of(item)
     return None, None
 
 

@@ -144,6 +144,11 @@ def value_of(x: ArrayLike | Dual) -> Array:
     return x.value if isinstance(x, Dual) else np.asarray(x, dtype=np.float64)
 
 
+def graded(x: ArrayLike | Dual) -> Graded:
+    """An array, or a dual as it is."""
+    return x if isinstance(x, Dual) else np.asarray(x, dtype=np.float64)
+
+
 def slope_of(x: ArrayLike | Dual, parameters: int) -> Array:
     """The derivatives (..., ``parameters``) of an array, which has none, or a dual."""
     return x.slope if isinstance(x, Dual) else np.zeros((*np.shape(x), parameters))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cathoscope.core import units
+
 BOLTZMANN = 8.617333262e-5
 """Boltzmann constant, eV/K; CODATA 2018."""
 
@@ -14,7 +16,7 @@ GAS_CONSTANT = 8.314462618
 FARADAY = 96485.33212
 """Charge of a mole of electrons, C/mol; exact in the SI of 2019, to its digits here."""
 
-ZERO_CELSIUS = 273.15
+ZERO_CELSIUS = units.ZERO_CELSIUS
 """0 degC in K."""
 
 

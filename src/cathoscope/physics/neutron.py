@@ -14,9 +14,6 @@ from types import MappingProxyType
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.species import species_of
 
-THERMAL_WAVELENGTH = 1.798
-"""Wavelength of neutrons of 2200 m/s, A, at which absorption is tabulated."""
-
 
 @dataclass(frozen=True)
 class Nucleus:
@@ -125,29 +122,6 @@ def scattering_length(species: str, table: str = "sears1992", overrides: Mapping
     if nucleus not in SCATTERING_LENGTHS[table]:
         raise _unknown(species, nucleus)
     return SCATTERING_LENGTHS[table][nucleus]
-
-
-def nucleus_of(species: str) -> Nucleus:
-    """Length and cross sections of Sears 1992.
-
-    Raises
-    ------
-    CathoscopeError
-        If the species is not in the table.
-    """
-    nucleus = species_of(species).nucleus
-    if nucleus not in SEARS_1992:
-        raise _unknown(species, nucleus)
-    return SEARS_1992[nucleus]
-
-
-def imaginary_length_from_absorption(*, absorption: float) -> float:
-    """Imaginary part of the scattering length, fm, of an absorption cross section at 1.798 A (barn).
-
-    sigma_a / (2 lambda), the optical theorem (Sears 1992, eq. 12); the same at all wavelengths for 1/v absorbers.
-    b is then b' - i b''. 0.26 fm for 6Li, 0.02 fm for natural Li, next to nothing for most.
-    """
-    return absorption * 1e-28 / (2 * THERMAL_WAVELENGTH * 1e-10) * 1e15
 
 
 def _unknown(species: str, nucleus: str) -> CathoscopeError:

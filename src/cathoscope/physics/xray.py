@@ -17,9 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.physics.edges import K_EDGE
 
-HC = 12398.419843320026
-"""Planck constant times speed of light, eV Å; exact in the SI of 2019."""
-
 NICKEL_K_EDGE = K_EDGE["Ni"]
 """Energy of the Ni K edge, eV."""
 

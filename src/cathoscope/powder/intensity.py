@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import i0e, i1e
 
-from cathoscope.numerics.dual import Dual, Graded, chained, selected, stacked, value_of
+from cathoscope.numerics.dual import Dual, Graded, chained, graded, selected, stacked, value_of
 
 _THOMSON = 0.0794  # square of the classical electron radius, barn: |F|^2 of X-rays to that of neutrons
 _THIN = 3.0  # muR below which the first fit of the transmission of a cylinder holds
@@ -25,7 +25,7 @@ def lorentz_from_spacing(*, d: ArrayLike | Dual, two_theta: float) -> Graded:
 
     ``d`` in A; ``two_theta`` of the bank, deg. For areas over time of flight divided by the incident spectrum.
     """
-    factor: Graded = _plain(d) ** 4 * float(np.sin(np.radians(two_theta) / 2))
+    factor: Graded = graded(d) ** 4 * float(np.sin(np.radians(two_theta) / 2))
     return factor
 
 
@@ -34,8 +34,8 @@ def lorentz_from_angle(*, theta: ArrayLike | Dual) -> Graded:
 
     International Tables for Crystallography C (2004), 6.2.5.
     """
-    sine = np.sin(_plain(theta))
-    factor: Graded = 0.5 / (sine * sine * np.cos(_plain(theta)))
+    sine = np.sin(graded(theta))
+    factor: Graded = 0.5 / (sine * sine * np.cos(graded(theta)))
     return factor
 
 
@@ -56,8 +56,8 @@ def polarisation_from_angle(
         deg.
     """
     across, along = np.sin(np.radians(azimuth)) ** 2, np.cos(np.radians(azimuth)) ** 2
-    cosine = np.cos(_plain(two_theta))
-    share = _plain(polarisation)
+    cosine = np.cos(graded(two_theta))
+    share = graded(polarisation)
     factor: Graded = (along * (1.0 - share) + across * share) * (cosine * cosine) + (
         across * (1.0 - share) + along * share
     )
@@ -77,9 +77,9 @@ def transmission_of_cylinder(*, theta: ArrayLike | Dual, absorption: ArrayLike |
     absorption
         muR, absorption coefficient times radius; of time of flight muR at 1 A times the wavelength of each reflection.
     """
-    sine = np.sin(_plain(theta))
+    sine = np.sin(graded(theta))
     square = sine * sine
-    given = _plain(absorption)
+    given = graded(absorption)
     thick = value_of(given) > _THIN
     if not np.any(thick):
         return _thin_cylinder(given, square)
@@ -128,9 +128,9 @@ def extinction_from_strength(*, strength: ArrayLike | Dual, theta: ArrayLike | D
     small = x < 1e-9
     fall = np.where(small, -0.5, -i1e(x) / np.where(small, 1.0, x))
     laue = chained(laue_value, (fall, strength if isinstance(strength, Dual) else x))
-    sine = np.sin(_plain(theta))
+    sine = np.sin(graded(theta))
     share = sine * sine
-    factor: Graded = share / np.sqrt(1.0 + _plain(strength)) + (1.0 - share) * laue
+    factor: Graded = share / np.sqrt(1.0 + graded(strength)) + (1.0 - share) * laue
     return factor
 
 
@@ -155,11 +155,11 @@ def extinction_strength(
     two_theta
         Scattering angle of X-rays, rad, for their polarisation; left out for neutrons.
     """
-    ratio = _plain(wavelength) / _plain(volume)
-    strength: Graded = _plain(extinction) * _plain(squared_factor) * ratio * ratio
+    ratio = graded(wavelength) / graded(volume)
+    strength: Graded = graded(extinction) * graded(squared_factor) * ratio * ratio
     if two_theta is None:
         return strength
-    cosine = np.cos(_plain(two_theta))
+    cosine = np.cos(graded(two_theta))
     polarised: Graded = strength * (_THOMSON / 2) * (1.0 + cosine * cosine)
     return polarised
 
@@ -169,11 +169,6 @@ def mass_shares(*, scales: Sequence[ArrayLike | Dual], masses: Sequence[ArrayLik
 
     ``scales`` are those of the phases, proportional to numbers of cells; ``masses`` those of their cells, u.
     """
-    parts = stacked([_plain(scale) * _plain(mass) for scale, mass in zip(scales, masses, strict=True)])
+    parts = stacked([graded(scale) * graded(mass) for scale, mass in zip(scales, masses, strict=True)])
     share: Graded = parts / parts.sum(axis=0)
     return share
-
-
-def _plain(x: ArrayLike | Dual) -> Graded:
-    """An array or a dual."""
-    return x if isinstance(x, Dual) else np.asarray(x, dtype=np.float64)

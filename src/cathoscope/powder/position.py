@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.numerics.dual import Dual, Graded, value_of
+from cathoscope.numerics.dual import Dual, Graded, graded, value_of
 
 Array = NDArray[np.float64]
 Number = float | Dual
@@ -51,7 +51,7 @@ def tof_from_spacing(*, d: ArrayLike | Dual, values: Values) -> Graded:
 
     Von Dreele, Jorgensen and Windsor, J. Appl. Cryst. 15, 581 (1982); difB as in GSAS-II.
     """
-    spacing = _graded(d)
+    spacing = graded(d)
     return _tof(spacing, values)
 
 
@@ -65,7 +65,7 @@ def spacing_from_tof(*, tof: ArrayLike | Dual, values: Values) -> Graded:
     MeasurementError
         If there is no such spacing.
     """
-    time = _graded(tof)
+    time = graded(tof)
     plain = {name: float(value_of(values[name])) for name in ("difC", "difA", "difB", "zero")}
     with np.errstate(all="ignore"):
         start = (value_of(time) - plain["zero"]) / plain["difC"]
@@ -87,7 +87,7 @@ def two_theta_from_spacing(
     MeasurementError
         If a spacing is below half the wavelength.
     """
-    spacing = _graded(d)
+    spacing = graded(d)
     _require(value_of(wavelength) < 2 * value_of(spacing), value_of(spacing), "lattice spacing", "A at this wavelength")
     bragg = np.degrees(2.0 * np.arcsin(wavelength / (2.0 * spacing)))
     out: Graded = bragg + zero + two_theta_from_displacement(two_theta=bragg, displacement=displacement)
@@ -108,7 +108,7 @@ def spacing_from_two_theta(
     MeasurementError
         If an angle is not above zero and at most 180 deg.
     """
-    measured = _graded(two_theta) - zero
+    measured = graded(two_theta) - zero
     plain = value_of(measured)
     _require((plain > 0) & (plain <= 180), plain, "angle", "deg")
     bragg: Graded = measured
@@ -128,7 +128,7 @@ def two_theta_from_displacement(*, two_theta: ArrayLike | Dual, displacement: Di
     - (2 height cos theta + depth sin 2 theta / 2) / R. Valid for displacements small against R. Wilson, Elements of
     X-ray Crystallography (1970); GSAS-II has the same with R in mm and displacements in um.
     """
-    angle = np.radians(_graded(two_theta))
+    angle = np.radians(graded(two_theta))
     if displacement is None:
         return np.zeros(angle.shape)
     one = displacement
@@ -136,10 +136,6 @@ def two_theta_from_displacement(*, two_theta: ArrayLike | Dual, displacement: Di
     raised = 2.0 * one.height * np.cos(angle / 2.0) + 0.5 * one.depth * np.sin(angle)
     out: Graded = np.degrees((lateral + raised) * (-1e-3 / one.radius))
     return out
-
-
-def _graded(x: ArrayLike | Dual) -> Graded:
-    return x if isinstance(x, Dual) else np.asarray(x, dtype=np.float64)
 
 
 def _tof(d: Graded, values: Values) -> Graded:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.units import HC
 from cathoscope.physics.neutron import scattering_length
 from cathoscope.physics.species import Species, species_of
-from cathoscope.physics.xray import HC
 
 Array = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from math import log
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.numerics.dual import Dual, Graded, mapped, selected, value_of
+from cathoscope.numerics.dual import Dual, Graded, graded, mapped, selected, value_of
 from cathoscope.powder.position import Number, Values
 
 Array = NDArray[np.float64]
@@ -63,13 +63,13 @@ class Broadening:
 
 def width_from_size(*, d: ArrayLike | Dual, size: ArrayLike | Dual) -> Graded:
     """Full width of delta d / d = d / L of crystallites of the column length ``size`` (um). Scherrer (1918), K = 1."""
-    out: Graded = _graded(d) / (_graded(size) * _A_PER_UM)
+    out: Graded = graded(d) / (graded(size) * _A_PER_UM)
     return out
 
 
 def width_from_strain(*, strain: ArrayLike | Dual) -> Graded:
     """Full width of delta d / d of a ``strain`` stated in 1e-6. Stokes and Wilson, Proc. Phys. Soc. 56, 174 (1944)."""
-    out: Graded = _graded(strain) * 1e-6
+    out: Graded = graded(strain) * 1e-6
     return out
 
 
@@ -79,7 +79,7 @@ def uniaxial(*, equatorial: Number, axial: Number, cosine2: ArrayLike | Dual) ->
     p = e a / sqrt(e^2 cos^2 + a^2 sin^2) at the angle to the axis whose squared cosine is ``cosine2``: ``axial`` along
     the axis and ``equatorial`` across it.
     """
-    c = _graded(cosine2)
+    c = graded(cosine2)
     out: Graded = equatorial * axial / np.sqrt(equatorial * equatorial * c + axial * axial * (1.0 - c))
     return out
 
@@ -140,7 +140,7 @@ def width_from_stephens(*, d: ArrayLike | Dual, hkl: ArrayLike, coefficients: Ar
     terms = np.stack([np.prod(h ** np.array(powers), axis=-1) for powers in STEPHENS_TERMS], axis=-1)
     variance = mapped(terms, coefficients)
     positive = selected(value_of(variance) > _LEAST_VARIANCE, variance, np.full(variance.shape, _LEAST_VARIANCE))
-    spacing = _graded(d)
+    spacing = graded(d)
     out: Graded = 1e-6 * spacing * spacing * np.sqrt(positive)
     return out
 
@@ -153,7 +153,7 @@ def tof_shape(
     alpha / d,  beta0 + beta1 / d^4 + betaq / d^2,  sig0 + sig1 d^2 + sig2 d^4 + sigq d,  X d + Y d^2 + Z as in GSAS-II
     and the broadenings of the sample with delta T = difC d (delta d / d), which leaves out 2 difA d / difC, below 1e-3.
     """
-    s = _graded(d)
+    s = graded(d)
     s2 = s * s
     alpha = values["alpha"] / s
     beta = values["beta0"] + values["beta1"] / (s2 * s2) + values["betaq"] / s2
@@ -170,7 +170,7 @@ def cw_shape(
     U tan^2 + V tan + W (Caglioti, Paoletti and Ricci, Nucl. Instrum. 3, 223, 1958), X / cos + Y tan + Z of theta, and
     the broadenings of the sample with delta 2 theta = 2 tan theta (delta d / d).
     """
-    theta = np.radians(_graded(two_theta) / 2.0)
+    theta = np.radians(graded(two_theta) / 2.0)
     tangent = np.tan(theta)
     sigma2 = (values["U"] * tangent * tangent + values["V"] * tangent + values["W"]) / 1e4
     gamma = (values["X"] / np.cos(theta) + values["Y"] * tangent + values["Z"]) / 100.0
@@ -187,10 +187,6 @@ def _broadened(
         sigma2 = sigma2 + gauss * gauss / EIGHT_LN2
         gamma = gamma + one.lorentz * width
     return sigma2, gamma
-
-
-def _graded(x: ArrayLike | Dual) -> Graded:
-    return x if isinstance(x, Dual) else np.asarray(x, dtype=np.float64)
 
 
 def _mean(x: Graded) -> Graded:

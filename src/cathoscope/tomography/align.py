@@ -64,6 +64,14 @@ class AxisEstimate:
     reason: str | None
 
 
+def axis_or_problem(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:
+    """What a method finds, or why it finds nothing."""
+    try:
+        return estimate()
+    except MeasurementError as error:
+        return error.problem
+
+
 def rotation_axis_from_centre_of_mass(
     *, column_sum: FloatArray, angle_deg: FloatArray, std: FloatArray | None = None
 ) -> AxisEstimate:

@@ -9,15 +9,13 @@ Ultramicroscopy 30, 337, 1989).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.core.errors import MeasurementError
 from cathoscope.tomography.align import (
-    AxisEstimate,
+    axis_or_problem,
     rotation_axis_from_centre_of_mass,
     rotation_axis_from_mirror,
 )
@@ -170,14 +168,14 @@ def _first_guess(
 ) -> tuple[Float64Array, Float64Array, str | None]:
     """Column and row motion from the centre of mass, else the axis alone and no jitter; and why."""
     still = np.zeros(len(mean))
-    mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=mean.sum(axis=1), angle_deg=angle_deg))
+    mass = axis_or_problem(lambda: rotation_axis_from_centre_of_mass(column_sum=mean.sum(axis=1), angle_deg=angle_deg))
     if not isinstance(mass, str) and mass.reason is None:
         profile = mean.sum(axis=2, dtype=np.float64)
         row = profile @ np.arange(mean.shape[1]) / profile.sum(axis=1)
         return mass.axis - middle[1] + mass.jitter, row - row.mean(), None
     remark = mass if isinstance(mass, str) else str(mass.reason)
     sinogram = np.ascontiguousarray(mean.transpose(1, 0, 2))
-    mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=sinogram, angle_deg=angle_deg))
+    mirror = axis_or_problem(lambda: rotation_axis_from_mirror(sinogram=sinogram, angle_deg=angle_deg))
     axis = start_axis if isinstance(mirror, str) or mirror.reason is not None else mirror.axis
     return still + axis - middle[1], still, remark
 
@@ -190,10 +188,3 @@ def _centre_of_mass_variance(mean: Float32Array, noise: float) -> Float64Array:
     power = np.exp(np.clip(mean, 0.0, 4.0)).sum(axis=1, dtype=np.float64)
     spread = np.sum(power * (column - centre[:, None]) ** 2, axis=1) / mass**2
     return np.asarray(noise**2 * spread)
-
-
-def _attempt(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:
-    try:
-        return estimate()
-    except MeasurementError as error:
-        return error.problem

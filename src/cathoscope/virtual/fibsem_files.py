@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,28 +66,13 @@ def eight_bit(image: NDArray[Any], white: float) -> NDArray[np.uint8]:
 
 
 def write_image(path: Path, image: NDArray[np.uint8], header: Header) -> None:
-    """Write one image; it gets its name when it is whole.
+    """Write one image (row, column), or slices as the pages of one file; it gets its name when it is whole.
 
     Raises
     ------
     StudyError
         If it cannot be written.
     """
-    _write(path, image, header)
-
-
-def write_stack(path: Path, images: Sequence[NDArray[np.uint8]], header: Header) -> None:
-    """Write all slices as the pages of one file, (slice, row, column).
-
-    Raises
-    ------
-    StudyError
-        If it cannot be written.
-    """
-    _write(path, np.stack(images), header)
-
-
-def _write(path: Path, data: NDArray[np.uint8], header: Header) -> None:
     text = header.text
     per_cm = _UM_PER_CM / header.pixel
     part = path.with_name(path.name + ".part")
@@ -95,7 +80,7 @@ def _write(path: Path, data: NDArray[np.uint8], header: Header) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(
             part,
-            data,
+            image,
             photometric="minisblack",
             description="".join(f"{name} = {value}\n" for _, name, value in header.lines()).replace("µ", "u"),
             metadata=None,

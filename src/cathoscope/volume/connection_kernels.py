@@ -8,14 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-
-@njit(cache=True, nogil=True)
-def root_of(parent, node):  # type: ignore[no-untyped-def]
-    """Root of a node's tree; paths are halved on the way."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
+from cathoscope.volume.union_kernels import root_of
 
 
 @njit(cache=True, nogil=True)

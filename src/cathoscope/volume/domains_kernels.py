@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cathoscope.volume.union_kernels import root_of
+
 
 @njit(cache=True, nogil=True)
 def sorted_down(distance, per_length, levels):  # type: ignore[no-untyped-def]
@@ -23,15 +25,6 @@ def sorted_down(distance, per_length, levels):  # type: ignore[no-untyped-def]
             order[starts[k]] = i
             starts[k] += 1
     return order
-
-
-@njit(cache=True, nogil=True)
-def _peak(parent, node):  # type: ignore[no-untyped-def]
-    """The maximum that a voxel belongs to; paths are halved on the way."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
 
 
 @njit(cache=True, nogil=True)
@@ -67,7 +60,7 @@ def watershed(distance, order, depth, labels):  # type: ignore[no-untyped-def]
                 inside, other = here < (n_z - 1) * plane, here + plane
             if not inside or parent[other] < 0:
                 continue
-            root = _peak(parent, other)
+            root = root_of(parent, other)
             roots[count] = root
             meeting |= root != roots[0]
             count += 1
@@ -80,7 +73,7 @@ def watershed(distance, order, depth, labels):  # type: ignore[no-untyped-def]
             peaks[found] = here
             found += 1
         for k in range(count if meeting else 0):
-            first, second = _peak(parent, own), _peak(parent, roots[k])
+            first, second = root_of(parent, own), root_of(parent, roots[k])
             if first == second:
                 continue
             low, high = (first, second) if flat[first] < flat[second] else (second, first)

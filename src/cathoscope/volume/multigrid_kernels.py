@@ -9,16 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cathoscope.volume.union_kernels import root_of
+
 _CHUNK = 1024
-
-
-@njit(cache=True, nogil=True)
-def _root(parent, node):  # type: ignore[no-untyped-def]
-    """Root of a node's tree; paths are halved on the way."""
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
 
 
 @njit(cache=True, nogil=True)
@@ -40,17 +33,17 @@ def group_voxels(network, field, group):  # type: ignore[no-untyped-def]
                     if a >= depth or b >= height or c >= width:
                         continue
                     if not k & 4 and a + 1 < depth and gz[a, b, c] > 0:
-                        parent[_root(parent, k)] = _root(parent, k + 4)
+                        parent[root_of(parent, k)] = root_of(parent, k + 4)
                     if not k & 2 and b + 1 < height and gy[a, b, c] > 0:
-                        parent[_root(parent, k)] = _root(parent, k + 2)
+                        parent[root_of(parent, k)] = root_of(parent, k + 2)
                     if not k & 1 and c + 1 < width and gx[a, b, c] > 0:
-                        parent[_root(parent, k)] = _root(parent, k + 1)
+                        parent[root_of(parent, k)] = root_of(parent, k + 1)
                 number[:] = -1
                 for k in range(8):
                     a, b, c = z + (k >> 2), y + ((k >> 1) & 1), x + (k & 1)
                     if a >= depth or b >= height or c >= width or field[a, b, c] <= 0:
                         continue
-                    top = _root(parent, k)
+                    top = root_of(parent, k)
                     if number[top] < 0:
                         number[top] = count
                         if count == blocks.shape[0]:
@@ -169,12 +162,12 @@ def group_nodes(sparse, blocks, group):  # type: ignore[no-untyped-def]
                 and blocks[i, 1] >> 1 == blocks[j, 1] >> 1
                 and blocks[i, 2] >> 1 == blocks[j, 2] >> 1
             ):
-                a, b = _root(parent, i), _root(parent, j)
+                a, b = root_of(parent, i), root_of(parent, j)
                 parent[max(a, b)] = min(a, b)
     count = 0
     out = np.empty_like(blocks)
     for i in range(group.size):
-        top = _root(parent, i)
+        top = root_of(parent, i)
         if top == i:
             group[i] = count
             out[count] = blocks[i] >> 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cathoscope.volume.union_kernels import root_of
+
 FAST = {"contract", "reassoc"}
 
 
@@ -320,15 +322,6 @@ def crossings(index, record, shape, axis, found):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _root(parent, i):  # type: ignore[no-untyped-def]
-    """Representative of ``i``; shortens the way for the next call."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(cache=True, nogil=True)
 def connect(index, shape, parent):  # type: ignore[no-untyped-def]
     """Give all voxels ``index`` (raster order in ``shape``) that touch, also at corners, one number in ``parent``."""
     ny, nx = shape[1], shape[2]
@@ -350,8 +343,8 @@ def connect(index, shape, parent):  # type: ignore[no-untyped-def]
             if second == index.size:
                 break
             if index[second] == wanted:
-                a, b = _root(parent, first), _root(parent, second)
+                a, b = root_of(parent, first), root_of(parent, second)
                 if a != b:
                     parent[max(a, b)] = min(a, b)
     for i in range(index.size):
-        parent[i] = _root(parent, i)
+        parent[i] = root_of(parent, i)

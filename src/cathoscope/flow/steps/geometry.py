@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from cathoscope.numerics.spread import SECOND_DIFFERENCE, robust_std_along
 from cathoscope.tomography.align import (
     AxisEstimate,
     AxisMethod,
+    axis_or_problem,
     rotation_axis_from_centre_of_mass,
     rotation_axis_from_mirror,
 )
@@ -165,10 +165,10 @@ def _geometry_of(
     column_sum = sinogram.sum(axis=0, dtype=np.float64)
     absorption = float(column_sum.sum()) / angle.size
     noise = np.broadcast_to(_noise_of_column_sums(column_sum), column_sum.shape)
-    mass = _attempt(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
+    mass = axis_or_problem(lambda: rotation_axis_from_centre_of_mass(column_sum=column_sum, angle_deg=angle, std=noise))
     groups = np.array_split(sinogram, min(_MIRROR_BANDS, len(sinogram)))
     bands = np.stack([group.sum(axis=0, dtype=np.float64) for group in groups])
-    mirror = _attempt(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
+    mirror = axis_or_problem(lambda: rotation_axis_from_mirror(sinogram=bands, angle_deg=angle))
     remarks = tuple(word for word in (_reason(mass, "centre of mass"), _reason(mirror, "mirrored projections")) if word)
     try:
         chosen, check, std = _choose_axis(mass, mirror)
@@ -209,13 +209,6 @@ def _noise_of_column_sums(column_sum: NDArray[np.float64]) -> NDArray[np.float64
     """Noise of each projection's column sums, from their second differences (robust)."""
     second = np.diff(column_sum, n=2, axis=1)
     return np.asarray(robust_std_along(second, 1, keepdims=True) / SECOND_DIFFERENCE)
-
-
-def _attempt(estimate: Callable[[], AxisEstimate]) -> AxisEstimate | str:
-    try:
-        return estimate()
-    except MeasurementError as error:
-        return error.problem
 
 
 def _reason(estimate: AxisEstimate | str, method: str) -> str | None:

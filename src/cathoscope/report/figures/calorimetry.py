@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from cathoscope.core.units import ZERO_CELSIUS
 from cathoscope.report.figures.mass_loss import TEMPERATURE
 from cathoscope.report.heating import (
     in_order,
@@ -36,7 +37,6 @@ from cathoscope.report.style import (
 
 Floats = NDArray[np.float64]
 
-ZERO_CELSIUS = 273.15  # K
 _MOST_POINTS = 4000
 _LONGEST_WORDS = 3
 
