@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import CathoscopeError
-from cathoscope.virtual import multipoint, transport
+from cathoscope.virtual import transport
 from cathoscope.virtual.transport import Polycrystal, Rates, polycrystal
+from tests.virtual import multipoint
 
 Floats = NDArray[np.float64]
 X, Y, Z = np.eye(3)

@@ -10,7 +10,7 @@ side, and between two grains the boundary,
 A face towards gas has (u - target) / (h/2 / (D A_nn) + 1 / (w k)), where w is the true area of the surface over that
 of the face: a staircase has too many faces. w belongs to the exchange alone, since the way from the middle of a cell to
 an oblique surface is w h/2 on average and crosses w of the face's area. Two-point fluxes neglect the tangential part of
-A; the operator in `multipoint` does not, and exists to measure what that costs.
+A; the operator in tests/virtual/multipoint.py does not, and exists to measure what that costs.
 """
 
 from __future__ import annotations
