@@ -148,10 +148,12 @@ def _pair_table(data: xr.Dataset) -> Table:
     columns += (Column("event_corrected", "corrected probability", "1", corrected, digits=2, is_chance=True),)
     verdict = data["event_verdict"]
     words = tuple(
-        f"{_meaning(data, k)}{f' ({reason})' if reason else ''}" for k, reason in enumerate(verdict.attrs["reasons"])
+        f"{_meaning(data, k)}{f' ({reason})' if reason else ''}".replace(" -", " −")
+        for k, reason in enumerate(verdict.attrs["reasons"])
     )
     notes = (
-        "rates of heating and definitions of the place are made alike, as far as activation energies are known",
+        "rates of heating and definitions of the place are made alike, as far as activation energies are known; the "
+        "place is where an event is read: by tangents, where it is steepest, or at a share of the whole change",
         f"same: no difference found, and the whole 95 % interval within {verdict.attrs['margin']:g} K; "
         "different: probability below 5 % after Holm's correction for the number of pairs",
     )
