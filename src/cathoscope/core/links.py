@@ -87,9 +87,3 @@ def sampled_digest_of_file(path: Path) -> str:
             file.seek(position)
             digest.update(file.read(_BLOCK))
     return digest.hexdigest()
-
-
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of every byte."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
