@@ -14,7 +14,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,21 @@ _LEVELS = {"transition_onset": 0.68, "transition_end": 0.68, "cycle_of_porosity"
 
 @dataclass(frozen=True)
 class Found:
-    """A number with its standard uncertainties downwards and upwards."""
+    """A number with its standard uncertainties downwards and upwards, and the part of them that is the method's.
+
+    That part is the same for all particles of a sample: the mean of many has all of it.
+    """
 
     value: float
     below: float = math.nan
     above: float = math.nan
+    method: float = 0.0
 
     def times(self, factor: float) -> Found:
         """Multiplied."""
-        parts = self.value * factor, self.below * abs(factor), self.above * abs(factor)
-        return Found(*parts) if factor > 0 else Found(parts[0], parts[2], parts[1])
+        below, above, method = (abs(factor) * one for one in (self.below, self.above, self.method))
+        ends = (below, above) if factor > 0 else (above, below)
+        return Found(self.value * factor, *ends, method)
 
     def minus(self, other: Found) -> Found:
         """The difference of two that are independent."""
@@ -133,26 +138,26 @@ def _combined(entry: Mapping[str, Any], studies: Sequence[Study], group: str, pl
         below = _each(studies, group, entry["over"], entry)
         found = [Found(a.value / b.value - float(entry.get("less", 0))) for a, b in zip(found, below, strict=True)]
     elif "less" in entry:
-        found = [Found(one.value - float(entry["less"]), one.below, one.above) for one in found]
+        found = [replace(one, value=one.value - float(entry["less"])) for one in found]
     if not found:
         return None, 0
-    mean = _mean(found)
+    mean = mean_of(found)
     if "minus" in entry:
         others = _each(studies, group, entry["minus"], entry)
         if not others:
             return None, 0
-        mean = mean.minus(_mean(others))
+        mean = mean.minus(mean_of(others))
     return mean, len(found)
 
 
-def _mean(found: Sequence[Found]) -> Found:
-    """The mean of independent numbers."""
-    n = len(found)
-    return Found(
-        float(np.mean([one.value for one in found])),
-        math.sqrt(sum(one.below**2 for one in found)) / n,
-        math.sqrt(sum(one.above**2 for one in found)) / n,
+def mean_of(found: Sequence[Found]) -> Found:
+    """The mean of numbers that share the error of their method, and nothing else."""
+    n, method = len(found), float(np.mean([one.method for one in found]))
+    below, above = (
+        math.hypot(math.sqrt(sum(max(end**2 - one.method**2, 0.0) for end, one in of)) / n, method)
+        for of in ([(one.below, one) for one in found], [(one.above, one) for one in found])
     )
+    return Found(float(np.mean([one.value for one in found])), below, above, method)
 
 
 def _each(studies: Sequence[Study], group: str, place: str, entry: Mapping[str, Any]) -> list[Found]:
@@ -193,10 +198,12 @@ def _number(data: xr.Dataset, name: str, select: Mapping[str, str]) -> Found | N
         below, above = np.abs(value - low) / scale, np.abs(high - value) / scale
     else:
         below = above = np.full(value.shape, np.nan) if std is None else std
-    numbers = [Found(*map(float, one)) for one in zip(value, below, above, strict=True) if np.isfinite(one[0])]
+    part = _beside(data, f"{name}_systematic", select)
+    method = np.zeros(value.shape) if part is None else np.nan_to_num(part)
+    numbers = [Found(*map(float, one)) for one in zip(value, below, above, method, strict=True) if np.isfinite(one[0])]
     # what others are told against is 1 without an uncertainty: it was not measured
     told = [one for one in numbers if one.below > 0 or one.above > 0 or np.isnan(one.below)]
-    return _mean(told) if told else None
+    return mean_of(told) if told else None
 
 
 def _beside(data: xr.Dataset, name: str, select: Mapping[str, str]) -> Floats | None:
@@ -242,7 +249,7 @@ def _transformed(one: Found, entry: Mapping[str, Any]) -> Found:
     """A number as the paper tells it."""
     if entry.get("transform") == "diameter of a disk":
         diameter = math.sqrt(4 * one.value / math.pi)
-        return Found(diameter, *(0.5 * diameter * part / one.value for part in (one.below, one.above)))
+        return Found(diameter, *(0.5 * diameter * part / one.value for part in (one.below, one.above, one.method)))
     return one
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.reproduction import KEPT, PAGE, Found, load_panels
+from benchmarks.reproduction import KEPT, PAGE, Found, load_panels, mean_of
 from benchmarks.reproduction_page import page_of, verdict_of
 from cathoscope.core.schema import SCHEMA
 
@@ -90,3 +90,11 @@ def test_differences_and_factors_carry_the_uncertainty_of_the_right_side() -> No
     assert Found(5.0, 3.0, 1.0).minus(Found(2.0, 1.0, 4.0)) == Found(3.0, 5.0, 2**0.5)
     assert Found(5.0, 3.0, 1.0).times(-2.0) == Found(-10.0, 2.0, 6.0)
     assert Found(5.0, 3.0, 1.0).sigma(truth=6.0) == 1.0
+
+
+def test_the_mean_of_particles_keeps_what_their_method_shares() -> None:
+    own, method = 0.4, 0.3
+    four = [Found(value, (own**2 + method**2) ** 0.5, (own**2 + method**2) ** 0.5, method) for value in (1, 2, 3, 4)]
+    mean = mean_of(four)
+    assert (mean.value, mean.method) == (2.5, pytest.approx(method))
+    assert mean.below == pytest.approx((own**2 / 4 + method**2) ** 0.5) == mean.above
