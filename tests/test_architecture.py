@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import cathoscope
+from cathoscope.io import READERS
 
 PACKAGE = Path(cathoscope.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -63,21 +66,65 @@ class Function:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the tests ask of a file; ``bare`` are the public functions and classes in it without a docstring."""
+    """What the tests ask of a file.
+
+    ``bare`` are the public functions and classes in it without a docstring, ``refused`` what no file may hold,
+    ``offered`` its functions, classes and constants that no decorator registers, ``used`` all names that it reads.
+    """
 
     imports: set[str]
     functions: list[Function]
     bare: list[str]
+    refused: list[str]
+    offered: set[str]
+    used: set[str]
 
 
 @cache
 def facts_of(file: Path) -> Facts:
     """A file is read once; its tree, which takes a lot of memory, is not kept."""
-    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     functions = [function_of(node) for node in nodes if isinstance(node, kinds)]
     public = [node for node in nodes if isinstance(node, (*kinds, ast.ClassDef)) and not node.name.startswith("_")]
-    return Facts(imports_of(file, nodes), functions, [node.name for node in public if not ast.get_docstring(node)])
+    return Facts(
+        imports=imports_of(file, nodes),
+        functions=functions,
+        bare=[node.name for node in public if not ast.get_docstring(node)],
+        refused=[f"{file.name}:{node.lineno} {type(node).__name__}" for node in nodes if is_refused(node)],
+        offered={name for node in tree.body for name in names_offered(node)},
+        used=names_used(nodes),
+    )
+
+
+def is_refused(node: ast.AST) -> bool:
+    """State that functions change behind the back of others, code in strings, errors of any kind taken for expected."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in ("eval", "exec", "print")
+    if isinstance(node, ast.ImportFrom):
+        return any(alias.name == "*" for alias in node.names)
+    return isinstance(node, (ast.Global, ast.Assert)) or (isinstance(node, ast.ExceptHandler) and node.type is None)
+
+
+def names_offered(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module makes; what a decorator registers is used by who registers it."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        marks = " ".join(ast.unparse(one) for one in node.decorator_list)
+        registered = any(word in marks for word in (".command(", ".callback(", "overload("))
+        names = [] if registered else [node.name]
+    elif isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+    else:
+        names = [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []
+    return [name for name in names if not name.startswith("__")]
+
+
+def names_used(nodes: list[ast.AST]) -> set[str]:
+    """Names that are read, as such or as attributes, or imported under another name."""
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname}
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def function_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Function:
@@ -131,3 +178,41 @@ def test_everything_public_is_described() -> None:
 
 def test_files_are_short() -> None:
     assert [file.name for file in FILES if file.read_text(encoding="utf-8").count("\n") > 500] == []
+
+
+def test_nothing_is_refused() -> None:
+    assert [one for file in FILES for one in facts_of(file).refused] == []
+
+
+def test_nothing_private_is_unused() -> None:
+    unused = {
+        file.name: {name for name in facts_of(file).offered - facts_of(file).used if name[0] == "_"} for file in FILES
+    }
+    assert {name: names for name, names in unused.items() if names} == {}
+
+
+def test_nothing_public_is_there_for_its_tests_only() -> None:
+    """What the package does not use itself stands in the documentation, or a benchmark measures it."""
+    used = set().union(*(facts_of(file).used for file in FILES))
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "docs").is_dir():
+        pytest.skip("the documentation is not here")
+    pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "benchmarks").glob("*.py")]
+    told = set(re.findall(r"\w+", " ".join(page.read_text(encoding="utf-8") for page in pages)))
+    unused = {file.name: {name for name in facts_of(file).offered - used - told if name[0] != "_"} for file in FILES}
+    assert {name: names for name, names in unused.items() if names} == {}
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "physics").glob("*.py")), ids=lambda file: file.name)
+def test_laws_take_their_arguments_by_name(file: Path) -> None:
+    laws = [node for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)]
+    by_place = {law.name: law.args.args for law in laws if "_from_" in law.name and not law.name.startswith("_")}
+    assert [name for name, arguments in by_place.items() if arguments] == []
+
+
+def test_readers_say_what_they_give_and_how_the_file_is_made() -> None:
+    headings = ("Schema", "Uncertainties", "Metadata", "File structure")
+    for reader in READERS:
+        said = sys.modules[reader.open.__module__].__doc__ or ""
+        missing = [heading for heading in headings if f"\n{heading}\n{'-' * len(heading)}\n" not in said]
+        assert missing == [], reader.open.__module__

@@ -182,7 +182,7 @@ class Weighing:
     near: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class _State:
     """Sum of squares, half its gradient and the normal matrix at u, and the patterns that they are of."""
 
