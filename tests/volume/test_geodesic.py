@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.volume import geodesic, geodesic_kernels
-from cathoscope.volume.geodesic import SURFACE_OFFSET, path_length, path_statistics
+from cathoscope.volume.geodesic import SURFACE_OFFSET, path_length, path_statistics, straight_distance
 
 CUBE = (1.0, 1.0, 1.0)
 FIBSEM = (0.019, 0.0135, 0.0135)
@@ -185,6 +186,16 @@ def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(geodesic_kernels, name, getattr(geodesic_kernels, name).py_func)
     for name in ("lengths_of", "march", "path_sums", "seed_front"):
         monkeypatch.setattr(geodesic, name, getattr(geodesic_kernels, name).py_func)
+
+
+def test_distances_within_the_box_of_a_mask_are_those_of_the_whole_volume() -> None:
+    rng = np.random.default_rng(7)
+    for low, high in (((3, 0, 5), (11, 9, 17)), ((0, 0, 0), (14, 20, 18)), ((6, 8, 9), (7, 9, 10))):
+        mask = np.zeros((14, 20, 18), dtype=bool)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        mask[box] = rng.random(mask[box].shape) < 0.95
+        nearest = distance_transform_edt(mask, sampling=FIBSEM)
+        assert straight_distance(~mask, voxel_size=FIBSEM) == pytest.approx(nearest, rel=1e-6)
 
 
 def test_volumes_longer_than_1024_voxels_use_wider_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from cathoscope.volume.sheetness_kernels import smooth_planes
 from cathoscope.volume.smoothing import gaussian_half, smoothed
 
 
@@ -18,6 +19,19 @@ def test_it_is_a_gaussian_mirrored_at_the_faces(sigma, truncate):
     room = np.empty_like(volume)
     assert smoothed(volume, sigma, truncate=truncate, target=room) is room
     np.testing.assert_allclose(room, expected, atol=1e-6)
+
+
+def test_bands_of_rows_do_not_show():
+    volume = np.random.default_rng(1).random((6, 23, 9), dtype=np.float32)
+    half = gaussian_half(1.3)
+    found = np.empty((3, 3, 23, 9), dtype=np.float32)
+    for rows, target in zip((23, 6, 11), found, strict=True):
+        smooth_planes(volume, 2, rows, (half, half, half), np.empty((23, 9), dtype=np.float32), target)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    python = np.empty_like(found[0])
+    smooth_planes.py_func(volume, 2, 6, (half, half, half), np.empty((23, 9), dtype=np.float32), python)
+    np.testing.assert_allclose(python, found[0], rtol=1e-6)
 
 
 def test_filters_keep_the_mean():

@@ -118,13 +118,30 @@ def path_length(
 
 def straight_distance(source: NDArray[np.bool_], *, voxel_size: tuple[float, float, float]) -> Float32Array:
     """Distance (um) of all voxels to the centre of the nearest one of a source, bool [z, y, x], through anything."""
-    distance: Any = edt.edt(~source, anisotropy=voxel_size, black_border=False, parallel=1)
-    return np.asarray(distance, dtype=np.float32)
+    return _nearest(~source, voxel_size)
+
+
+def _nearest(mask: NDArray[np.bool_], edges: tuple[float, float, float]) -> Float32Array:
+    """Distance (um) of the voxels of a mask to the centre of the nearest one outside of it; 0 there.
+
+    Nothing farther than a voxel from the mask's box is nearest: the rest of the volume need not be looked at.
+    """
+    box = tuple(
+        slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) if at.size else slice(0, 0)
+        for at in (np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    )
+    found = np.zeros(mask.shape, dtype=np.float32)
+    part = np.ascontiguousarray(mask[box])
+    if part.size:
+        found[box] = edt.edt(part, anisotropy=edges, black_border=False, parallel=1)
+    return found
 
 
 def _hidden(solid: NDArray[np.bool_], straight: Float32Array, edges: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Voxels of the solid with another hole nearer than the source: it may be in the way."""
-    nearest: Any = edt.edt(solid, anisotropy=edges, black_border=False, parallel=1)
+    if not np.any((straight > 0) & ~solid):  # all that is not solid is source
+        return np.zeros_like(solid)
+    nearest = _nearest(solid, edges)
     nearest *= np.float32(1 + _TIE)
     return np.asarray(solid & (nearest < straight), dtype=np.bool_)
 

@@ -178,8 +178,8 @@ def _counts(values: NDArray[np.generic], level: object, region: BoolArray | None
 
 def _faces(mask: BoolArray) -> list[BoolArray]:
     """The ends of a volume that a mask touches, each twice, one copy behind the other, along its axis."""
-    ends = [np.take(mask, [end, end], axis=axis) for axis in range(3) for end in (0, -1)]
-    return [np.ascontiguousarray(end) for end in ends if end.any()]
+    ends = ((axis, np.moveaxis(mask, axis, 0)[end]) for axis in range(3) for end in (0, -1))
+    return [np.stack([end, end], axis=axis) for axis, end in ends if end.any()]
 
 
 def _counts_within(mask: BoolArray) -> FloatArray:

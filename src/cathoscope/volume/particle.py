@@ -176,4 +176,4 @@ def _filled(mask: BoolArray) -> BoolArray:
 def faces_touched(mask: BoolArray) -> tuple[str, ...]:
     """Names of the faces of the field that a mask [z, y, x] touches, of "z low", "z high", "y low", ..."""
     ends = ((axis, end) for axis in range(3) for end in (0, -1))
-    return tuple(name for name, (axis, end) in zip(_FACES, ends, strict=True) if np.take(mask, end, axis=axis).any())
+    return tuple(name for name, (axis, end) in zip(_FACES, ends, strict=True) if np.moveaxis(mask, axis, 0)[end].any())

@@ -37,20 +37,20 @@ def _add(below, above, weight, target):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def]
-    """Write plane ``z`` of ``grey`` [z, y, x], smoothed, to ``smooth`` [y, x], or [y + 2, x + 2] with a rim.
+def smooth_rows(grey, z, rows, kernels, work, smooth):  # type: ignore[no-untyped-def]
+    """Write the ``rows`` (first, end) of plane ``z`` of ``grey`` [z, y, x], smoothed, to ``smooth`` as `smooth_plane`.
 
-    ``kernels`` are the halves of three symmetric filters (z, y, x), from their centre outwards; ``work`` [y, x].
+    ``work`` [y, x] is written there and as far beyond as the filter reaches.
     """
     nz, ny, nx = grey.shape
     kz, ky, kx = kernels
-    for y in range(ny):
+    reach, rim = kx.size - 1, (smooth.shape[0] - ny) // 2
+    for y in range(max(rows[0] - ky.size + 1, 0), min(rows[1] + ky.size - 1, ny)):
         _weigh(grey[z, y], kz[0], work[y])
         for t in range(1, kz.size):
             _add(grey[_mirrored(z - t, nz), y], grey[_mirrored(z + t, nz), y], kz[t], work[y])
-    reach, rim = kx.size - 1, (smooth.shape[0] - ny) // 2
     row = np.empty(nx + 2 * reach, dtype=smooth.dtype)
-    for y in range(ny):
+    for y in range(rows[0], rows[1]):
         middle = row[reach : reach + nx]
         _weigh(work[y], ky[0], middle)
         for t in range(1, ky.size):
@@ -62,9 +62,33 @@ def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def
         _weigh(middle, kx[0], target)
         for t in range(1, kx.size):
             _add(row[reach - t : reach - t + nx], row[reach + t : reach + t + nx], kx[t], target)
-    if rim:
+
+
+@njit(cache=True, nogil=True)
+def smooth_plane(grey, z, kernels, work, smooth):  # type: ignore[no-untyped-def]
+    """Write plane ``z`` of ``grey`` [z, y, x], smoothed, to ``smooth`` [y, x], or [y + 2, x + 2] with a rim.
+
+    ``kernels`` are the halves of three symmetric filters (z, y, x), from their centre outwards; ``work`` [y, x].
+    """
+    ny, nx = work.shape
+    smooth_rows(grey, z, (0, ny), kernels, work, smooth)
+    if smooth.shape[0] > ny:
         smooth[:, 0], smooth[:, nx + 1] = smooth[:, 1], smooth[:, nx]
         smooth[0], smooth[ny + 1] = smooth[1], smooth[ny]
+
+
+@njit(cache=True, nogil=True)
+def smooth_planes(grey, every, rows, kernels, work, smooth):  # type: ignore[no-untyped-def]
+    """Write every ``every``-th plane of ``grey``, smoothed, to ``smooth`` [plane, y, x]; see `smooth_plane`.
+
+    A band of ``rows`` rows is taken through all planes before the next: so much of the planes that the filter reaches
+    stays at hand that each is fetched from memory once.
+    """
+    ny = grey.shape[1]
+    rows = rows if ny > 2 * rows else ny  # what the filter mirrors lies in the same band
+    for first in range(0, ny, rows):
+        for number in range(smooth.shape[0]):
+            smooth_rows(grey, number * every, (first, min(first + rows, ny)), kernels, work, smooth[number])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, inline="always")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cathoscope.volume.sheetness_kernels import smooth_plane
+from cathoscope.volume.sheetness_kernels import smooth_planes
 
 Float32Array = NDArray[np.float32]
+
+_BAND = 400_000  # bytes of the planes that one plane needs, at a time
 
 
 def gaussian_half(sigma: float, truncate: float = 4.0) -> Float32Array:
@@ -38,10 +40,10 @@ def smoothed(
         Where to write; new if not given.
     """
     source = np.ascontiguousarray(volume, dtype=np.float32)
-    planes = range(0, source.shape[0], every)
-    target = np.empty((len(planes), *source.shape[1:]), dtype=np.float32) if target is None else target
+    count = len(range(0, source.shape[0], every))
+    target = np.empty((count, *source.shape[1:]), dtype=np.float32) if target is None else target
     z, y, x = (gaussian_half(float(one), truncate) for one in np.broadcast_to(np.asarray(sigma), 3))
     work = np.empty(source.shape[1:], dtype=np.float32)
-    for number, plane in enumerate(planes):
-        smooth_plane(source, plane, (z, y, x), work, target[number])
+    band = max(_BAND // (4 * source.shape[2] * (2 * z.size - 1)), y.size)
+    smooth_planes(source, every, band, (z, y, x), work, target)
     return target
