@@ -164,7 +164,7 @@ def prepare_stack(
 
     rough = _rough(_counted(load, len(kept), progress, "levels"), len(kept))
     drifting = _counted(lambda n: normalised(load(n), rough[n]), len(kept), progress, "drift")
-    drift = _drift(drifting, len(kept), choices)
+    drift = _drift(drifting, len(kept), choices, voxel_size[0] / float(np.sqrt(voxel_size[1] * voxel_size[2])))
     moved = np.zeros((len(kept), 2)) if drift is None else drift.shift
     levels, mixture, curtains = _corrections(_counted(load, len(kept), progress, "corrections"), rough, choices)
     grey = np.empty((len(kept), *shape), dtype=np.float32)
@@ -232,17 +232,20 @@ def _rough(load: Callable[[int], NDArray[Any]], count: int) -> list[RoughLevels]
     return result
 
 
-def _drift(load: Callable[[int], Float32Array], count: int, choices: StackChoices) -> StackDrift | None:
-    """Drift in the way that was chosen."""
+def _drift(load: Callable[[int], Float32Array], count: int, choices: StackChoices, depth: float) -> StackDrift | None:
+    """Drift in the way that was chosen; ``depth`` of a slice, px."""
     if choices.drift == "none" or count < 3:
         return None
     if choices.drift == "joint":
-        return stack_drift(load, count, level=choices.outline)
+        return stack_drift(load, count, level=choices.outline, depth=depth)
     shift = chained_shifts(load, count)
     unknown, nan = np.full((count, 2), np.nan), float("nan")
     matrices = np.full((2, count, count), np.nan)
     marked = np.zeros(count, dtype=bool)
-    return StackDrift(shift - shift.mean(axis=0), unknown, matrices, (nan, nan), marked, nan, nan, nan)
+    thickness = np.full(count - 1, np.nan)
+    return StackDrift(
+        shift - shift.mean(axis=0), unknown, matrices, (nan, nan), marked, thickness, thickness, nan, nan, nan
+    )
 
 
 def _corrections(

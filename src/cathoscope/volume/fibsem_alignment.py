@@ -2,22 +2,25 @@
 
 A slice differs from the one before by drift and because the cut is deeper: inclined walls and the outline move.
 Registration of each slice with the one before takes all of it for drift, and sums it up to a walk and to a tilt of the
-whole stack. Two things are known that tell both apart, and are solved together for the positions x(n) of all slices:
+whole stack. Two things are known that tell both apart, and are solved together for the positions x(n) of all slices
+and for their heights h(n), which are uneven:
 
 - the centre of the outline: where the body is round, it moves by drift only. It wanders with the shape of the body by
-  as much as the outline's shape, m = 2 and 3, changes along the stack (`fibsem_outline`), and may run along a line that
-  is inclined as the ellipsoid is;
+  as much as the outline's shape, m = 2 to 6, says (`fibsem_wander`), and may run along a line that is inclined as the
+  ellipsoid is;
 - walls within the outline: each moves at a speed that it keeps, to all sides alike, and that has no mean
-  (`fibsem_walls`). Followed over many slices, what bends the paths of all of them is drift (`fibsem_tracks`).
+  (`fibsem_walls`). Followed over many slices (`fibsem_tracks`), what bends the paths of all of them is drift, and what
+  hastens each by its own speed is the height of the slice (`fibsem_bends`).
 
-    minimise (c - x)ᵀ K⁻¹ (c - x) + (y - x)ᵀ B (y - x) + (t - T x)ᵀ V⁻¹ (t - T x) + |Dx|² / (3 sigma)²
+    minimise (c - x)ᵀ K⁻¹ (c - x) + (y - (x, h))ᵀ B (y - (x, h)) + (t - T x)ᵀ V⁻¹ (t - T x)
+             + |Dx|² / (3 sigma)² + hᵀ P h
 
 c are the centres, K the covariance of their wander, constant and trend; y and B are what the paths of walls say but for
-a constant drift, t and V what the speeds of walls say of that (T: the trend of x); D takes differences; the last term,
-much wider than the drift's own steps sigma, keeps slices that show nothing beside their neighbours. Before, and where
-too few walls can be followed, (u - Dx)ᵀ W (u - Dx) stands for the second and third term: u and W are speeds of walls
-from slice to slice. The inverse of the curvature is the covariance of the positions. Its trend, the tilt, is known
-worst.
+a constant drift, t and V what the speeds of walls say of that (T: the trend of x); D takes differences; |Dx|² / (3
+sigma)², much wider than the drift's own steps sigma, keeps slices that show nothing beside their neighbours; P says how
+uneven slices may be. Before, and where too few walls can be followed, (u - Dx)ᵀ W (u - Dx) stands for the second and
+third term: u and W are speeds of walls from slice to slice. The inverse of the curvature is the covariance of positions
+and heights. The trend of x, the tilt, is known worst.
 """
 
 from __future__ import annotations
@@ -31,8 +34,9 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import gaussian_filter, shift, spline_filter
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.volume.fibsem_bends import Bends, bends_of, uneven_steps
 from cathoscope.volume.fibsem_outline import CentreMarks, Outline, centre_marks, find_outline
-from cathoscope.volume.fibsem_tracks import HALF_WINDOW, Bends, bends_of, wall_tracks
+from cathoscope.volume.fibsem_tracks import HALF_WINDOW, wall_tracks
 from cathoscope.volume.fibsem_walls import Pairs, Walls, patch_equations, patch_places, walls_information
 
 Float32Array = NDArray[np.float32]
@@ -49,6 +53,7 @@ _FACES = 3.0  # patches that the same wall runs through
 _WIDER = 3.0  # than the steps of the drift is the prior of the steps
 _ENOUGH, _FARTHEST = 8, 5.0  # steps known from outlines; standard deviations of those that others may reach
 _ANYWHERE = 1e3  # px, of the common position
+_TOLD = 0.7  # of the uncertainty without walls: above, a thickness is not told
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ class StackDrift:
         Standard uncertainty of the linear trend, px per slice, (row, column).
     marked
         Slices whose outline served as a mark, [slice].
+    thickness, thickness_std
+        Of the slices between neighbours, relative to their mean over the stack, with its standard uncertainty, [pair];
+        NaN where walls do not tell it. Slow changes stay unseen.
     wander
-        Of the outline's centre with the shape of the body, px; NaN without outlines.
+        Of the outline's centre with the shape of the body, px rms; NaN without outlines.
     wall_speed, wall_memory
         s, px per slice, and the number of slices over which walls keep their speed; NaN without walls.
     """
@@ -78,6 +86,8 @@ class StackDrift:
     covariance: Float64Array
     tilt: tuple[float, float]
     marked: BoolArray
+    thickness: Float64Array
+    thickness_std: Float64Array
     wander: float
     wall_speed: float
     wall_memory: float
@@ -99,7 +109,7 @@ def chained_shifts(images: Images, count: int) -> Float64Array:
     return np.cumsum(found, axis=0)
 
 
-def stack_drift(images: Images, count: int, *, level: float = 0.25) -> StackDrift:
+def stack_drift(images: Images, count: int, *, level: float = 0.25, depth: float | None = None) -> StackDrift:
     """Drift of all slices, solved together.
 
     Parameters
@@ -111,6 +121,8 @@ def stack_drift(images: Images, count: int, *, level: float = 0.25) -> StackDrif
         Number of slices, 3 or more.
     level
         Grey value of the outline: above the noise of the outside, below any layer on the particle.
+    depth
+        Nominal thickness of a slice, px. None: as if the body were a ball.
 
     Raises
     ------
@@ -126,7 +138,7 @@ def stack_drift(images: Images, count: int, *, level: float = 0.25) -> StackDrif
             cure="one slice needs no alignment: analyse it as a section",
         )
     outlines = [find_outline(load(n), level) for n in range(count)]
-    marks = centre_marks(outlines)
+    marks = centre_marks(outlines, depth=depth)
     position = _start(load, marks)
     walls: Walls
     for _ in range(_PASSES):
@@ -134,12 +146,13 @@ def stack_drift(images: Images, count: int, *, level: float = 0.25) -> StackDrif
         walls = walls_information(_measured(load, position, outlines))
         if not walls.patches and not marks.used.any():
             raise _nothing_seen()
-        position, covariance = _combined(position, _speeds_say(walls, before), marks)
+        found, covariance = _combined(position, _with_heights(_speeds_say(walls, before)), marks)
+        position = found[:, :2]
     bends = _bends(load, position, outlines)
     if bends.tracks:
-        say = _both(_bends_say(bends, position), _trend_says(walls, before))
-        position, covariance = _combined(position, say, marks)
-    return _as_drift(position, covariance, walls, marks)
+        say = _both(_bends_say(bends, position), _with_heights(_trend_says(walls, before)))
+        found, covariance = _combined(position, say, marks)
+    return _as_drift(found, covariance, walls, marks, told=bends.tracks > 0)
 
 
 def _nothing_seen() -> MeasurementError:
@@ -244,7 +257,9 @@ def _bends(load: Callable[[int], Float32Array], position: Float64Array, outlines
 
 
 Said = tuple[Float64Array, Float64Array]
-"""Information on the positions (row, column of the first slice, of the second, ...) and its product with them."""
+"""Information on the positions (row, column of the first slice, of the second, ...) and its product with them; with
+``_with_heights``, on (row, column, height).
+"""
 
 
 def _speeds_say(walls: Walls, position: Float64Array) -> Said:
@@ -271,7 +286,17 @@ def _trend_says(walls: Walls, position: Float64Array) -> Said:
 
 def _bends_say(bends: Bends, position: Float64Array) -> Said:
     """What bent paths say, measured in slices at ``position``."""
-    return bends.information, np.asarray(bends.product + bends.information @ position.ravel())
+    level = np.concatenate([position, np.zeros((len(position), 1))], axis=1)
+    return bends.information, np.asarray(bends.product + bends.information @ level.ravel())
+
+
+def _with_heights(said: Said) -> Said:
+    """Of sources that say nothing about heights."""
+    count = len(said[1]) // 2
+    at = np.flatnonzero(np.arange(3 * count) % 3 < 2)
+    information, product = np.zeros((3 * count, 3 * count)), np.zeros(3 * count)
+    information[np.ix_(at, at)], product[at] = said
+    return information, product
 
 
 def _both(first: Said, second: Said) -> Said:
@@ -280,49 +305,69 @@ def _both(first: Said, second: Said) -> Said:
 
 
 def _combined(position: Float64Array, walls: Said, marks: CentreMarks) -> tuple[Float64Array, Float64Array]:
-    """Positions [slice, 2] and their covariance [2 slices, 2 slices], rows and columns alternating."""
+    """Positions and heights [slice, 3] and their covariance [3 slices, 3 slices], alternating."""
     count = len(position)
-    difference = np.kron(np.diff(np.eye(count), axis=0), np.eye(2))
     steps = np.diff(position, axis=0)
     normal, right = walls[0].copy(), walls[1].copy()
     sigma = _WIDER * max(float(np.median(np.abs(steps - np.median(steps, axis=0)))) / 0.6745, 0.05)
-    normal += difference.T @ difference / sigma**2 + np.eye(2 * count) / _ANYWHERE**2
+    difference = np.diff(np.eye(count), axis=0)
+    smooth = difference.T @ difference / sigma**2 + np.eye(count) / _ANYWHERE**2
+    for axis, prior in enumerate((smooth, smooth, uneven_steps(count))):
+        normal[axis::3, axis::3] += prior
     if marks.used.any():
         index = np.flatnonzero(marks.used)
         inverse = np.linalg.inv(_wander(index, marks))
         for axis in range(2):
-            at = 2 * index + axis
+            at = 3 * index + axis
             normal[np.ix_(at, at)] += inverse
             right[at] += inverse @ marks.centre[index, axis]
     covariance = np.asarray(np.linalg.inv(normal), dtype=np.float64)
-    found = (covariance @ right).reshape(count, 2)
+    found = (covariance @ right).reshape(count, 3)
     return found - found.mean(axis=0), covariance
 
 
 def _wander(index: NDArray[np.int64], marks: CentreMarks) -> Float64Array:
     """Covariance of the centres [mark, mark], px², position of the whole stack unknown."""
-    apart = index[:, None] - index
     place = index - index.mean()
-    smooth = marks.wander**2 * np.exp(-0.5 * (apart / marks.length) ** 2)
     line = marks.trend**2 * np.outer(place, place) + _ANYWHERE**2
-    return np.asarray(smooth + line + np.diag(_CENTRE_NOISE**2 + marks.doubt[index] ** 2))
+    return np.asarray(marks.wander + line + np.diag(_CENTRE_NOISE**2 + marks.doubt[index] ** 2))
 
 
-def _as_drift(position: Float64Array, covariance: Float64Array, walls: Walls, marks: CentreMarks) -> StackDrift:
-    """Positions of mean 0 with their covariance, and the uncertainty of their trend."""
-    count = len(position)
+def _as_drift(
+    found: Float64Array, covariance: Float64Array, walls: Walls, marks: CentreMarks, *, told: bool
+) -> StackDrift:
+    """Positions of mean 0 with their covariance, the uncertainty of their trend, and thickness if it was told."""
+    count = len(found)
     centred = np.eye(count) - 1 / count
-    matrices = np.stack([centred @ covariance[axis::2, axis::2] @ centred for axis in range(2)])
+    matrices = np.stack([centred @ covariance[axis::3, axis::3] @ centred for axis in range(2)])
     place = np.arange(count) - (count - 1) / 2
     trend = place / (place @ place)
     tilt = [float(np.sqrt(trend @ matrix @ trend)) for matrix in matrices]
+    thickness, unknown = _thickness(found[:, 2], covariance[2::3, 2::3])
+    spread = np.diag(marks.wander)
     return StackDrift(
-        shift=position,
+        shift=found[:, :2],
         std=np.sqrt(np.stack([np.diag(matrix) for matrix in matrices], axis=1)),
         covariance=matrices,
         tilt=(tilt[0], tilt[1]),
         marked=marks.used,
-        wander=marks.wander if marks.used.any() else float("nan"),
+        thickness=thickness if told else np.full(count - 1, np.nan),
+        thickness_std=unknown if told else np.full(count - 1, np.nan),
+        wander=float(np.sqrt(spread.mean())) if marks.used.any() else float("nan"),
         wall_speed=walls.speed if walls.patches else float("nan"),
         wall_memory=-1 / float(np.log(walls.memory)) if walls.patches else float("nan"),
     )
+
+
+def _thickness(height: Float64Array, covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Relative thickness between neighbours and its standard uncertainty; NaN where the prior says all that is known.
+
+    What walls say of a slice is what its uncertainty lacks of that without them.
+    """
+    difference = np.diff(np.eye(height.size), axis=0)
+    prior = difference @ np.linalg.inv(uneven_steps(height.size)) @ difference.T
+    std = np.sqrt(np.diag(difference @ covariance @ difference.T))
+    known = std < _TOLD * np.sqrt(np.diag(prior))
+    step = np.diff(height)
+    step = step - (step[known].mean() if known.any() else 0.0)
+    return np.where(known, 1 + step, np.nan), np.where(known, std, np.nan)

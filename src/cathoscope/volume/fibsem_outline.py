@@ -3,8 +3,8 @@
 Rays from the centre meet the outline where the grey value last rises above the outside; a running median along the
 angle bridges the notches of open cracks. The radius is r(t) = a_0 + sum(a_m cos m t + b_m sin m t): m = 1 is the
 centre. The centre of a body that is no ball wanders from slice to slice, and how much cannot be seen in m = 1, because
-drift adds to it; but m = 2 and 3 are free of drift and a rough surface has all of them alike. So their scatter along
-the stack, trend and short part apart, is the uncertainty of the centre.
+drift adds to it; but m = 2 to 6 are free of drift, and a surface that is rough in all directions alike has all of them
+(`fibsem_wander`). The ellipticity, m = 2, tells how far the centre may run along a line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label, map_coordinates, median_filter
 
+from cathoscope.volume.fibsem_wander import centre_wander, places_in_ball
+
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -22,9 +24,11 @@ BoolArray = NDArray[np.bool_]
 _RAYS = 180
 _BRIDGED = 11  # rays of the running median
 _SMOOTHING = 1.5  # px
-_HARMONICS = 3
+_HARMONICS = 6
+_USUAL = 4  # parts of the shape, m = 2 and 3, that tell odd outlines
 _LEAST_RADIUS = 8.0  # px
 _SAMPLES = 0.5  # px along a ray
+_FEWEST = 6  # outlines
 _ODD = 3.0  # times the usual change of shape along the stack
 _ROUNDEST = 0.015  # no particle is rounder, whatever its few sections look like
 _FEW = 1.32  # the 68 % quantile of Student's distribution of two degrees of freedom: two numbers tell the ellipticity
@@ -32,7 +36,7 @@ _FEW = 1.32  # the 68 % quantile of Student's distribution of two degrees of fre
 
 class Outline(NamedTuple):
     """Outline of one slice: centre (row, column), px; radius (px) along 180 rays of equal angles [ray]; cosine and
-    sine parts of m = 2 and 3, px, [4]. ``whole``: it lies within the field and is large enough.
+    sine parts of m = 2 to 6, px, [10]. ``whole``: it lies within the field and is large enough.
     """
 
     centre: tuple[float, float]
@@ -108,56 +112,59 @@ def _harmonics(radius: Float64Array) -> Float64Array:
 
 class CentreMarks(NamedTuple):
     """Centres of the outlines as marks of position: [slice, 2] (row, column; px), which of them count [slice], and how
-    the centre of the body itself wanders: standard deviation of its trend over the stack (px per slice), of what is
-    left (px), and the number of slices over which that is correlated. ``doubt`` [slice], px: further standard deviation
-    of the centres of odd outlines, 0 for the others.
+    the centre of the body itself wanders: standard deviation of its trend over the stack (px per slice), and covariance
+    of those that count beside it, px² [mark, mark]. ``doubt`` [slice], px: further standard deviation of the centres of
+    odd outlines, 0 for the others.
     """
 
     centre: Float64Array
     used: BoolArray
     trend: float
-    wander: float
-    length: float
+    wander: Float64Array
     doubt: Float64Array
 
 
-def centre_marks(outlines: list[Outline]) -> CentreMarks:
-    """Which centres count and how much, from the shapes of all outlines, in the order of the slices."""
+def centre_marks(outlines: list[Outline], *, depth: float | None = None) -> CentreMarks:
+    """Which centres count and how much, from the shapes of all outlines, in the order of the slices.
+
+    ``depth`` (px) is the thickness of a slice, if it is known.
+    """
     centre = np.array([one.centre for one in outlines])
     mean = np.array([one.radius.mean() for one in outlines])
     used = np.array([one.whole for one in outlines]) & (mean > 0.5 * max(mean.max(initial=0.0), 1e-9))
-    if np.count_nonzero(used) < 6:
-        return CentreMarks(centre, np.zeros_like(used), 1.0, 1.0, 1.0, np.zeros(len(outlines)))
-    place, shape, left = _along(used, outlines)
+    if np.count_nonzero(used) < _FEWEST:
+        return CentreMarks(centre, np.zeros_like(used), 1.0, np.zeros((0, 0)), np.zeros(len(outlines)))
+    index = np.flatnonzero(used)
+    shape = np.stack([outlines[n].shape for n in index])
+    place, left = _along(index, shape[:, :_USUAL])
     # a crack that lies in the slice and opens to the outside takes a piece of the outline: its centre is off by as much
     size = np.sqrt(np.mean(left**2, axis=1))
     odd = size > _ODD * max(float(np.median(size)), 0.05)
     doubt = np.zeros(len(outlines))
-    doubt[np.flatnonzero(used)] = np.where(odd, 2 * size, 0.0)
-    left = left[~odd]
-    index = np.flatnonzero(used)
-    # the axes of an ellipsoid point anywhere: with a_2 = e R (1 - z² / R²) its centre moves by 2 e z, one sigma
-    flat = float(np.mean(1 - (place / np.abs(place).max()) ** 2 * (1 - (mean[index].min() / mean[index].max()) ** 2)))
-    ellipticity = float(np.sqrt(np.mean(shape[:, :2].mean(axis=0) ** 2))) / (flat * float(mean[index].max()))
+    doubt[index] = np.where(odd, 2 * size, 0.0)
+    x, ball = places_in_ball(index, mean[index], depth)
+    wander = centre_wander(x, ball, shape, ~odd)
+    return CentreMarks(centre, used, _leaning(place, shape, mean[index]), wander, doubt)
+
+
+def _leaning(place: Float64Array, shape: Float64Array, mean: Float64Array) -> float:
+    """Standard deviation of the trend of the centre with the axes of the body, px per slice.
+
+    The axes of an ellipsoid point anywhere: with a_2 = e R (1 - z² / R²) its centre moves by 2 e z, one sigma.
+    """
+    low = float(mean.min() / mean.max())
+    flat = float(np.mean(1 - (place / np.abs(place).max()) ** 2 * (1 - low**2)))
+    ellipticity = float(np.sqrt(np.mean(shape[:, :2].mean(axis=0) ** 2))) / (flat * float(mean.max()))
     # R in slices: of a ball, the outermost section of radius r lies at sqrt(R² - r²)
-    low = float(mean[index].min() / mean[index].max())
     polar = float(np.abs(place).max()) / np.sqrt(max(1 - low**2, 0.1))
-    ellipticity = max(ellipticity, _ROUNDEST)
-    trend = _FEW * 2 * ellipticity * float(mean[index].max()) / polar
-    wander = max(float(np.sqrt(np.mean(left**2))), 0.02)
-    change = float(np.mean(np.diff(left, axis=0) ** 2))
-    # E(difference²) = 2 wander² (1 - exp(-1 / (2 l²))) of a smooth random function
-    length = 1 / np.sqrt(max(-2 * np.log(max(1 - change / (2 * wander**2), 1e-3)), 1e-6))
-    return CentreMarks(centre, used, trend, wander, float(np.clip(length, 1.0, 0.5 * index.size)), doubt)
+    return float(_FEW * 2 * max(ellipticity, _ROUNDEST) * mean.max() / polar)
 
 
-def _along(used: BoolArray, outlines: list[Outline]) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Place of the slices used from their mean, their shapes [slice, 4], and what a parabola leaves of those.
+def _along(index: NDArray[np.int64], shape: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Place of the slices used from their mean, and what a parabola leaves of their shapes [slice, part].
 
     The parabola is fitted to the middle of the residuals: odd outlines do not draw it to them.
     """
-    index = np.flatnonzero(used)
-    shape = np.stack([outlines[n].shape for n in index])
     place = index - index.mean()
     polynomial = np.polynomial.legendre.legvander(place / np.abs(place).max(), 2)
     weight = np.ones(index.size)
@@ -167,4 +174,4 @@ def _along(used: BoolArray, outlines: list[Outline]) -> tuple[Float64Array, Floa
         left = shape - polynomial @ np.linalg.lstsq(root * polynomial, root * shape, rcond=None)[0]
         size = np.sqrt(np.mean(left**2, axis=1))
         weight = 1 / (1 + (size / max(float(np.median(size)), 1e-3)) ** 2)
-    return place, shape, np.asarray(left)
+    return place, np.asarray(left)
