@@ -141,12 +141,14 @@ def test_choices_that_methods_tell_have_the_defaults_of_the_recipe(technique: st
 def test_methods_are_told_from_the_recipe_with_numbered_references(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study.zarr")
     recipe = (
+        '[sample.rod]\ncomposition = "LiNiO2"\nphases = ["layered", "spinel"]\ntreatment = "heated in argon"\n'
         '[measurement.rod]\nsample = "rod"\ntechnique = "mass-loss"\n[measurement.rod.mass_loss]\nblank = "b.txt"\n'
     )
     study.describe("raw", "rod", sample="rod", technique="mass-loss", files=[{"path": "a"}], format=["thermal"])
     study.append_log({"recipe": recipe, "cathoscope": "1", "python": "3", "packages": {"numpy": "2"}})
     methods = methods_of(study)
-    heating, programs = methods.paragraphs
+    samples, heating, programs = methods.paragraphs
+    assert samples.text == "rod: LiNiO2; layered and spinel; heated in argon."
     assert heating.text.startswith("Rod: 1 file (thermal). The record of the empty crucible was taken off. Onsets")
     assert "tangents [1]" in heating.text
     assert programs.text.startswith("The analysis was made with cathoscope 1 on Python 3, with numpy 2 [3]")

@@ -38,7 +38,6 @@ _SPECS = (
     ArraySpec("coefficient", ("coefficient",), "1", "i", "Number of a spectral coefficient, counted from 1"),
     ArraySpec("half", ("half",), "1", "i", "Half of the projections: 0 the odd ones, 1 the even ones"),
     ArraySpec("energy_bin", ("energy_bin",), "eV", "f", "Middle of a bin of a histogram of energies"),
-    ArraySpec("difference_bin", ("difference_bin",), "eV", "f", "Middle of a bin of a histogram of differences"),
     ArraySpec("step", ("step",), "1", "i", "Step from one temperature to the next; the attribute names says which"),
     ArraySpec("cluster", ("cluster",), "1", "i", "Number of a group of voxels of like white line, by rising energy"),
     ArraySpec("depth", ("depth",), "um", "f", "Depth below the surface of the particle"),

@@ -43,7 +43,7 @@ def methods_of(study: Study) -> Methods:
     log = study.log()
     if not log:
         return Methods((), ())
-    stated = _recipe(log[-1])
+    stated = _recipe(log[-1], "measurement")
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name in measurement_names(study):
         section = stated.get(name, {})
@@ -51,18 +51,31 @@ def methods_of(study: Study) -> Methods:
         if technique in SENTENCES:
             choices = [_chosen(section, key, default) for key, default in CHOICES[technique].items()]
             groups.setdefault((technique, repr(choices)), []).append(name)
-    paragraphs = [_paragraph(study, technique, names, stated) for (technique, _), names in groups.items()]
+    paragraphs = _of_samples(_recipe(log[-1], "sample"))
+    paragraphs += [_paragraph(study, technique, names, stated) for (technique, _), names in groups.items()]
     paragraphs += _of_comparison(study)
     paragraphs.append(Paragraph("Programs", _programs(log[-1])))
     return _numbered(paragraphs)
 
 
-def _recipe(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _recipe(record: Mapping[str, Any], table: str) -> Mapping[str, Any]:
+    """A table of the recipe of a run, by name."""
     try:
-        stated = tomllib.loads(str(record.get("recipe", ""))).get("measurement", {})
+        stated = tomllib.loads(str(record.get("recipe", ""))).get(table, {})
     except tomllib.TOMLDecodeError:
         return {}
     return stated if isinstance(stated, Mapping) else {}
+
+
+def _of_samples(samples: Mapping[str, Any]) -> list[Paragraph]:
+    """What the recipe says of each sample in words."""
+    told = []
+    for name, section in samples.items():
+        words = [str(section.get(key) or "") for key in ("composition", "particle", "treatment")]
+        words.insert(1, joined([str(phase) for phase in section.get("phases") or ()]))
+        if any(words):
+            told.append(f"{name}: {'; '.join(word for word in words if word)}.")
+    return [Paragraph("Samples", " ".join(told))] if told else []
 
 
 def _chosen(section: Mapping[str, Any], key: str, default: Any) -> Any:
