@@ -54,7 +54,7 @@ def test_without_a_word_the_help_is_shown() -> None:
         ("check", ["Computes nothing", "--data"]),
         ("run", ["stopped or killed goes on", "--study", "--data", "--threads", "--memory", "4GB", "--no-report"]),
         ("compare", ["truth", "--json"]),
-        ("report", ["HTML", "--output"]),
+        ("report", ["HTML", "--output", "--memory"]),
     ],
 )
 def test_the_help_of_a_command_names_what_a_newcomer_needs(command: str, words: list[str]) -> None:

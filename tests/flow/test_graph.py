@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.errors import CathoscopeError
+from cathoscope.core.parallel import Resources
 from cathoscope.flow.graph import Context, Graph, Step, build_graph
 
 
@@ -127,3 +130,14 @@ def test_two_steps_with_one_function_have_two_addresses() -> None:
 def test_an_address_does_not_depend_on_the_order_of_keys() -> None:
     one, two = {"edge": {"a": 1, "b": 2}}, {"edge": {"b": 2, "a": 1}}
     assert build(choices=one).addresses == build(choices=two).addresses
+
+
+def test_a_step_that_holds_whole_volumes_tells_what_it_takes_if_that_is_too_much() -> None:
+    whole = step("maps", "volume", "map", per_voxel=50.0)
+    data = xr.Dataset({"volume": (("temperature", "z", "y", "x"), np.zeros((2, 100, 200, 300), np.int8))})
+    assert whole.shortage(data, Resources(memory=3e8)) is None
+    text = str(whole.shortage(data, Resources(memory=2.9e8)))
+    assert text.startswith("maps holds whole volumes, here of 100 x 200 x 300 voxels")
+    assert "0.3 GB, more than the 0.3 GB" in text
+    assert STEPS[0].shortage(data, Resources(memory=1e8)) is None
+    assert whole.shortage(xr.Dataset(), Resources(memory=1e8)) is None

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.report import render as module
 from cathoscope.report import render_kernels as kernels
+from cathoscope.report.figures.reading import histogram, slabs
+from cathoscope.report.memory import drawn_within
 from cathoscope.report.render import FLAGGED_GREY, Cut, Picture, View, middle_of, render, stride_of, width_needed
 
 COLOURS = mpl.colormaps["RdYlBu_r"]
@@ -247,6 +250,33 @@ def test_clear_blocks_hold_no_surface_within_their_clearance() -> None:
         distance = np.abs(occupied - place).max(axis=1).min()
         assert steps <= max(distance - 1, 0)
     assert clear.max() > 8
+
+
+def test_a_picture_is_sampled_where_memory_is_short() -> None:
+    with drawn_within(1e8):
+        assert stride_of((140, 140, 140)) == 2
+        assert stride_of((130, 130, 130)) == 1
+    assert stride_of((140, 140, 140)) == 1
+
+
+def test_slabs_are_thinner_where_memory_is_short_and_hold_the_same() -> None:
+    array = xr.DataArray(np.arange(2 * 20 * 30 * 40).reshape(2, 20, 30, 40), dims=("temperature", "z", "y", "x"))
+    thick = [piece for (piece,) in slabs([array], temperature=1)]
+    with drawn_within(3e5):
+        thin = [piece for (piece,) in slabs([array], temperature=1)]
+    assert [len(piece) for piece in thick] == [8, 8, 4]
+    assert {len(piece) for piece in thin} == {2}
+    np.testing.assert_array_equal(np.concatenate(thick), np.concatenate(thin))
+
+
+def test_a_histogram_counts_the_same_with_few_bins_and_with_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(8350.0, 0.3, 500)
+    few = histogram([values[:100], values[100:]], step=0.02)
+    monkeypatch.setattr("cathoscope.report.figures.reading._MOST_BINS", 1)
+    many = histogram([values[:100], values[100:]], step=0.02)
+    np.testing.assert_array_equal(few.counts, many.counts)
+    np.testing.assert_array_equal(few.edges, many.edges)
+    assert few.counts.tolist() == np.histogram(values, few.edges)[0].tolist()
 
 
 def test_large_volumes_are_sampled_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,8 @@ class Step:
     """A function from named arrays to named arrays.
 
     ``function`` returns its arrays as one Dataset, or, where they are larger than memory, fills
-    ``context.work`` slab by slab and returns None. ``choices`` names the recipe's keys it depends on.
+    ``context.work`` slab by slab and returns None. ``choices`` names the recipe's keys it depends on. A step that
+    holds whole volumes states the memory it then takes, measured, in bytes ``per_voxel`` of one temperature.
     """
 
     name: str
@@ -62,6 +64,18 @@ class Step:
     makes: tuple[str, ...]
     choices: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    per_voxel: float = 0.0
+
+    def shortage(self, data: xr.Dataset, resources: Resources) -> str | None:
+        """What to tell if whole volumes of the size of those in ``data`` take more memory than is allowed."""
+        sizes = [data.sizes.get(dim, 0) for dim in ("z", "y", "x")]
+        needed = self.per_voxel * math.prod(sizes)
+        if needed <= resources.memory:
+            return None
+        return (
+            f"{self.name} holds whole volumes, here of {' x '.join(map(str, sizes))} voxels: it takes "
+            f"{needed / 1e9:.1f} GB, more than the {resources.memory / 1e9:.1f} GB allowed"
+        )
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,9 @@ def _run_node(
     work = Work(study, "result", name, node.address, sources.require_unchanged)
     context = context_of(plan, node, work, study=study, resources=resources, progress=progress)
     errand = Errand(recipe.path.resolve(), recipe.text, recipe.data_folder, study.path.resolve(), name, node.address)
-    helpers = resources.helpers
+    helpers, short = resources.helpers, node.step.shortage(context.data, resources)
+    if short is not None:
+        progress.remark(f"{name}: {short}")
     try:
         with slabs_run_by(None if helpers is None else helpers.runner(errand, work, progress)):
             made = node.step.function(context)
