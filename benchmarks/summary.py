@@ -58,7 +58,7 @@ PARTS: Mapping[str, str] = {
     "cells": '[[part]]\npreset = "hou-cells"\n[part.sampling]\ninterval = 0.3\nstep = 0.1\n',
     "diffraction": _DIFFRACTION,
     "xanes": _XANES,
-    "slices": '[[part]]\npreset = "cadiou-cycling"\nstacks = []\n[part.sampling]\npixel = 0.09\n',
+    "slices": '[[part]]\npreset = "cadiou-cycling"\nstacks = []\n',
     "particle-cells": '[[part]]\npreset = "cadiou-cells"\n',
 }
 LEAVE_OUT = ("events", "oxygen", "place", "cycles", "kinetics")
@@ -281,7 +281,7 @@ def _side(study: Study, values: Sequence[Value], what: tuple[str, str], sample: 
     name, place = what
     of = [one for one in values if one.quantity == name and one.sample == sample]
     of = [one for one in of if place in (one.place, ", ".join(filter(None, (one.place, one.series))))]
-    if name in _NOMINAL and of:
+    if name in _NOMINAL and of and of[0].kind == "cell":
         return _in_the_middle(study, of[0])
     truths = [one.truth for one in of]
     return None if not truths or None in truths else float(np.mean(truths))
@@ -289,7 +289,12 @@ def _side(study: Study, values: Sequence[Value], what: tuple[str, str], sample: 
 
 def _in_the_middle(study: Study, one: Value) -> float | None:
     """Capacity or retention of the cell from which those of a sample depart."""
-    with h5py.File(study.path.parent / "truth" / f"{one.member}.h5") as file:
+    place = study.path.parent / "truth" / f"{one.member}.h5"
+    if not place.exists():
+        return None
+    with h5py.File(place) as file:
+        if one.quantity not in file:
+            return one.truth  # a single particle is its own
         cycles = np.asarray(file["cycle"])
         number = next((float(word.removeprefix("cycle ")) for word in one.place.split(", ") if "cycle" in word), None)
         at = np.flatnonzero(cycles == number)
