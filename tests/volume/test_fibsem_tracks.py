@@ -13,8 +13,11 @@ from cathoscope.volume.fibsem_tracks_kernels import follow
 SIZE, COUNT = 120, 30
 
 
-def moving_walls(drift: np.ndarray) -> np.ndarray:
-    """Cracks 4 px wide and 22 px long at places of a grid, each with a direction and a speed of its own."""
+def moving_walls(drift: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Cracks 4 px wide and 22 px long at places of a grid, each with a direction and a speed of its own.
+
+    Slice n is cut ``height`` [slice] (slices) later than an even cut.
+    """
     rng = np.random.default_rng(3)
     y, x = np.arange(SIZE)[:, None], np.arange(SIZE)
     stack = np.ones((len(drift), SIZE, SIZE))
@@ -22,7 +25,7 @@ def moving_walls(drift: np.ndarray) -> np.ndarray:
         angle, speed = rng.uniform(0, np.pi), rng.uniform(-0.35, 0.35)
         normal = np.array([np.sin(angle), np.cos(angle)])
         for n, moved in enumerate(drift):
-            centre = place + moved + speed * (n - len(drift) / 2) * normal
+            centre = place + moved + speed * (n + height[n] - len(drift) / 2) * normal
             across = (y - centre[0]) * normal[0] + (x - centre[1]) * normal[1]
             along = (y - centre[0]) * normal[1] - (x - centre[1]) * normal[0]
             width = ndtr((across + 2) / 1.5) - ndtr((across - 2) / 1.5)
@@ -39,7 +42,7 @@ def bent(series: np.ndarray) -> np.ndarray:
 def solved(found: Bends) -> tuple[np.ndarray, np.ndarray]:
     """Positions [slice, 2] and heights [slice] of the most likely paths."""
     prior = np.zeros_like(found.information)
-    prior[2::3, 2::3] = uneven_steps(COUNT)
+    prior[2::3, 2::3] = uneven_steps(len(prior) // 3)
     whole = np.linalg.pinv(found.information + prior, rcond=1e-8, hermitian=True) @ found.product
     return whole.reshape(-1, 3)[:, :2], whole[2::3]
 
@@ -51,7 +54,7 @@ def drift() -> np.ndarray:
 
 def test_steady_walls_do_not_hide_the_bends_of_the_drift(drift: np.ndarray) -> None:
     """Sixteen walls that move by up to 0.35 px per slice: 5 px over the stack, which chained steps would sum up."""
-    stack = moving_walls(drift)
+    stack = moving_walls(drift, np.zeros(COUNT))
     tracks = wall_tracks(stack.__getitem__, lambda n: np.ones((SIZE, SIZE), np.float32), range(COUNT))
     found = bends_of(tracks, COUNT)
     position, _ = solved(found)
@@ -59,6 +62,34 @@ def test_steady_walls_do_not_hide_the_bends_of_the_drift(drift: np.ndarray) -> N
     assert left < 0.05
     assert left < 0.1 * np.sqrt(np.mean(bent(drift) ** 2))
     assert found.tracks > 200
+
+
+def test_a_thicker_slice_is_no_drift(drift: np.ndarray) -> None:
+    """Cuts that are uneven by an eighth of a slice: each wall moves on by its own speed, and none of it is drift."""
+    height = 0.125 * np.random.default_rng(4).standard_normal(COUNT)
+    stack = moving_walls(drift, height)
+    tracks = wall_tracks(stack.__getitem__, lambda n: np.ones((SIZE, SIZE), np.float32), range(COUNT))
+    position, found = solved(bends_of(tracks, COUNT))
+    assert np.sqrt(np.mean(bent(position - drift) ** 2)) < 0.05
+    left, true = np.diff(found) - np.diff(height), np.diff(height)
+    assert np.std(left) < 0.4 * np.std(true)
+    assert np.corrcoef(np.diff(found), true)[0, 1] > 0.9
+
+
+def test_bent_walls_do_not_outweigh_straight_ones() -> None:
+    """Every third wall bends by up to 0.02 px per slice squared, all to one side: what straight ones say stays."""
+    rng = np.random.default_rng(5)
+    true = np.cumsum(0.3 * rng.standard_normal((40, 2)), axis=0)
+    angle, k = rng.uniform(0, np.pi, 240), np.arange(25) - 12
+    direction = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    first = rng.integers(0, 16, 240)
+    moved = np.einsum("pna,pa->pn", true[first[:, None] + np.arange(25)], direction)
+    bends = np.where(np.arange(240) % 3 == 0, rng.uniform(0, 0.02, 240) * np.sign(direction[:, 1]), 0.0)
+    along = moved + rng.normal(size=(240, 1)) * k + bends[:, None] * k**2 + 0.05 * rng.standard_normal((240, 25))
+    found = bends_of(Tracks(first, along, direction, np.ones((240, 25), bool), rng.integers(0, 16, 240)), 40)
+    position, _ = solved(found)
+    assert np.sqrt(np.mean(bent(position - true) ** 2)) < 0.15
+    assert found.alike > 0.05**2
 
 
 def test_a_place_and_a_speed_of_every_window_carry_no_information() -> None:

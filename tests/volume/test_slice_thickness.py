@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.volume.slice_thickness import evened, slice_thickness
+from cathoscope.volume.slice_thickness import SliceThickness, by_walls, evened, slice_thickness
 
 
 def inclined_walls(z: np.ndarray, *, seed: int = 1) -> np.ndarray:
@@ -68,3 +68,12 @@ def test_stacks_without_thickness_are_answered() -> None:
         slice_thickness(lambda n: np.ones((40, 40), np.float32), 12)
     with pytest.raises(MeasurementError, match="positions"):
         evened(np.zeros((3, 4, 4), np.float32), np.array([0.0, 2.0, 1.0]))
+
+
+def test_walls_tell_thickness_but_not_what_is_missing_or_repeated() -> None:
+    found = SliceThickness(np.array([1.0, 1.1, 0.0, 2.0, 0.9]), 0.1, 0.1, 1.5, (3,), ((3, 1),))
+    told = by_walls(found, np.array([0.8, np.nan, 0.3, 1.4, 1.2]), np.array([0.03, np.nan, 0.04, 0.05, 0.04]))
+    np.testing.assert_array_equal(told.relative, [0.8, 1.1, 0.0, 2.0, 1.2])
+    assert told.std == pytest.approx(np.sqrt((0.03**2 + 0.04**2) / 2))
+    assert told.spread == pytest.approx(np.hypot(0.2, told.std))
+    assert by_walls(found, np.full(5, np.nan), np.full(5, np.nan)) is found

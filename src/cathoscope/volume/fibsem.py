@@ -41,7 +41,7 @@ from cathoscope.volume.fibsem_correction import (
 from cathoscope.volume.fibsem_outline import Outline, find_outline
 from cathoscope.volume.fibsem_porosity import Correction, corrections_left, section_porosity
 from cathoscope.volume.phases import Phases, phases
-from cathoscope.volume.slice_thickness import SliceThickness, evened, slice_thickness
+from cathoscope.volume.slice_thickness import SliceThickness, by_walls, evened, slice_thickness
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -162,7 +162,7 @@ def prepare_stack(
         """Raw slice n of those kept."""
         return np.asarray(frames[kept[n]])
 
-    rough = _rough(_counted(load, len(kept), progress, "levels"), len(kept))
+    rough = stack_levels(_counted(load, len(kept), progress, "levels"), len(kept))
     drifting = _counted(lambda n: normalised(load(n), rough[n]), len(kept), progress, "drift")
     drift = _drift(drifting, len(kept), choices, voxel_size[0] / float(np.sqrt(voxel_size[1] * voxel_size[2])))
     moved = np.zeros((len(kept), 2)) if drift is None else drift.shift
@@ -173,6 +173,8 @@ def prepare_stack(
     for n in range(len(kept)):
         grey[n], charge[n] = _corrected(raw(n), levels[n], mixture, curtains, moved[n])
     thickness = _thickness(grey, choices, remarks, flags)
+    if thickness is not None and drift is not None:
+        thickness = by_walls(thickness, drift.thickness, drift.thickness_std)
     if thickness is not None and choices.resample != "never":
         grey = _resampled(grey, thickness, choices)
     outlines = [find_outline(image, choices.outline) for image in grey]
@@ -215,7 +217,7 @@ def _counted(load: Callable[[int], T], count: int, progress: Progress, words: st
     return told
 
 
-def _rough(load: Callable[[int], NDArray[Any]], count: int) -> list[RoughLevels]:
+def stack_levels(load: Callable[[int], NDArray[Any]], count: int) -> list[RoughLevels]:
     """Two levels per slice; slices without solid take those of the nearest with some."""
     found = [rough_levels(load(n)) for n in range(count)]
     solid = np.array([one.solid for one in found])

@@ -9,7 +9,8 @@ compared with its running median over the neighbours:
 is the thickness relative to that of its neighbours; what all of them have in common (the nominal thickness) cannot be
 seen. D is taken in two interleaved halves of the image: what they share is thickness, what they do not is chance, and
 t is drawn towards 1 by the share of chance in its variance. Slow changes of thickness, over more than the window, stay
-unseen.
+unseen. Where walls were followed, what they say of the heights of slices (`fibsem_bends`) is known better and is taken
+instead.
 
 References
 ----------
@@ -20,7 +21,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,23 @@ def slice_thickness(
     repeated = found < _REPEATED
     missing = _skipped(found, halves)
     return _shrunk(found, halves, repeated, missing, exponent)
+
+
+def by_walls(found: SliceThickness, thickness: Float64Array, std: Float64Array) -> SliceThickness:
+    """The thickness that walls tell [pair], with its uncertainty, in the place of what differences told.
+
+    NaN where they do not tell it: there, and where slices are repeated or missing, what was found stays.
+    """
+    told = np.isfinite(thickness)
+    told[[n - 1 for n in found.repeated]] = False
+    told[[n for n, _ in found.missing]] = False
+    if not told.any():
+        return found
+    relative = np.where(told, thickness, found.relative)
+    unknown = float(np.sqrt(np.mean(std[told] ** 2)))
+    # what is found is drawn to the mean by as much as is not known
+    spread = float(np.sqrt(np.var(thickness[told]) + unknown**2))
+    return replace(found, relative=relative, std=unknown, spread=spread)
 
 
 def _skipped(found: Float64Array, halves: Float64Array) -> NDArray[np.bool_]:
