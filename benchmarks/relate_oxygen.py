@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from cathoscope.core.study import Study
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.relate.corrected import holm
+from cathoscope.relate.multiple_tests import holm
 from cathoscope.relate.oxygen import (
     Balance,
     Course,

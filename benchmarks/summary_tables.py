@@ -16,7 +16,7 @@ from scipy import stats
 
 from benchmarks.summary import Compared, Value
 from cathoscope.flow.steps.relate_samples import LEVEL
-from cathoscope.relate.corrected import holm
+from cathoscope.relate.multiple_tests import holm
 from cathoscope.relate.sample_metrics import METRICS
 from cathoscope.relate.samples import Difference, Reading, difference_of
 

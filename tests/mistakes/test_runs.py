@@ -20,7 +20,7 @@ import zarr
 from cathoscope.core.errors import Interrupted, StudyError
 from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
-from cathoscope.flow import code
+from cathoscope.flow import code_hash
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import MeasurementOutcome, run
 
@@ -370,10 +370,10 @@ def test_a_comment_in_the_code_recomputes_nothing_but_code_does(
     edit: str,
     computed: list[str],
 ) -> None:
-    read = code._source
-    caches = (code._digest_of_module, code._imports)
+    read = code_hash._source
+    caches = (code_hash._digest_of_module, code_hash._imports)
     monkeypatch.setattr(
-        code, "_source", lambda name: read(name) + (edit if name == "cathoscope.xanes.whiteline" else "")
+        code_hash, "_source", lambda name: read(name) + (edit if name == "cathoscope.xanes.whiteline" else "")
     )
     for cache in caches:
         cache.cache_clear()

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.blocks import blocks_of, share_within_blocks
-from cathoscope.numerics.grey import Grey, correlation
+from cathoscope.numerics.grey_comparison import Grey, correlation
 from cathoscope.numerics.pyramid import binned, smoothed_level
 from cathoscope.numerics.register import RegisterOptions, Registration, register, select_model
 from cathoscope.numerics.register_kernels import accumulate, weighted_derivatives

@@ -12,7 +12,6 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.relate.corrected import holm
 from cathoscope.relate.events import (
     OFFSETS,
     Difference,
@@ -27,6 +26,7 @@ from cathoscope.relate.events import (
     verdicts_of,
     width_from_energy,
 )
+from cathoscope.relate.multiple_tests import holm
 
 _GAS = 8.314462618
 _ENERGY = Energy(100.0, 250.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cathoscope.core.schema import SCHEMA
-from cathoscope.relate.corrected import false_discovery, holm
+from cathoscope.relate.multiple_tests import false_discovery, holm
 from cathoscope.relate.sample_metrics import METRICS
 from cathoscope.relate.samples import (
     ONE_SPREAD,

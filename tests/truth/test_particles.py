@@ -15,10 +15,10 @@ from cathoscope.flow.compare import Comparison, compare
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.run import run
 from cathoscope.virtual.microscope import Optics
-from cathoscope.virtual.outline import recipe_text
 from cathoscope.virtual.particle import GRAVEL, ROD
 from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan, simulate_heating
+from cathoscope.virtual.recipe_outline import recipe_text
 from cathoscope.virtual.txm import TxmOptions
 
 SIZE = Size(columns=40, rows=40, projections=64, energies=30, cells=24)

@@ -20,7 +20,6 @@ from cathoscope.core.study import Study
 from cathoscope.io import open_raw
 from cathoscope.physics.edges import FOIL_ENERGY
 from cathoscope.virtual.nickel import xanes_energies
-from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle import ParticleDesign
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, Experiment, ParticlePreset, Size, size_of
 from cathoscope.virtual.particle_study import (
@@ -31,6 +30,7 @@ from cathoscope.virtual.particle_study import (
     simulate_heating,
 )
 from cathoscope.virtual.particle_truth import AT_INSTRUMENT
+from cathoscope.virtual.recipe_outline import Simulated
 from cathoscope.virtual.txm import TxmOptions
 
 CRACKED = {"crack_share": 0.2, "crack_share_surface": 0.06, "crack_opening": 0.06}

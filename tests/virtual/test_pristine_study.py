@@ -17,12 +17,12 @@ from cathoscope.core.parallel import Resources
 from cathoscope.core.study import Study
 from cathoscope.io import open_raw
 from cathoscope.virtual.cycling import H_CYCLING, cycle_particle
-from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, Size
 from cathoscope.virtual.particle_study import Plan
 from cathoscope.virtual.particle_truth import AT_INSTRUMENT
 from cathoscope.virtual.pristine_study import ENERGY, PristineParticle, oxide_attenuation, simulate_nano_ct
+from cathoscope.virtual.recipe_outline import Simulated
 from cathoscope.virtual.specimen import Grid
 from tests.virtual.stereology import volume_fractions
 

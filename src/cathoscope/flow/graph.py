@@ -19,7 +19,7 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import Progress, Resources
 from cathoscope.core.study import Work
-from cathoscope.flow.code import digest_of_code
+from cathoscope.flow.code_hash import digest_of_code
 
 if TYPE_CHECKING:
     from cathoscope.flow.raw import RawMeasurement

@@ -18,9 +18,9 @@ from cathoscope.core.errors import RecipeError
 from cathoscope.core.relations import is_relation
 from cathoscope.core.sample import Sample
 from cathoscope.flow.diffraction_sections import BankSection, PowderPhaseSection
-from cathoscope.flow.lines import KeyPath, line_of, lines_of_keys
 from cathoscope.flow.section import Section
 from cathoscope.flow.sections import MeasurementSection, RecipeModel, SampleSection, SeriesEntry
+from cathoscope.flow.toml_lines import KeyPath, line_of, lines_of_keys
 
 DATA_VARIABLE = "CATHOSCOPE_DATA"
 

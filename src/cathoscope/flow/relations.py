@@ -20,7 +20,7 @@ from cathoscope.core.parallel import Progress, Resources
 from cathoscope.core.relations import is_relation, place_of
 from cathoscope.core.sample import Sample
 from cathoscope.core.study import Study
-from cathoscope.flow.code import digest_of_code
+from cathoscope.flow.code_hash import digest_of_code
 from cathoscope.flow.recipe import Recipe
 from cathoscope.flow.relate_sections import RelateSection
 from cathoscope.flow.sections import MeasurementSection

@@ -24,7 +24,7 @@ from cathoscope.core.relations import is_relation
 from cathoscope.core.schema import dataset, label, spec_of
 from cathoscope.core.study import Study, Work
 from cathoscope.flow.beside import BESIDE, checked, in_order, named_by, read_beside
-from cathoscope.flow.code import digest_of_code
+from cathoscope.flow.code_hash import digest_of_code
 from cathoscope.flow.graph import RAW, REFERENCES, Context, Graph, Node, build_graph
 from cathoscope.flow.raw import RawMeasurement, SetAside, missing_scans
 from cathoscope.flow.recipe import Recipe

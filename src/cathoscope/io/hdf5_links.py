@@ -16,8 +16,8 @@ from typing import Any
 
 import h5py
 
+from cathoscope.io.hdf5_tree import small_value, unit_of
 from cathoscope.io.lazy import hdf5_file
-from cathoscope.io.tree import small_value, unit_of
 
 _DEEPEST_LINK = 16
 _MOST_CHILDREN = 1000

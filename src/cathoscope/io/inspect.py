@@ -20,11 +20,11 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import SCHEMA
 from cathoscope.io.advice import lacks_of, use_of
 from cathoscope.io.crystal_sign import recognise_cif
-from cathoscope.io.images import why_refused, why_unclear
+from cathoscope.io.hdf5_tree import Entry, entries_of
 from cathoscope.io.instrument import recognise_instrument
 from cathoscope.io.lazy import hdf5_file
+from cathoscope.io.refused import why_refused, why_unclear
 from cathoscope.io.registry import READERS, Reader, open_raw
-from cathoscope.io.tree import Entry, entries_of
 from cathoscope.io.volumes import recognise_hdf5_volume
 
 _MOST_TREE_LINES = 20

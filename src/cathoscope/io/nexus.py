@@ -54,6 +54,7 @@ from cathoscope.io.hdf5_links import (
     groups_of,
     link_remarks,
 )
+from cathoscope.io.hdf5_tree import attribute_of, small_value, unit_of
 from cathoscope.io.lazy import COPY_AGAIN, hdf5_file, indices_of, lazy
 from cathoscope.io.repair import (
     STATE_ANGLES,
@@ -63,7 +64,6 @@ from cathoscope.io.repair import (
     even_angles,
     length_in_um,
 )
-from cathoscope.io.tree import attribute_of, small_value, unit_of
 
 _KINDS = {"projection": (0, "counts"), "flat": (1, "flat_counts"), "dark": (2, "dark_counts")}
 _INVALID = 3

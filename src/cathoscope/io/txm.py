@@ -53,6 +53,7 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.schema import SCHEMA, dataset, label
 from cathoscope.core.units import parse
+from cathoscope.io.hdf5_tree import small_value, unit_of
 from cathoscope.io.lazy import HDF5Array, hdf5_file, lazy
 from cathoscope.io.repair import (
     STATE_ANGLES,
@@ -62,7 +63,6 @@ from cathoscope.io.repair import (
     even_angles,
     length_in_um,
 )
-from cathoscope.io.tree import small_value, unit_of
 
 _FXI_NAMES = ("img_tomo", "img_bkg", "img_dark", "img_bkg_avg", "img_dark_avg", "X_eng", "angle")
 _FXI_ATTRIBUTES = {

@@ -46,9 +46,9 @@ import xarray as xr
 from cathoscope.core.errors import CathoscopeError, MeasurementError
 from cathoscope.core.schema import SCHEMA, dataset, label
 from cathoscope.core.units import parse
+from cathoscope.io.hdf5_tree import Entry, attribute_of, entries_of, number_type, small_value, unit_of
 from cathoscope.io.lazy import COPY_AGAIN, HDF5Array, hdf5_file, lazy
 from cathoscope.io.repair import energy_in_ev, length_in_um
-from cathoscope.io.tree import Entry, attribute_of, entries_of, number_type, small_value, unit_of
 
 _CUBE = "registration_results/reg_results/registered_xanes3D"
 _CUBE_ENERGIES = (

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.lab.circuit import Circuit, Element, Node, Parallel
-from cathoscope.lab.spectrum import Array, Spectrum
+from cathoscope.lab.impedance_spectrum import Array, Spectrum
 
 _GRID = {1: 3, 2: 7, 3: 7, 4: 7}  # time constants that are tried, by the number of processes
 _MOST_STARTS = 420

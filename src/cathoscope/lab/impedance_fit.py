@@ -29,8 +29,8 @@ from cathoscope.lab.circuit_kernels import search, sum_of_squares
 from cathoscope.lab.circuit_order import slow_last
 from cathoscope.lab.circuit_start import count_processes, first_values
 from cathoscope.lab.circuit_text import parse_circuit
+from cathoscope.lab.impedance_spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.lab.residual_tests import Runs, chance_of_neighbours, runs_of_signs
-from cathoscope.lab.spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.numerics.estimate import Estimate
 
 Weighting = Literal["unit", "modulus", "stated"]

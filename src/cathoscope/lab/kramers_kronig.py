@@ -29,8 +29,8 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.lab.impedance_spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.lab.residual_tests import Runs, chance_of_neighbours, runs_of_signs
-from cathoscope.lab.spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.numerics.estimate import Estimate
 
 Choice = Literal["elbow", "mu"]

@@ -37,7 +37,7 @@ from scipy.optimize import least_squares
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.impedance_fit import CircuitFit, Constraints, Weighting, fit_circuit
-from cathoscope.lab.spectrum import Array, ComplexArray, Spectrum, checked_spectrum
+from cathoscope.lab.impedance_spectrum import Array, ComplexArray, Spectrum, checked_spectrum
 from cathoscope.numerics.estimate import Estimate
 
 Choice = Literal["generalised", "parts"]

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.numerics.grey import Grey, correlation
+from cathoscope.numerics.grey_comparison import Grey, correlation
 from cathoscope.numerics.pyramid import Level, binned, particle_voxels, smoothed_level, with_rim
 from cathoscope.numerics.transform import Similarity, rigid_part, rotation_vector_of
 from cathoscope.numerics.warp import sample

@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter, minimum_filter
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.blocks import blocks_of, independent_count, share_within_blocks
-from cathoscope.numerics.grey import Grey, correlation
+from cathoscope.numerics.grey_comparison import Grey, correlation
 from cathoscope.numerics.pyramid import (
     Level,
     binned,

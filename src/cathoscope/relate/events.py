@@ -36,7 +36,7 @@ from scipy.special import ndtr
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.physics.kinetics import GAS_CONSTANT, ZERO_CELSIUS
-from cathoscope.relate.corrected import holm
+from cathoscope.relate.multiple_tests import holm
 
 Floats = NDArray[np.float64]
 

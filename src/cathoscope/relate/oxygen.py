@@ -33,7 +33,7 @@ from scipy.special import chdtrc
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.relate.corrected import holm
+from cathoscope.relate.multiple_tests import holm
 
 Floats = NDArray[np.float64]
 

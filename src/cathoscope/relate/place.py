@@ -26,8 +26,8 @@ from scipy.stats import rankdata
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.random_effects import population_of
-from cathoscope.relate.corrected import holm
 from cathoscope.relate.field import Array, Cells, Design, Line, Mask, through_design
+from cathoscope.relate.multiple_tests import holm
 
 BINS = 10
 _ACROSS = 32  # cells

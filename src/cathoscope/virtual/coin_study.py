@@ -37,8 +37,8 @@ from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.electrode_xas import ELEMENTS, STATES, scan_text, spectra_truth, spectrum_of
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 
 CIRCUIT_KEYS = 'circuit = "R0-p(R1-W1,CPE1)"\ncompare = "R0-p(R1,CPE1)"\nrange = ["0.2 Hz", "100 kHz"]\n'

@@ -26,8 +26,8 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CycledParticle, Cyc
 from cathoscope.virtual.fibsem import Cut, FibSemOptions, Frame, draw_cuts, image_slice
 from cathoscope.virtual.fibsem_files import Header, Truth, eight_bit, write_image, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 
 T = TypeVar("T")

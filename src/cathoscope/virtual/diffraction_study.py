@@ -38,9 +38,9 @@ from cathoscope.virtual.diffraction_structure import Sums
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import HeatingLaw, heated_states
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 
 RATE = 1.0  # degC/min, in vacuum

@@ -25,9 +25,9 @@ from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.heating import OXYGEN_FLOW, HeatingLaw, Track, heat
 from cathoscope.virtual.lab_files import contents_text, spectrum_text, thermal_text
 from cathoscope.virtual.lab_truth import content_truth, formula_mass, heat_truth, light_truth, mass_truth
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.solutions import Analyser, Dissolved, Spectrophotometer
 

@@ -29,8 +29,8 @@ from cathoscope.virtual.cycling import H_CYCLING, L_CYCLING, CyclingLaw
 from cathoscope.virtual.diffraction_files import write_text
 from cathoscope.virtual.fibsem_files import Truth, write_truth_file
 from cathoscope.virtual.grains import draw_grains
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 
 _GRAINS = 0  # as in the other studies: one seed, one particle

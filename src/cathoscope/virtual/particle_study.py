@@ -25,7 +25,6 @@ from cathoscope.virtual.heated import HeatedParticle, Placement, instants_of
 from cathoscope.virtual.heating import heat
 from cathoscope.virtual.microscope import FINE, Series
 from cathoscope.virtual.nickel import edge_scale, xanes_energies
-from cathoscope.virtual.outline import Simulated, StudyPlan
 from cathoscope.virtual.particle_presets import Experiment, ParticlePreset, Size
 from cathoscope.virtual.particle_truth import (
     Seen,
@@ -35,6 +34,7 @@ from cathoscope.virtual.particle_truth import (
 )
 from cathoscope.virtual.programme import tomography_programme
 from cathoscope.virtual.radial_span import radial_span
+from cathoscope.virtual.recipe_outline import Simulated, StudyPlan
 from cathoscope.virtual.recording import Recording, record, require_space
 from cathoscope.virtual.specimen import Grid
 from cathoscope.virtual.truth import Windows

@@ -24,7 +24,6 @@ from cathoscope.virtual.data_exchange import DataExchangeLayout, ExchangeHeader
 from cathoscope.virtual.grains import Grains
 from cathoscope.virtual.microscope import FINE, Series, gaussian
 from cathoscope.virtual.near import near_voxels
-from cathoscope.virtual.outline import Simulated
 from cathoscope.virtual.particle_study import (
     Plan,
     announce,
@@ -35,6 +34,7 @@ from cathoscope.virtual.particle_study import (
     with_particle,
 )
 from cathoscope.virtual.particle_truth import binned, blurred_and_binned
+from cathoscope.virtual.recipe_outline import Simulated
 from cathoscope.virtual.recording import Recording, record
 from cathoscope.virtual.specimen import Grid
 

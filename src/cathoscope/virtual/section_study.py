@@ -28,8 +28,8 @@ from cathoscope.virtual.mosaic import (
     measured,
     true_field,
 )
-from cathoscope.virtual.outline import StudyPlan
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
+from cathoscope.virtual.recipe_outline import StudyPlan
 from cathoscope.virtual.recording import require_space
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
 

@@ -13,13 +13,13 @@ from cathoscope.core.parallel import Progress, Resources, Silent
 from cathoscope.core.study import Study
 from cathoscope.virtual.cycling_study import chosen_size
 from cathoscope.virtual.families import family_of, preset_names
-from cathoscope.virtual.outline import Simulated, recipe_text
 from cathoscope.virtual.own_preset import load_preset
 from cathoscope.virtual.particle_presets import PARTICLE_PRESETS, ParticlePreset, size_of
 from cathoscope.virtual.particle_study import Plan, simulate_heating
 from cathoscope.virtual.parts import Part, Whole, load_parts, merged_recipe
 from cathoscope.virtual.presets import PRESETS, simulate
 from cathoscope.virtual.pristine_study import simulate_nano_ct
+from cathoscope.virtual.recipe_outline import Simulated, recipe_text
 
 Maker = Callable[[Study, Resources, Progress], str]
 """What writes the raw files and the truth into a study, and returns the recipe."""

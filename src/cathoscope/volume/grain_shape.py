@@ -20,7 +20,7 @@ from scipy import ndimage
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.grains import GrainMap
-from cathoscope.volume.plane import BoolArray, FloatArray, LabelArray, checked_pixel
+from cathoscope.volume.section_image import BoolArray, FloatArray, LabelArray, checked_pixel
 
 Arrangement = Literal["gravel", "undecided", "rod"]
 

@@ -21,7 +21,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.volume.plane import (
+from cathoscope.volume.section_image import (
     BoolArray,
     Float32Array,
     FloatArray,

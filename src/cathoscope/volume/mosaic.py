@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.volume.plane import Float32Array, FloatArray, checked_image, checked_pixel
+from cathoscope.volume.section_image import Float32Array, FloatArray, checked_image, checked_pixel
 
 ReadTile = Callable[[int], NDArray[Any]]
 

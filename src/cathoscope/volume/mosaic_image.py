@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cathoscope.volume.mosaic import Placement, ReadTile, shared_parts
-from cathoscope.volume.plane import Float32Array, FloatArray, checked_image
+from cathoscope.volume.section_image import Float32Array, FloatArray, checked_image
 
 _BAND = 256  # rows of the mosaic made at a time
 # spread of logarithms: of gains, of a slope over a tile (which gains that rise from tile to tile imitate), of a bend

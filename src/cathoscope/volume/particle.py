@@ -1,4 +1,4 @@
-"""Whole particles: the outer mask, closed under open cracks; several particles told apart; a table of them.
+"""The outer mask of a particle, closed under open cracks, and how deep voxels lie in it.
 
 The solid is closed with a ball of radius r: grown by r, then shrunk by r. Cracks and pores narrower than 2 r are
 closed, and what is then enclosed is filled. Two to four times the widest crack at the surface is a good r; a larger

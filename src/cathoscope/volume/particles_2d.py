@@ -20,7 +20,7 @@ from scipy import ndimage
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.spread import robust_std
 from cathoscope.volume.parts_2d import divided
-from cathoscope.volume.plane import (
+from cathoscope.volume.section_image import (
     BoolArray,
     Float32Array,
     LabelArray,

@@ -12,7 +12,7 @@ from scipy import ndimage
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.numerics.random_effects import population_of
 from cathoscope.volume.particles_2d import ParticleMap
-from cathoscope.volume.plane import BoolArray, Float32Array, FloatArray, LabelArray
+from cathoscope.volume.section_image import BoolArray, Float32Array, FloatArray, LabelArray
 
 RIM = 3.0
 """Depth below the outer surface that its blur reaches, px."""

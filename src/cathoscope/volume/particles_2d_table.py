@@ -27,7 +27,7 @@ from cathoscope.numerics.random_effects import Population, population_of
 from cathoscope.volume.grains import dark_lines
 from cathoscope.volume.particles_2d import ParticleMap
 from cathoscope.volume.particles_2d_levels import RIM, View, solid_levels, void_level
-from cathoscope.volume.plane import (
+from cathoscope.volume.section_image import (
     BoolArray,
     Float32Array,
     FloatArray,

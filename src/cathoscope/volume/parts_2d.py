@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from skimage.segmentation import watershed
 
-from cathoscope.volume.plane import BoolArray, Float32Array, FloatArray, LabelArray
+from cathoscope.volume.section_image import BoolArray, Float32Array, FloatArray, LabelArray
 
 _SAME = 0.9  # neck over the smaller half width, from which there is no neck at all
 _NECK = 0.6  # below it only convexity joins

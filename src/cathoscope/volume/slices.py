@@ -28,7 +28,7 @@ from skimage.filters import threshold_otsu
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.volume.plane import checked_pixel, closed_mask
+from cathoscope.volume.section_image import checked_pixel, closed_mask
 from cathoscope.volume.slice_pores import FEWEST, Flat, Pores, distance, flattened, pores_of
 
 Float32Array = NDArray[np.float32]

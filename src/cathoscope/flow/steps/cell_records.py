@@ -20,8 +20,8 @@ from cathoscope.io import open_raw
 from cathoscope.io.cycler import STATE_COLUMNS
 from cathoscope.io.cycler_columns import CyclerColumns, open_cycler_columns
 from cathoscope.lab.circuit_text import parse_circuit
+from cathoscope.lab.impedance_spectrum import checked_spectrum
 from cathoscope.lab.record import Record, record_of
-from cathoscope.lab.spectrum import checked_spectrum
 
 _IN_NAME = re.compile(r"(?:cycle|cyc|c)[ _-]?(\d+)", re.IGNORECASE)
 _FEWEST_POINTS = 10  # of a spectrum

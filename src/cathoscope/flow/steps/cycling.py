@@ -16,12 +16,12 @@ from cathoscope.flow.graph import RAW, Context, Step
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import cell_conditions, cell_courses
 from cathoscope.flow.steps.cell_records import mass_of, reason_of, record_of_scan
-from cathoscope.lab.curves import curve_of
 from cathoscope.lab.cycles import Cycles, cycles_of_halves
 from cathoscope.lab.differential import Differential, differential_of
 from cathoscope.lab.half_cycles import HalfCycles, half_cycles_of, resolution_of
 from cathoscope.lab.particle_cell import offset_of
 from cathoscope.lab.record import Record
+from cathoscope.lab.voltage_curves import curve_of
 from cathoscope.numerics.estimate import Estimate
 
 Floats = NDArray[np.float64]

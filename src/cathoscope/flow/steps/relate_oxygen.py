@@ -17,8 +17,8 @@ from cathoscope.flow.steps.relate_phases import metals_of_phases
 from cathoscope.flow.steps.state_maps import scale_of
 from cathoscope.lab.particle_cell import Oxide, oxide_of
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.relate.corrected import holm
 from cathoscope.relate.events import Energy, shift_by_rates
+from cathoscope.relate.multiple_tests import holm
 from cathoscope.relate.oxygen import (
     Balance,
     Course,

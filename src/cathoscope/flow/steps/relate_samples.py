@@ -14,7 +14,7 @@ from cathoscope.flow.relations import Gathered, Relation
 from cathoscope.flow.steps.relate_equal import USES as EQUAL_USES
 from cathoscope.flow.steps.relate_equal import equal_arrays
 from cathoscope.flow.steps.relate_readings import BESIDE, Found, readings_of
-from cathoscope.relate.corrected import false_discovery, holm
+from cathoscope.relate.multiple_tests import false_discovery, holm
 from cathoscope.relate.sample_metrics import METRICS, Metric
 from cathoscope.relate.samples import (
     REPLICATED,

@@ -12,7 +12,7 @@ from matplotlib.image import imsave
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import READERS
-from cathoscope.io.images import why_refused, why_unclear
+from cathoscope.io.refused import why_refused, why_unclear
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
 

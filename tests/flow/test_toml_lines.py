@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cathoscope.flow.lines import KeyPath, line_of, lines_of_keys
+from cathoscope.flow.toml_lines import KeyPath, line_of, lines_of_keys
 
 TEXT = '''\
 # a comment with a = 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.io.hdf5_tree import Entry, entries_of, names_of
 from cathoscope.io.lazy import hdf5_file
-from cathoscope.io.tree import Entry, entries_of, names_of
 
 
 @pytest.fixture

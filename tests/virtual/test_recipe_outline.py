@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cathoscope.flow.recipe import Recipe, load_recipe
-from cathoscope.virtual.outline import Simulated, recipe_text
+from cathoscope.virtual.recipe_outline import Simulated, recipe_text
 from cathoscope.virtual.truth import Windows
 
 WINDOWS = Windows(below=(8245.0, 8325.0), above=(8375.0, 8455.0))

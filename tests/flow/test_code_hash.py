@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cathoscope.flow import code
-from cathoscope.flow.code import digest_of_code
+from cathoscope.flow import code_hash
+from cathoscope.flow.code_hash import digest_of_code
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import TECHNIQUES
 
@@ -114,10 +114,10 @@ def test_a_function_that_calls_itself_ends(digest: Callable[[str], str]) -> None
 @pytest.fixture
 def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Adds text to the source of a module of the package, in the eyes of the hash."""
-    read, caches = code._source, (code._digest_of_module, code._imports)
+    read, caches = code_hash._source, (code_hash._digest_of_module, code_hash._imports)
 
     def edit(module: str, text: str) -> None:
-        monkeypatch.setattr(code, "_source", lambda name: read(name) + (text if name == module else ""))
+        monkeypatch.setattr(code_hash, "_source", lambda name: read(name) + (text if name == module else ""))
         for cache in caches:
             cache.cache_clear()
 
@@ -158,5 +158,5 @@ def test_a_module_counts_for_the_steps_that_reach_it(
 
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(ModuleNotFoundError):
-        code._source("cathoscope.alchemy")
-    assert not code._is_module("cathoscope.alchemy.gold")
+        code_hash._source("cathoscope.alchemy")
+    assert not code_hash._is_module("cathoscope.alchemy.gold")
