@@ -51,9 +51,28 @@ def mean_time_of(charged: Charged, law: HeatingLaw, temperature: float = 150.0) 
     return float(step(charged.medium, np.zeros(charged.medium.n_cells), rates, 0.0, 1e9, 1e-1, 1.0).field.mean())
 
 
-def seen(kind: str, seed: int, temperatures: Sequence[float], hold: float = 60.0) -> Seen:
+def drawn_law(seed: int, decades: float) -> HeatingLaw:
+    """A law whose release has an energy, a speed and boundaries of its own, the same for both samples of a ``seed``.
+
+    The energy is even from 1.0 to 2.6 eV, the speed at 150 degC up to ``decades`` powers of ten from the usual, the
+    resistance of boundaries up to one.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 31]))
+    law = HeatingLaw()
+    energy, speed, boundary = rng.uniform(1.0, 2.6), 10 ** rng.uniform(-decades, decades), 10 ** rng.uniform(-1, 1)
+    spinel = replace(
+        law.spinel,
+        activation_energy=float(energy),
+        diffusivity=law.spinel.diffusivity * speed,
+        surface=law.spinel.surface * speed,
+        boundary=law.spinel.boundary * speed * boundary,
+    )
+    return replace(law, spinel=spinel)
+
+
+def seen(kind: str, seed: int, temperatures: Sequence[float], hold: float, law: HeatingLaw) -> Seen:
     """One particle of a ``kind`` through a series of ``temperatures`` (degC) held for ``hold`` (min)."""
-    law, design = HeatingLaw(), replace(DESIGNS[kind], diameter=DIAMETER, core_radius=CORE)
+    design = replace(DESIGNS[kind], diameter=DIAMETER, core_radius=CORE)
     grains = draw_grains(design, seed)
     where = transport_grid(grains, cells=_CELLS)
     charged = charged_particle(grains, where, law, seed=(seed, 7))
@@ -80,13 +99,17 @@ def seen(kind: str, seed: int, temperatures: Sequence[float], hold: float = 60.0
     )
 
 
-def kept(folder: Path, kind: str, seed: int, temperatures: Sequence[float], hold: float = 60.0) -> Seen:
-    """`seen`, kept in a file of ``folder``."""
+def kept(
+    folder: Path, kind: str, seed: int, temperatures: Sequence[float], *, hold: float, decades: float | None = None
+) -> Seen:
+    """`seen` by the usual law, or by one that is drawn within ``decades``, kept in a file of ``folder``."""
     label = "-".join(f"{temperature:g}" for temperature in temperatures)
-    path = folder / f"{kind}_{seed}_{label}_{hold:g}.npz"
+    drawn = "" if decades is None else f"_{decades:g}"
+    path = folder / f"{kind}_{seed}_{label}_{hold:g}{drawn}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **vars(seen(kind, seed, temperatures, hold)))
+        law = HeatingLaw() if decades is None else drawn_law(seed, decades)
+        np.savez(path, **vars(seen(kind, seed, temperatures, hold, law)))
     with np.load(path) as data:
         values = {name: data[name] for name in data.files}
     values["mean_time"], values["radii"] = float(values["mean_time"]), tuple(map(float, values["radii"]))

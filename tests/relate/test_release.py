@@ -86,12 +86,14 @@ def test_nothing_is_lost_and_nothing_leaves_its_bounds(
 
 
 def test_without_heating_a_response_is_the_exponential() -> None:
-    programme = Programme(np.array([100.0, 50.0, 50.0]), np.array([150.0] * 3), np.array([[0, 1, 2]]))
+    programme = Programme(np.array([100.0, 50.0, 50.0]), np.array([158.0] * 3), np.array([[0, 1, 2]]))
     found = responses([1.0, 5.0], programme, activation_energy=1.7, release_time=[80.0, 900.0], reference=150.0)
     times = np.array([100.0, 150.0, 200.0])[:, None, None]
+    times *= arrhenius_from_temperature(temperature=158.0, value=1.0, reference=150.0, activation_energy=1.7)
     exact = 1 - np.exp(-times * np.array([1.0, 5.0]) / np.array([80.0, 900.0])[:, None])
-    np.testing.assert_allclose(found[0, 0], (exact[0] + 4 * exact[1] + exact[2]) / 6, rtol=1e-12)
-    np.testing.assert_allclose(found[0, 1], 0.0, atol=1e-12)
+    for power in range(3):
+        taken_up = 8.0**power * (exact[0] + 4 * exact[1] + exact[2]) / 6
+        np.testing.assert_allclose(found[0, power], taken_up, rtol=1e-9)
 
 
 def test_pieces_of_a_ramp_converge_with_their_square_to_an_integral() -> None:

@@ -6,6 +6,8 @@ The samples are fitted together (one chemistry, a path for each), each alone (a 
 one path; Akaike's criterion says which description the data ask for. Every hold after the first is left out once: the
 particle went through it, but the fit does not see it. What the predictions of these holds lack beyond their own
 intervals is the discrepancy of the model; where it exceeds the one that was expected, the final fit expects it.
+A prediction may use what is known of the activation energy beforehand (`Choices.expected`); what is found of energies,
+times and paths does not.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from cathoscope.relate.release_fit import (
     Problem,
     aicc_of,
     alone,
+    contrasts_of,
     fitted,
+    linear_part,
     problem_of,
     without,
 )
@@ -44,7 +48,7 @@ Floats = NDArray[np.float64]
 
 MODELS = ("one chemistry, a path for each sample", "each sample alone", "one chemistry and one path")
 _SHELL_LEVEL = LEVELS[0]
-_FINAL = 3  # times as many points as where something is left out: limits are read off a histogram
+_FINAL = 4  # times as many points as where something is left out: limits are read off a histogram
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Kinetics:
         The fit of all samples together.
     energy, energy_alone
         Activation energy, eV, of all samples and of each alone.
+    energy_shift
+        What the median of the energy adds to the truth, eV, see `shift_of_energy`; NaN unless bounded on both sides.
     log_time
         Natural logarithm of each sample's mean release time (s) at the reference temperature.
     log_path
@@ -90,6 +96,7 @@ class Kinetics:
     cloud: Cloud
     energy: Bounds
     energy_alone: tuple[Bounds, ...]
+    energy_shift: float
     log_time: tuple[Bounds, ...]
     log_path: tuple[Bounds, ...]
     criterion: Floats
@@ -107,27 +114,31 @@ def kinetics(
 ) -> Kinetics:
     """Fit ``samples`` that went through the same holds at ``temperature`` (degC), and predict what is left out."""
     progress = progress or Silent()
-    progress.start("kinetics", len(temperature) + len(samples) + 1, "fit")
+    progress.start("kinetics", len(temperature) + len(samples) + 2, "fit")
     problem = problem_of(samples, programme, choices)
     predictions: list[Prediction] = []
     for hold in range(1, len(temperature)):
         predictions += predicted(problem, hold, temperature)
         progress.advance()
     lacking = _lacking(samples, predictions)
-    expected = replace(choices, discrepancy=max(lacking, choices.discrepancy))
-    problem = replace(problem, choices=expected)
-    cloud = fitted(replace(problem, choices=replace(expected, points=_FINAL * choices.points)))
+    told = replace(choices, discrepancy=max(lacking, choices.discrepancy), expected=None)
+    problem = replace(problem, choices=told)
+    cloud = fitted(replace(problem, choices=replace(told, points=_FINAL * choices.points)))
     progress.advance()
     single = []
     for index in range(len(samples)):
         single.append(fitted(alone(problem, index)))
         progress.advance()
     together = fitted(replace(problem, one_path=True))
+    progress.advance()
+    energy = _energy(cloud)
+    shift = shift_of_energy(cloud, choices.points) if all(energy.bounded) else float("nan")
     progress.finish()
     return Kinetics(
         cloud=cloud,
-        energy=_energy(cloud),
+        energy=energy,
         energy_alone=tuple(map(_energy, single)),
+        energy_shift=shift,
         log_time=tuple(_log_time(cloud, index) for index in range(len(samples))),
         log_path=tuple(_log_path(cloud, index) for index in range(len(samples))),
         criterion=np.array([aicc_of([cloud]), aicc_of(single), aicc_of([together])]),
@@ -138,6 +149,34 @@ def kinetics(
 
 def _energy(cloud: Cloud) -> Bounds:
     return bounds_of(cloud.activation_energy, *cloud.problem.choices.ranges.activation_energy)
+
+
+def shift_of_energy(cloud: Cloud, points: int) -> float:
+    """By how much the median of the energy exceeds the truth, eV, where the truth is one of the ``cloud``.
+
+    What the likeliest point of the middle half of the energies shows without any error of measurement is fitted by a
+    cloud of ``points``. Skins trade with the energy and are not negative: their mean over all that is possible lies
+    above what made the data, and takes the energy along.
+    """
+    energy = cloud.activation_energy
+    low, high = np.quantile(energy, [0.25, 0.75])
+    near = np.flatnonzero((energy >= low) & (energy <= high))
+    best = near[int(np.argmax(linear_part(cloud.problem, cloud.cube[near]).marginal))]
+    one = replace(cloud, cube=cloud.cube[[best]], linear=cloud.linear[[best]])
+    problem = cloud.problem
+    made = []
+    for index, sample in enumerate(problem.samples):
+        (mean,), (profile,) = one.predicted(index)
+        made.append(replace(sample, mean=mean, profile=np.where(np.isfinite(sample.profile), profile, np.nan)))
+    again = fitted(
+        replace(
+            problem,
+            samples=tuple(made),
+            contrasts=tuple(map(contrasts_of, made)),
+            choices=replace(problem.choices, points=points),
+        )
+    )
+    return float(np.median(again.activation_energy) - one.activation_energy[0])
 
 
 def _log_time(cloud: Cloud, sample: int) -> Bounds:

@@ -32,6 +32,9 @@ Floats = NDArray[np.float64]
 FAST = 100.0
 """Diffusion in the skin over that in the rest; anything far above 1 gives the same."""
 
+POWERS = 3
+"""Responses to a gas that takes up 1, the kelvins above the reference, and their square."""
+
 _SHELLS = 40
 _POINT = 1e-6  # of the radius: a core below that is none
 _ROOM = 25.0  # degC
@@ -199,7 +202,7 @@ def _core_cube(modes: Modes) -> float:
 def responses(
     rate: ArrayLike, programme: Programme, *, activation_energy: float, release_time: ArrayLike, reference: float
 ) -> Floats:
-    """h_n at the scans: (hold, 2, release time, mode); first for Y = 1, then for Y = T - ``reference`` (K).
+    """h_n at the scans: (hold, 3, release time, mode); for Y = 1, T - ``reference`` (K) and its square.
 
     Mean of begin, middle and end of the scans of each hold by Simpson's rule. ``activation_energy`` in eV,
     ``release_time`` tau in s at ``reference`` degC, ``rate`` as in `Modes`.
@@ -207,14 +210,13 @@ def responses(
     kelvin = programme.temperature + ZERO_CELSIUS
     relative = np.exp(-activation_energy / BOLTZMANN * (1 / kelvin - 1 / (reference + ZERO_CELSIUS)))
     per_mode = np.asarray(rate, dtype=np.float64) / np.asarray(release_time, dtype=np.float64)[:, None]
-    state = np.zeros((2, *per_mode.shape))
+    state, powers = np.zeros((POWERS, *per_mode.shape)), np.arange(POWERS)[:, None, None]
     found = np.zeros((len(programme.scans), *state.shape))
     begins, middles, ends = programme.scans.T
     for index, (duration, warm) in enumerate(zip(programme.duration * relative, programme.temperature, strict=True)):
         kept = np.exp(-per_mode * duration)
-        state[0] = 1.0 + (state[0] - 1.0) * kept
-        target = warm - reference
-        state[1] = target + (state[1] - target) * kept
+        target = (warm - reference) ** powers
+        state = target + (state - target) * kept
         share = (index == begins) / 6 + (index == middles) * 4 / 6 + (index == ends) / 6
         for hold in np.flatnonzero(share):
             found[hold] += share[hold] * state

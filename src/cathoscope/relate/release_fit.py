@@ -2,22 +2,24 @@
 
 The white line of sample j at a hold of temperature T, in a shell at depth d, is
 
-    W = W_j - [s r_1 + b r_2](d, T; E, tau_j, skin_j, levelling_j)
+    W = W_j - [s r_1 + b r_2 + c r_3](d, T; E, tau_j, skin_j, levelling_j)
 
-with the responses of `release`: r_1 to a gas that takes up the whole loss, r_2 to one that takes up T - T_ref of it.
-s (eV) is the drop of what has turned completely at T_ref, b (eV/K) what every kelvin more adds: the end state. E, s and
-b are chemistry and shared; the charged line W_j and the path are the sample's own. Paths are told by the mean release
+with the responses of `release`: r_1 to a gas that takes up the whole loss, r_2 to one that takes up T - T_ref of it,
+r_3 to one that takes up the square. s (eV) is the drop of what has turned completely at T_ref, b (eV/K) what a kelvin
+more adds, and c (eV/K²) its bend: the end state. E, s, b and c are chemistry and shared; the charged line W_j and the
+path are the sample's own. Paths are told by the mean release
 time tau_j at T_ref: where diffusion or rows of boundaries limit, time goes with the square of the path, so sqrt(tau_i /
 tau_j) is the ratio of two paths. The diffusivity itself, hence a path in micrometres, cannot be told from such maps.
 
 What a radial model leaves out is a discrepancy: independent errors of all means with a common standard deviation, found
 along with the rest (half-normal before, `Choices.discrepancy`), and of the shells with a fixed one.
 
-W_j, s and b enter linearly and are integrated exactly. The others may be known from one side only, with plateaus where
-a sample has turned completely; there neither a covariance matrix nor a random walk is to be trusted. So a cloud of
-points is led from the prior (uniform in E, log tau, skin, levelling) to the posterior in steps of a rising exponent,
-resampled and moved by differences of its own points (Del Moral, Doucet & Jasra, J. R. Stat. Soc. B 68, 411 (2006); ter
-Braak, Stat. Comput. 16, 239 (2006)): what is not identified keeps its prior width.
+W_j, s, b and c enter linearly and are integrated exactly. The others may be known from one side only, with plateaus
+where a sample has turned completely; there neither a covariance matrix nor a random walk is to be trusted. So a cloud
+of points is led from the prior (uniform in E, log tau, skin, levelling; times what `Choices.expected` says of E) to the
+posterior in steps of a rising exponent, resampled and moved by differences of its own points (Del Moral, Doucet &
+Jasra, J. R. Stat. Soc. B 68, 411 (2006); ter Braak, Stat. Comput. 16, 239 (2006)): what is not identified keeps its
+prior width.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from cathoscope.relate.release import Programme
+from cathoscope.relate.release import POWERS, Programme
 from cathoscope.relate.release_table import Ranges, Table, release_table
 
 Floats = NDArray[np.float64]
@@ -40,8 +42,7 @@ SHELLS_LEFT_OUT = 0.03
 
 OWN = 3  # unknowns of a sample that enter non-linearly: release time, skin, levelling
 _SHARED = 2  # activation energy, discrepancy
-_PRIOR_OF_DROP = (1.5, 1.5)  # eV, mean and standard deviation of s
-_PRIOR_OF_SLOPE = (0.0, 0.01)  # eV/K, of b
+_PRIOR_OF_END = np.array([[1.5, 1.5], [0.0, 0.01], [0.0, 1e-5]])  # mean, standard deviation: s, b, c in eV and K
 _PRIOR_OF_LINE = 5.0  # eV, standard deviation of the charged line about the first mean
 
 
@@ -79,13 +80,17 @@ class Heated:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a fit takes for granted: reference (degC), what is looked at, discrepancy (eV), size of the cloud, seed."""
+    """What a fit takes for granted: reference (degC), what is looked at, discrepancy (eV), size of the cloud, seed.
+
+    ``expected`` is what is known beforehand of the activation energy (eV), mean and standard deviation; None: nothing.
+    """
 
     reference: float = 150.0
     ranges: Ranges = field(default_factory=Ranges)
     discrepancy: float = 0.03
-    points: int = 2000
+    points: int = 1000
     seed: int = 0
+    expected: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class Problem:
     @property
     def free(self) -> int:
         """Number of all unknowns."""
-        return self.size + len(self.samples) + 2 - (OWN * (len(self.samples) - 1) if self.one_path else 0)
+        return self.size + len(self.samples) + POWERS - (OWN * (len(self.samples) - 1) if self.one_path else 0)
 
     def data(self) -> int:
         """Number of measured values that are fitted."""
@@ -126,6 +131,11 @@ class Problem:
         """Activation energy and the three of a sample, (n, 4), as its table wants them."""
         start = _SHARED + (0 if self.one_path else OWN * sample)
         return cube[:, [0, start, start + 1, start + 2]]
+
+    def activation_energy(self, cube: Floats) -> Floats:
+        """eV, (n,)."""
+        low, high = self.choices.ranges.activation_energy
+        return np.asarray(low + cube[:, 0] * (high - low))
 
     def discrepancy(self, cube: Floats) -> Floats:
         """Standard deviation (n,) of what the model leaves out, eV."""
@@ -178,7 +188,7 @@ def contrasts_of(sample: Heated) -> Contrasts:
 
 @dataclass(frozen=True)
 class Linear:
-    """Charged lines, drop and slope given the rest: precision (n, m, m), its product with the mean, log likelihood.
+    """Charged lines and end state given the rest: precision (n, m, m), its product with the mean, log likelihood.
 
     ``marginal`` is integrated over them, ``best`` at their least-squares values.
     """
@@ -192,7 +202,7 @@ class Linear:
 def linear_part(problem: Problem, cube: Floats) -> Linear:
     """Solve for what enters linearly at points (n, unknown) of the unit cube."""
     count, samples = len(cube), len(problem.samples)
-    size = samples + 2
+    size = samples + POWERS
     noise = problem.discrepancy(cube) ** 2
     precision, moment = np.zeros((count, size, size)), np.zeros((count, size))
     square, logs = np.zeros(count), np.zeros(count)
@@ -216,10 +226,10 @@ def _rows(problem: Problem, index: int, cube: Floats) -> tuple[Floats, Floats, F
     mean, shells = problem.tables[index].at(problem.own(cube, index))
     known = np.isfinite(contrasts.variance[used])
     combined = -np.einsum("hcd,nhdb->nhcb", contrasts.basis[used], shells[:, used], optimize=True)[:, known]
-    rows = np.zeros((len(cube), used.size + combined.shape[1], len(problem.samples) + 2))
+    rows = np.zeros((len(cube), used.size + combined.shape[1], len(problem.samples) + POWERS))
     rows[:, : used.size, index] = 1.0
-    rows[:, : used.size, -2:] = -mean[:, used]
-    rows[:, used.size :, -2:] = combined
+    rows[:, : used.size, -POWERS:] = -mean[:, used]
+    rows[:, used.size :, -POWERS:] = combined
     value = np.concatenate([sample.mean[used], contrasts.value[used][known]])
     variance = np.concatenate([sample.mean_std[used] ** 2, contrasts.variance[used][known]])
     return rows, value, variance
@@ -229,9 +239,9 @@ def _solved(precision: Floats, moment: Floats, rest: Floats) -> Linear:
     """Marginal and best log likelihood from the normal equations; ``rest`` is y'y/s² + sum of log s²."""
     size = moment.shape[1]
     prior = np.full(size, _PRIOR_OF_LINE**-2.0)
-    prior[-2:] = _PRIOR_OF_DROP[1] ** -2.0, _PRIOR_OF_SLOPE[1] ** -2.0
+    prior[-POWERS:] = _PRIOR_OF_END[:, 1] ** -2.0
     centre = np.zeros(size)
-    centre[-2:] = _PRIOR_OF_DROP[0], _PRIOR_OF_SLOPE[0]
+    centre[-POWERS:] = _PRIOR_OF_END[:, 0]
     faint = precision + np.diag(1e-9 * prior)
     best = -0.5 * (rest - np.einsum("ni,ni->n", moment, np.linalg.solve(faint, moment[..., None])[..., 0]))
     precision = precision + np.diag(prior)
@@ -252,8 +262,7 @@ class Cloud:
     @property
     def activation_energy(self) -> Floats:
         """eV, (n,)."""
-        low, high = self.problem.choices.ranges.activation_energy
-        return np.asarray(low + self.cube[:, 0] * (high - low))
+        return self.problem.activation_energy(self.cube)
 
     def log_release_time(self, sample: int) -> Floats:
         """Natural logarithm of tau in s, (n,)."""
@@ -265,17 +274,26 @@ class Cloud:
         mean, shells = self.problem.tables[sample].at(self.problem.own(self.cube, sample))
         volume = self.problem.samples[sample].volume
         share = volume / volume.sum()
-        drop = self.linear[:, -2:]
+        drop = self.linear[:, -POWERS:]
         line = self.linear[:, sample, None] - np.einsum("nhb,nb->nh", mean, drop)
         field = -np.einsum("nhdb,nb->nhd", shells, drop)
         return line, line[..., None] + field - (field @ share)[..., None]
+
+
+def _likelihood(problem: Problem, cube: Floats) -> Floats:
+    """Its logarithm at points of the unit cube, with what is known beforehand of the activation energy."""
+    found = linear_part(problem, cube).marginal
+    if problem.choices.expected is None:
+        return found
+    mean, std = problem.choices.expected
+    return found - 0.5 * ((problem.activation_energy(cube) - mean) / std) ** 2
 
 
 def fitted(problem: Problem) -> Cloud:
     """Lead a cloud of points from the prior to the posterior; see the head of the module."""
     rng = np.random.default_rng(np.random.SeedSequence([problem.choices.seed, 20]))
     cube = rng.random((problem.choices.points, problem.size))
-    found = linear_part(problem, cube).marginal
+    found = _likelihood(problem, cube)
     exponent = 0.0
     while exponent < 1.0:
         rise = _rise(found, 1.0 - exponent)
@@ -331,7 +349,7 @@ def _moved(
     step = length * (cube[first] - cube[second]) + 1e-3 * rng.standard_normal(cube.shape)
     tried = np.abs(np.where(some, cube + step, cube)) % 2.0
     tried = np.where(tried > 1.0, 2.0 - tried, tried)
-    new = linear_part(problem, tried).marginal
+    new = _likelihood(problem, tried)
     taken = np.log(rng.random(count)) < exponent * (new - found)
     return np.where(taken[:, None], tried, cube), np.where(taken, new, found)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from cathoscope.relate.release import Programme, levelling, modes_of_particle, responses
+from cathoscope.relate.release import POWERS, Programme, levelling, modes_of_particle, responses
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ _LONGEST_SKIN = 0.95  # of half of the wall
 class Ranges:
     """What is looked at: activation energies (eV), release times (s), and the longest levelling length (um).
 
-    ``points`` are those of the table along energy, time, skin and levelling length.
+    ``points`` are those of the table along energy, time, skin and levelling length; one along a length: there is none.
     """
 
     activation_energy: tuple[float, float] = (0.3, 3.5)
@@ -34,8 +34,8 @@ class Ranges:
 class Table:
     """Releases on a regular grid of the unit cube (energy, log time, skin, levelling length).
 
-    ``mean`` (energy, time, skin, hold, 2) is the mean over the particle, ``shells`` (energy, time, skin, length, hold,
-    depth, 2) that at the depths, levelled; the last axis as in `responses`. ``ranges`` and ``wall`` (um) give the cube
+    ``mean`` (energy, time, skin, hold, 3) is the mean over the particle, ``shells`` (energy, time, skin, length, hold,
+    depth, 3) that at the depths, levelled; the last axis as in `responses`. ``ranges`` and ``wall`` (um) give the cube
     its scales.
     """
 
@@ -45,7 +45,7 @@ class Table:
     wall: float
 
     def at(self, cube: Floats) -> tuple[Floats, Floats]:
-        """Means (n, hold, 2) and shells (n, hold, depth, 2) at points ``cube`` (n, 4) of 0 to 1, interpolated."""
+        """Means (n, hold, 3) and shells (n, hold, depth, 3) at points ``cube`` (n, 4) of 0 to 1, interpolated."""
         return _multilinear(self.mean, cube[:, :3]), _multilinear(self.shells, cube)
 
 
@@ -54,14 +54,14 @@ def release_table(
 ) -> Table:
     """Tabulate the release of a sphere of ``radius`` with a ``core`` (um) at ``depth`` (um) below its surface.
 
-    ``reference`` (degC) is where the release times hold, and from where the second response counts temperature.
+    ``reference`` (degC) is where the release times hold, and from where the responses count temperature.
     """
     energies = np.linspace(*ranges.activation_energy, ranges.points[0])
     times = np.geomspace(*ranges.release_time, ranges.points[1])
     lengths = np.linspace(0.0, ranges.levelling, ranges.points[3])
     holds, wall = len(programme.scans), radius - core
-    mean = np.zeros((*ranges.points[:3], holds, 2))
-    shells = np.zeros((*ranges.points, holds, len(depth), 2))
+    mean = np.zeros((*ranges.points[:3], holds, POWERS))
+    shells = np.zeros((*ranges.points, holds, len(depth), POWERS))
     for skin, share in enumerate(np.linspace(0.0, _LONGEST_SKIN, ranges.points[2])):
         modes = modes_of_particle(radius=radius, core=core, skin=share * wall / 2)
         rate, weight = _few(modes.rate, modes.weight, modes.weight)

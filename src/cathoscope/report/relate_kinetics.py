@@ -229,9 +229,16 @@ def _energy_words(data: xr.Dataset) -> str:
         return "the maps do not tell it"
     if np.isfinite(float(data["release_energy_wide_high"])) and float(data["release_energy_wide_low"]) > 0:
         middle = float(data["release_energy"])
-        return f"{middle / _EV:.2f} eV ({middle:.0f} kJ/mol), {ranges[0]} eV with 95 %"
+        return f"{middle / _EV:.2f} eV ({middle:.0f} kJ/mol), {ranges[0]} eV with 95 %{_shift_words(data)}"
     words = f"{ranges[0]} eV ({ranges[1]} kJ/mol) with 95 %, bounded from one side only"
     return f"{words}: too few temperatures show a sample halfway"
+
+
+def _shift_words(data: xr.Dataset) -> str:
+    shift = float(data["release_energy_shift"]) / _EV
+    return (
+        f"; of data whose energy is known such a fit finds {abs(shift):.2f} eV too {'much' if shift > 0 else 'little'}"
+    )
 
 
 def _path_words(one: xr.Dataset, name: str, first: str) -> str:

@@ -18,7 +18,7 @@ from cathoscope.flow.steps.statistics import box_of
 from cathoscope.physics.kinetics import BOLTZMANN, GAS_CONSTANT
 from cathoscope.relate.kinetics import MODELS, Kinetics, kinetics
 from cathoscope.relate.left_out import LEVELS, Bounds, interval_score
-from cathoscope.relate.release import stepped_programme
+from cathoscope.relate.release import POWERS, stepped_programme
 from cathoscope.relate.release_fit import Choices, Heated
 from cathoscope.relate.release_table import Ranges
 from cathoscope.xanes.heterogeneity import depth_below_surface
@@ -64,11 +64,18 @@ def release_kinetics(gathered: Gathered) -> xr.Dataset | None:
         reference=reference,
         ranges=Ranges(activation_energy=(low / _PER_MOL, high / _PER_MOL), levelling=section.levelling),
         discrepancy=section.discrepancy,
+        expected=_expected(gathered.choices.activation_energy),
     )
     course = stepped_programme(temperatures, rate=programme.rate, hold=programme.hold, scans=programme.scans)
     found = kinetics(samples, temperatures, course, choices, progress=gathered.progress)
     _remark(gathered, alike, programme)
     return dataset(_arrays(found, samples, temperatures, reference))
+
+
+def _expected(possible: tuple[float, float]) -> tuple[float, float]:
+    """Mean and standard deviation, eV, of the normal law that has 95 % within the ``possible`` energies, kJ/mol."""
+    low, high = possible
+    return (low + high) / 2 / _PER_MOL, (high - low) / (2 * 1.96) / _PER_MOL
 
 
 def _is_map(member: Member) -> bool:
@@ -252,13 +259,14 @@ def _known(
 
 
 def _parameters(found: Kinetics, coords: dict[str, xr.DataArray], reference: float) -> list[xr.DataArray]:
-    linear = found.cloud.linear[:, -2:]
+    linear = found.cloud.linear[:, -POWERS:][:, :2]
     drop, slope = linear.mean(axis=0)
     drop_std, slope_std = linear.std(axis=0)
     chosen = np.linspace(0, len(found.cloud.cube) - 1, _DRAWS).astype(int)
     times = [np.exp(found.cloud.log_release_time(index)[chosen]) for index in range(len(found.log_time))]
     return [
         *_known("release_energy", found.energy, coords, _PER_MOL),
+        _label("release_energy_shift", np.asarray(found.energy_shift * _PER_MOL), (), coords),
         *_known("release_energy_alone", found.energy_alone, coords, _PER_MOL),
         *_known("release_time", found.log_time, coords),
         *_known("path_ratio", found.log_path, coords),
@@ -348,5 +356,5 @@ KINETICS = Relation(
         "correlation_length",
         "particle_mask",
     ),
-    ("conditions", "kinetics"),
+    ("conditions", "kinetics", "activation_energy"),
 )
