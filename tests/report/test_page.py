@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -186,3 +188,17 @@ def test_file_names_are_safe_and_different() -> None:
     stems = {file_stem(name) for name in ("a b", "a/b", "a_b", "../a")}
     assert len(stems) == 4
     assert all(re.fullmatch(r"[\w.-]+", stem) for stem in stems)
+
+
+def test_a_full_disk_keeps_the_report_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, html = Study.create(tmp_path / "empty.zarr"), tmp_path / "r.html"
+    write_report(study, html)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(StudyError, match="the disk is full"):
+        write_report(study, html)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
