@@ -58,7 +58,9 @@ class Viewer:
 
     def study(self, _asked: Mapping[str, str]) -> Response:
         """Everything there is to choose from."""
-        found = [self._measurement(name) for name in self._library.measurements()]
+        listed = [self._measurement(name) for name in self._library.measurements()]
+        # what has neither voxels nor a measured curve has nothing to show: summaries, and truths of curves
+        found = [one for one in listed if one["volumes"] or (one["technique"] and one["name"].startswith("result/"))]
         failed = self._failures()
         return json_response(
             {

@@ -20,19 +20,25 @@ _MOST_LINES = 8
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: ``style`` is line, points, faint or band (then ``y`` and ``upper`` are its limits)."""
+    """One curve: ``style`` is line, thin, points, faint or band (then ``y`` and ``upper`` are its limits).
+
+    Curves of one ``series`` have one colour; without one they take the colours in turn.
+    """
 
     name: str
     x: Floats
     y: Floats
     style: str = "line"
     upper: Floats | None = None
+    series: int | None = None
 
     def record(self) -> dict[str, Any]:
         """For the page, with at most `_MOST_POINTS` points."""
         keep = np.flatnonzero(np.isfinite(self.x) & np.isfinite(self.y))
         keep = keep[:: -(-keep.size // _MOST_POINTS)] if keep.size > _MOST_POINTS else keep
-        found: dict[str, Any] = {"name": self.name, "style": self.style}
+        found: dict[str, Any] = {"name": self.name.replace("_", " "), "style": self.style}
+        if self.series is not None:
+            found["series"] = self.series
         found |= {"x": self.x[keep].tolist(), "y": self.y[keep].tolist()}
         if self.upper is not None:
             found["upper"] = self.upper[keep].tolist()
@@ -50,12 +56,13 @@ class Plot:
     lines: list[Line] = field(default_factory=list)
     mark: float | None = None
     equal: bool = False
+    x_log: bool = False
 
     def record(self) -> dict[str, Any]:
         """For the page."""
         lines = [line.record() for line in self.lines]
         found = {"measurement": self.measurement, "title": self.title, "x": self.x, "y": self.y, "mark": self.mark}
-        return {**found, "equal": self.equal, "lines": [line for line in lines if line["x"]]}
+        return {**found, "equal": self.equal, "x_log": self.x_log, "lines": [line for line in lines if line["x"]]}
 
 
 Conditions = Mapping[str, float]
@@ -121,6 +128,7 @@ def _patterns(library: Library, measurement: str, conditions: Conditions) -> lis
                 (words, unit),
                 ("intensity", ""),
                 _pattern_lines(library, measurement, place, bank, x, seen),
+                x_log=unit != "°",  # most peaks are at small spacings and short times
             )
         )
     return plots
@@ -129,7 +137,7 @@ def _patterns(library: Library, measurement: str, conditions: Conditions) -> lis
 def _pattern_lines(library: Library, measurement: str, place: int, bank: int, x: Floats, seen: Floats) -> list[Line]:
     lines = [Line("observed", x[bank], seen[bank], "points")]
     for name, words, style in (
-        ("diffraction_fit", "calculated", "line"),
+        ("diffraction_fit", "calculated", "thin"),
         ("diffraction_difference", "difference", "faint"),
     ):
         values = _along(library, measurement, name, "temperature", place)
@@ -181,7 +189,7 @@ def _cycling(library: Library, measurement: str, conditions: Conditions) -> list
     if charge is not None and voltage is not None:
         factor, unit = scaled(charge, (("Ah", 1.0), ("mAh", 1e3), ("µAh", 1e6), ("nAh", 1e9), ("pAh", 1e12)))
         lines = [
-            Line(words if row == 0 else "", factor * charge[row, half], voltage[row, half], "line" if half else "faint")
+            Line(words, factor * charge[row, half], voltage[row, half], "line" if half else "faint", series=half)
             for row in range(min(len(charge), _MOST_LINES))
             for half, words in enumerate(("charge", "discharge"))
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 GROUPS = ("result", "truth")
 _MOST_SMALL_BYTES = 64 << 20
 _MOST_CONDITIONS = 2000
+_FRESH = 1.0  # s that a listing of a folder holds
 
 
 class NotThere(CathoscopeError):
@@ -83,6 +85,7 @@ class Library:
         self.root = study.path.resolve()
         self.blocks = blocks or Blocks()
         self._combinations: dict[str, Combination] = {}
+        self._listings: dict[Path, tuple[float, list[str]]] = {}
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -102,19 +105,27 @@ class Library:
         return self._listing(self._folder(measurement))
 
     def _listing(self, folder: Path) -> list[str]:
-        """Names in a folder that are arrays or groups and do not lead out of the study."""
-        if not folder.is_dir():
-            return []
-        return sorted(name for name in os.listdir(folder) if self._is_ours(folder / name))
+        """Names in a folder that are arrays or groups and do not lead out of the study; looked at once a second."""
+        now = time.monotonic()
+        known = self._listings.get(folder)
+        if known is None or now - known[0] > _FRESH:
+            names = sorted(os.listdir(folder)) if folder.is_dir() else []
+            known = self._listings[folder] = now, [name for name in names if self._is_ours(folder, name)]
+        return known[1]
 
-    def _is_ours(self, entry: Path) -> bool:
-        described = entry / "zarr.json"
-        return described.is_file() and described.resolve().is_relative_to(self.root)
+    def _is_ours(self, folder: Path, name: str) -> bool:
+        entry = os.path.join(folder, name)
+        described = os.path.join(entry, "zarr.json")
+        if not os.path.isfile(described):
+            return False
+        if any(os.path.islink(part) for part in (folder, entry, described)):
+            return Path(described).resolve().is_relative_to(self.root)
+        return True
 
     def _folder(self, measurement: str) -> Path:
         group, _, name = measurement.partition("/")
         folder = self.root / group if group in GROUPS else None
-        if folder is None or not folder.is_dir() or name not in os.listdir(folder) or not self._is_ours(folder / name):
+        if folder is None or name not in self._listing(folder):
             raise NotThere(
                 "this study has no such measurement",
                 found=repr(measurement)[:80],
@@ -133,7 +144,7 @@ class Library:
             If it cannot be read.
         """
         folder = self._folder(measurement)
-        if name not in os.listdir(folder) or not self._is_ours(folder / name):
+        if name not in self._listing(folder):
             raise NotThere(
                 f"{measurement} has no such array", found=repr(name)[:80], cure="choose another quantity, or reload"
             )

@@ -26,7 +26,7 @@ _MAP_OF: dict[Kind, str] = {
     "grey": "gray",
     "amount": "cividis",
     "sigma": "viridis",
-    "mask": "gray",
+    "mask": "cividis",  # its bright end is seen on light and dark ground
     "label": "labels",
     "flag": "labels",
 }

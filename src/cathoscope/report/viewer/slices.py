@@ -173,6 +173,8 @@ def spread_of(values: NDArray[np.float32], volume: Volume, looked: int) -> Sprea
         if quantity.middle:
             high = float(np.percentile(np.abs(exact), 100 - _TAIL))
             low = -high
+        if not high > low:  # nearly all voxels have one value
+            low, high = float(exact.min()), float(exact.max())
         if not high > low:
             low, high = low - 0.5, low + 0.5
         margin = 0.08 * (high - low)

@@ -30,7 +30,7 @@ export function drawHistogram(side, spread, values, brush, act) {
   svg.style.touchAction = "none";
   listenBrush(svg, scale, brush, act);
   const share = spread.voxels < spread.of ? `, of ${Math.round((100 * spread.voxels) / spread.of)} % of the volume` : "";
-  $("histogram-words").textContent = Number.isFinite(spread.mean) && !["label", "flag"].includes(side.shown.kind) ? `mean ${tidy(Number(spread.mean.toPrecision(6)))}, spread ${tidy(Number(spread.width.toPrecision(3)))} ${side.shown.valueUnit}`.trim() + `${share}${root ? "; heights are roots" : ""}` : "";
+  $("histogram-words").textContent = Number.isFinite(spread.mean) && !["label", "flag", "mask"].includes(side.shown.kind) ? `mean ${tidy(Number(spread.mean.toPrecision(6)))}, spread ${tidy(Number(spread.width.toPrecision(3)))} ${side.shown.valueUnit}`.trim() + `${share}${root ? "; heights are roots" : ""}` : "";
   $("unbrush").hidden = !brush;
 }
 
@@ -148,9 +148,9 @@ export class VoxelFacts {
     if (energy) marks.push({ x: energy.values[there[0].side.chosen.i.energy || 0], colour: colour("soft") });
     const x = ["energy", "eV"];
     const xRange = focus(lines);
-    plot($("spectrum"), { title: "Spectrum", width: 336, height: 215, x, y: [spectrum.words.toLowerCase(), spectrum.unit], lines, marks, xRange, file: "spectrum" });
+    plot($("spectrum"), { title: "Spectrum", width: 336, height: 215, x, y: [spectrum.words.toLowerCase(), spectrum.unit], lines, marks, xRange, left: 58, file: "spectrum" });
     $("residual").hidden = !left.length;
-    if (left.length) plot($("residual"), { title: "Left by the fit", width: 336, height: 130, x, y: ["", spectrum.unit], lines: left, zero: true, xRange, file: "residual" });
+    if (left.length) plot($("residual"), { title: "Left by the fit", width: 336, height: 130, x, y: ["", spectrum.unit], lines: left, zero: true, xRange, left: 58, file: "residual" });
   }
 
   course() {
@@ -189,36 +189,76 @@ function withError(value, std) {
 export class Curves {
   constructor(report) {
     this.run = newestOnly(report);
-    this.plots = [];
+    this.groups = [];
   }
 
-  load(side) {
-    const sample = side.measurement().sample;
-    const conditions = {};
-    for (const axis of side.axes()) {
-      if (["temperature", "cycle", "energy"].includes(axis.name)) conditions[axis.name] = axis.values[side.chosen.i[axis.name] || 0];
+  // Of both sides: the curves of the second are those that the first does not show.
+  load(sides) {
+    const asked = sides.map((side) => ({ letter: side.letter, first: side.chosen.m, flat: !side.shown, ...wanted(side) }));
+    const key = JSON.stringify(asked.map((one) => one.query));
+    if (key === this.key) {
+      this.groups.forEach((group, i) => Object.assign(group, asked[i]));
+      this.draw();
+      return;
     }
-    const key = JSON.stringify([sample, conditions]);
-    if (key === this.key) return;
+    if (!this.groups.length) this.tell("being read …");
     this.run(async () => {
-      this.plots = await askJson("curves", { sample, ...conditions });
+      const found = await Promise.all(asked.map((one) => askJson("curves", one.query)));
+      const seen = new Set();
+      const isNew = ({ mark, ...one }) => !seen.has(JSON.stringify(one)) && seen.add(JSON.stringify(one));
+      this.groups = asked.map((one, i) => ({ ...one, plots: found[i].filter(isNew) }));
       this.key = key;
-      $("others-title").textContent = `Measurements of ${sample}${conditions.temperature !== undefined ? `, nearest to ${placeWords(side.axes().find((axis) => axis.name === "temperature"), side.chosen.i.temperature || 0)}` : ""}`;
       this.draw();
     });
   }
 
+  tell(words) {
+    made("p", "soft", $("curves"), words);
+  }
+
   draw() {
+    $("curves").replaceChildren();
+    $("others-title").textContent = this.groups.length === 1 ? `Measurements of ${this.groups[0].words}` : "Measurements of these samples";
+    for (const group of this.groups) this.drawGroup(group);
+  }
+
+  drawGroup({ letter, first, flat, words, plots }) {
     const box = $("curves");
-    box.replaceChildren();
-    $("others").hidden = !this.plots.length;
-    for (const one of this.plots) {
-      const holder = document.createElement("div");
-      holder.className = "plot";
-      box.append(holder);
+    if (this.groups.length > 1 && plots.length) {
+      const heading = made("h3", `side-title ${letter}`, box);
+      made("i", "", heading);
+      heading.append(words);
+    }
+    const mine = (one) => one.measurement === first; // comes before other measurements of the sample
+    if (flat && !plots.some(mine)) this.tell(`${plain(first)} has no curve; its numbers are in the report.`);
+    else if (!plots.length && this.groups.length === 1) this.tell("Of this sample there is no other measurement whose curves can be drawn.");
+    for (const one of [...plots.filter(mine), ...plots.filter((other) => !mine(other))]) {
+      const holder = made("div", "plot", box);
       const marks = one.mark === null ? [] : [{ x: one.mark }];
       const lines = one.lines.map((line) => ({ ...line, y: line.y.map(orNaN), upper: line.upper?.map(orNaN) }));
-      plot(holder, { title: `${one.title} · ${one.measurement.replace(/^result\//, "")}`, width: 330, height: one.equal ? 240 : 205, x: one.x, y: one.y, lines, marks, equal: one.equal, file: `${one.measurement.replace("/", "-")}-${one.title}` });
+      plot(holder, { title: `${one.title} · ${plain(one.measurement)}`, width: 330, height: one.equal ? 240 : 205, x: one.x, y: one.y, lines, marks, equal: one.equal, xLog: one.x_log, file: `${one.measurement.replace("/", "-")}-${one.title}` });
     }
   }
+}
+
+const plain = (measurement) => measurement.replace(/^(result|truth)\//, "");
+
+function made(name, className, parent, text = "") {
+  const one = document.createElement(name);
+  one.className = className;
+  one.textContent = text;
+  parent.append(one);
+  return one;
+}
+
+// What is asked for a side: its sample and its conditions.
+function wanted(side) {
+  const sample = side.measurement().sample;
+  const axes = side.axes().filter((axis) => ["temperature", "cycle", "energy"].includes(axis.name));
+  const place = (axis) => side.chosen.i[axis.name] || 0;
+  const heated = axes.find((axis) => axis.name === "temperature");
+  return {
+    query: { sample, ...Object.fromEntries(axes.map((axis) => [axis.name, axis.values[place(axis)]])) },
+    words: heated ? `${sample}, nearest to ${placeWords(heated, place(heated))}` : sample,
+  };
 }

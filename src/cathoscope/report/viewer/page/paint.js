@@ -108,6 +108,7 @@ export function colourBar(context, box, look, words, ink, ratio) {
   context.fillStyle = ink;
   context.strokeStyle = ink;
   context.lineWidth = 0.8 * ratio;
+  context.strokeRect(left, top, width, height); // white ends on white ground
   context.font = `${11 * ratio}px ${FONT}`;
   context.textAlign = "center";
   const { values, step } = ticks(look.low, look.high, Math.max(2, Math.floor(width / (80 * ratio))));

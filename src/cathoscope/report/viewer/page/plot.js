@@ -7,7 +7,7 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-const SERIES = () => [colour("a"), colour("b"), "#009e73", "#cc79a7", "#e69f00", "#56b4e9", colour("soft"), colour("ink")];
+const SERIES = () => [colour("a"), colour("b"), "#009e73", "#cc79a7", colour("fifth"), colour("sixth"), colour("soft"), colour("ink")];
 
 export function element(name, attributes = {}, parent = null, text = "") {
   const made = document.createElementNS(SVG, name);
@@ -35,7 +35,18 @@ function plain(value, step) {
   if (step === undefined) return String(Number(value.toPrecision(6)));
   if (Math.abs(value) < step * 1e-6) return "0";
   if (step < 1e-3 || Math.abs(value) >= 1e5) return String(Number(value.toPrecision(4)));
-  return value.toFixed(Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9))));
+  const digits = Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
+  const half = Math.abs(((step * 10 ** digits) % 1) - 0.5) < 1e-6; // steps of 2.5 need one more
+  return value.toFixed(digits + (half ? 1 : 0));
+}
+
+const upTicks = (ys, frame) => ticks(ys[0], ys[1], Math.max(3, Math.floor((frame.bottom - frame.top) / 36)));
+
+// Round places of an axis whose steps are factors.
+function decades([low, high]) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) for (const m of [1, 2, 5]) found.push(m * 10 ** power);
+  return { values: found.filter((value) => value >= low && value <= high) };
 }
 
 function reach(lines, key, more) {
@@ -52,32 +63,38 @@ function reach(lines, key, more) {
   return [low, high];
 }
 
+const WIDTHS = { faint: 1, thin: 0.9 };
 const label = ([words, unit]) => (unit && words ? `${words} (${unit})` : words || unit);
 
 // Draws `spec` into `box`: title, x and y as [words, unit], lines of {name, style, x, y, upper, std, colour},
 // marks of {x, words, colour, band}, zero, bars. Gives the scales back, for what is drawn or dragged on top.
 export function plot(box, spec) {
   const width = spec.width || 336;
-  const height = spec.height || 190;
+  const least = spec.height || 190;
   const legend = legendOf(spec);
-  const top = (spec.title ? 20 : 6) + (legend.length ? 16 * legendRows(legend, width) : 0);
+  const rows = legend.length ? legendRows(legend, width) : 0;
+  const top = (spec.title ? 20 : 6) + 16 * rows;
+  const height = least + 16 * Math.max(0, rows - 1);
   const frame = { left: 8, right: width - 8, top, bottom: height - 34 };
   const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": spec.title || label(spec.y), "font-family": FONT, "font-size": 11, fill: colour("ink") });
-  const xs = spec.xRange || reach(spec.lines, "x", (spec.marks || []).map((mark) => mark.x));
+  const xs = spec.xRange || reach(spec.lines, "x", []);
   const seen = spec.xRange && !spec.bars ? spec.lines.map((line) => within(line, xs)) : spec.lines;
   const ys = spec.yRange || widened(reach(seen, "y", spec.zero ? [0] : []), spec.bars);
-  const up = ticks(ys[0], ys[1], Math.max(2, Math.floor((frame.bottom - frame.top) / 36)));
-  if (!spec.bars) frame.left = 26 + 6.4 * Math.max(...up.values.map((value) => tidy(value, up.step).length), 2);
+  if (spec.equal) [xs[0], xs[1]] = widened(xs);
+  const up = upTicks(ys, frame);
+  if (!spec.bars) frame.left = Math.max(spec.left || 0, 26 + 6.4 * Math.max(...up.values.map((value) => tidy(value, up.step).length), 2));
   if (spec.equal) equalise(xs, ys, frame);
+  const even = spec.xLog && xs[0] > 0 ? Math.log10 : (value) => value;
   const scale = {
-    x: (value) => frame.left + ((value - xs[0]) / (xs[1] - xs[0])) * (frame.right - frame.left),
+    x: (value) => frame.left + ((even(value) - even(xs[0])) / (even(xs[1]) - even(xs[0]))) * (frame.right - frame.left),
     y: (value) => frame.bottom - ((value - ys[0]) / (ys[1] - ys[0])) * (frame.bottom - frame.top),
     back: (pixel) => xs[0] + ((pixel - frame.left) / (frame.right - frame.left)) * (xs[1] - xs[0]),
     frame, width, height, xs, ys,
   };
   axes(svg, spec, scale, xs, ys);
   for (const mark of spec.marks || []) drawMark(svg, mark, scale);
-  seen.forEach((line, number) => drawLine(svg, line, scale, line.colour || SERIES()[number % 8]));
+  const series = paints(spec.lines);
+  seen.forEach((line, number) => drawLine(svg, line, scale, series[number]));
   drawLegend(svg, legend, width, spec.title ? 30 : 14);
   if (spec.title) element("text", { x: 0, y: 12, "font-weight": 600, "font-size": 12 }, svg, spec.title);
   box.replaceChildren(svg);
@@ -109,7 +126,7 @@ function axes(svg, spec, scale, xs, ys) {
   const { frame } = scale;
   const soft = colour("soft");
   const line = colour("line");
-  const across = ticks(xs[0], xs[1], Math.floor((frame.right - frame.left) / 70));
+  const across = spec.xLog && xs[0] > 0 ? decades(xs) : ticks(xs[0], xs[1], Math.floor((frame.right - frame.left) / 70));
   for (const value of across.values) {
     element("line", { x1: scale.x(value), x2: scale.x(value), y1: frame.bottom, y2: frame.bottom + 4, stroke: soft }, svg);
     element("text", { x: scale.x(value), y: frame.bottom + 15, "text-anchor": "middle", fill: soft }, svg, tidy(value, across.step));
@@ -117,12 +134,14 @@ function axes(svg, spec, scale, xs, ys) {
   element("line", { x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom, stroke: soft }, svg);
   element("text", { x: (frame.left + frame.right) / 2, y: frame.bottom + 30, "text-anchor": "middle", fill: soft }, svg, label(spec.x));
   if (spec.bars) return;
-  const up = ticks(ys[0], ys[1], Math.max(2, Math.floor((frame.bottom - frame.top) / 36)));
+  const up = upTicks(ys, frame);
   for (const value of up.values) {
     element("line", { x1: frame.left, x2: frame.right, y1: scale.y(value), y2: scale.y(value), stroke: line, "stroke-width": value === 0 && spec.zero ? 1.4 : 0.7 }, svg);
     element("text", { x: frame.left - 5, y: scale.y(value) + 4, "text-anchor": "end", fill: soft }, svg, tidy(value, up.step));
   }
-  element("text", { transform: `translate(10 ${(frame.top + frame.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", fill: soft }, svg, label(spec.y));
+  const words = label(spec.y);
+  const size = Math.min(11, Math.max(8, (frame.bottom - frame.top) / (0.58 * Math.max(1, words.length)))); // within the frame
+  element("text", { transform: `translate(10 ${(frame.top + frame.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", fill: soft, "font-size": size.toFixed(1) }, svg, words);
 }
 
 function drawMark(svg, mark, scale) {
@@ -150,14 +169,14 @@ function drawLine(svg, line, scale, paint) {
       if (line.std && Number.isFinite(line.std[i])) {
         element("line", { x1: scale.x(x), x2: scale.x(x), y1: scale.y(line.y[i] - line.std[i]), y2: scale.y(line.y[i] + line.std[i]), stroke: paint, "stroke-width": 1, opacity: 0.7 }, dots);
       }
-      element("circle", { cx: scale.x(x).toFixed(2), cy: scale.y(line.y[i]).toFixed(2), r: line.x.length > 400 ? 1 : 2.2 }, dots);
+      element("circle", { cx: scale.x(x).toFixed(2), cy: scale.y(line.y[i]).toFixed(2), r: line.x.length > 400 ? 1.4 : line.x.length > 60 ? 1.2 : 2.2 }, dots);
     });
   } else {
     let path = "";
     line.x.forEach((x, i) => {
       if (Number.isFinite(line.y[i])) path += `${path && Number.isFinite(line.y[i - 1]) ? "L" : "M"}${scale.x(x).toFixed(2)} ${scale.y(line.y[i]).toFixed(2)}`;
     });
-    element("path", { d: path, fill: "none", stroke: paint, "stroke-width": line.style === "faint" ? 1 : 1.6, opacity: line.style === "faint" ? 0.55 : 1 }, svg);
+    element("path", { d: path, fill: "none", stroke: paint, "stroke-width": WIDTHS[line.style] || 1.6, opacity: line.style === "faint" ? 0.7 : 1 }, svg);
   }
 }
 
@@ -166,18 +185,30 @@ function drawBars(svg, line, scale) {
     const left = scale.x(line.edges[i]);
     const right = scale.x(line.edges[i + 1]);
     const up = scale.y(count);
-    element("rect", { x: left.toFixed(2), y: up.toFixed(2), width: Math.max(0.5, right - left - (right - left > 3 ? 0.5 : 0)).toFixed(2), height: Math.max(0, scale.frame.bottom - up).toFixed(2), fill: line.fills ? line.fills[i] : line.colour }, svg);
+    element("rect", { x: left.toFixed(2), y: up.toFixed(2), width: Math.max(0.5, right - left - (right - left > 3 ? 0.5 : 0)).toFixed(2), height: Math.max(0, scale.frame.bottom - up).toFixed(2), fill: line.fills ? line.fills[i] : line.colour, stroke: colour("soft"), "stroke-width": count ? 0.35 : 0 }, svg);
+  });
+}
+
+// A line's own colour, that of its series, or the next one; a band has the colour of the line that it belongs to.
+function paints(lines) {
+  const colours = SERIES();
+  let next = 0;
+  return lines.map((line) => {
+    const number = line.series ?? next;
+    if (line.style !== "band") next += 1;
+    return line.colour || colours[number % colours.length];
   });
 }
 
 function legendOf(spec) {
   const seen = new Set();
-  const found = spec.lines.map((line, i) => ({ words: line.name, style: line.style, paint: line.colour || SERIES()[i % 8] }));
+  const series = paints(spec.lines);
+  const found = spec.lines.map((line, i) => ({ words: line.name, style: line.style, paint: series[i] }));
   const named = found.filter((one) => one.words && !seen.has(one.words) && seen.add(one.words));
   return named.length > 1 ? named.slice(0, 9) : [];
 }
 
-const entryWidth = (entry) => 24 + 6.2 * entry.words.length;
+const entryWidth = (entry) => 28 + 6.4 * entry.words.length;
 
 function legendRows(legend, width) {
   let [rows, used] = [1, 0];
@@ -193,7 +224,7 @@ function drawLegend(svg, legend, width, top) {
   for (const entry of legend) {
     if (x + entryWidth(entry) > width && x) [x, y] = [0, y + 16];
     if (entry.style === "points") element("circle", { cx: x + 6, cy: y - 4, r: 2.6, fill: entry.paint }, svg);
-    else element("line", { x1: x, x2: x + 12, y1: y - 4, y2: y - 4, stroke: entry.paint, "stroke-width": entry.style === "band" ? 7 : 2, opacity: entry.style === "band" ? 0.3 : entry.style === "faint" ? 0.55 : 1 }, svg);
+    else element("line", { x1: x, x2: x + 12, y1: y - 4, y2: y - 4, stroke: entry.paint, "stroke-width": entry.style === "band" ? 7 : 2, opacity: entry.style === "band" ? 0.3 : entry.style === "faint" ? 0.7 : 1 }, svg);
     element("text", { x: x + 17, y, fill: colour("soft") }, svg, entry.words);
     x += entryWidth(entry);
   }

@@ -105,7 +105,7 @@ async function refresh() {
   $("page").classList.toggle("compared", sides.length > 1 && !flat);
   $("views").classList.toggle("two", sides.length > 1);
   for (const id of ["compare", "save"]) $(id).hidden = flat;
-  curves.load(sides[0]);
+  curves.load(sides);
   remember();
   if (flat) return;
   for (const side of sides) if (!side.shown) return dropSecond();
