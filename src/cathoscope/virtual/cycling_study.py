@@ -28,7 +28,7 @@ from cathoscope.virtual.fibsem_files import Header, Truth, eight_bit, write_imag
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.particle import H_NMC, L_NMC, ParticleDesign
 from cathoscope.virtual.recipe_outline import StudyPlan
-from cathoscope.virtual.recording import require_space
+from cathoscope.virtual.recording import announce
 
 T = TypeVar("T")
 
@@ -178,9 +178,7 @@ def simulate_cycling(
         If a place cannot be written.
     """
     resources, progress = resources or Resources(), progress or Silent()
-    folder = study.path.parent
-    progress.remark(f"up to {plan.bytes_on_disk / 1e9:.3g} GB will be written to {folder}")
-    require_space(folder, plan.bytes_on_disk)
+    announce(study, plan.bytes_on_disk, progress)
     return [one for job in plan.jobs for one in _expose(study, plan, job, resources, progress)]
 
 

@@ -41,7 +41,7 @@ from cathoscope.virtual.heating import HeatingLaw, heated_states
 from cathoscope.virtual.particle import GRAVEL, ROD, ParticleDesign
 from cathoscope.virtual.programme import MINUTE, ROOM, ramp_programme
 from cathoscope.virtual.recipe_outline import StudyPlan
-from cathoscope.virtual.recording import require_space
+from cathoscope.virtual.recording import announce
 
 RATE = 1.0  # degC/min, in vacuum
 _GRAINS, _DOMAINS = 0, 1  # kinds of random numbers, as in the studies of single particles: one seed, one particle
@@ -179,8 +179,7 @@ def simulate_diffraction(
     """
     resources, progress = resources or Resources(), progress or Silent()
     folder = study.path.parent
-    progress.remark(f"up to {plan.bytes_on_disk / 1e9:.3g} GB will be written to {folder}")
-    require_space(folder, plan.bytes_on_disk)
+    announce(study, plan.bytes_on_disk, progress)
     for instrument in plan.instruments:
         write_text(folder / "raw" / f"{instrument.name}.instprm", instrument_text(instrument.stated))
     return [one for sample in plan.preset.samples for one in _expose(study, plan, sample, resources, progress)]

@@ -35,7 +35,7 @@ from cathoscope.virtual.particle_truth import (
 from cathoscope.virtual.programme import tomography_programme
 from cathoscope.virtual.radial_span import radial_span
 from cathoscope.virtual.recipe_outline import Simulated, StudyPlan
-from cathoscope.virtual.recording import Recording, record, require_space
+from cathoscope.virtual.recording import Recording, announce, record
 from cathoscope.virtual.specimen import Grid
 from cathoscope.virtual.truth import Windows
 from cathoscope.virtual.txm import TxmOptions
@@ -177,12 +177,6 @@ def oxide_formula(plan: Plan, sample: str, lithium: float) -> str:
     shares = plan.preset.samples[sample].core_composition
     amount = "" if lithium == 1 else f"{lithium:g}"
     return f"Li{amount}" + "".join(f"{metal}{share:.2g}" for metal, share in shares.items()) + "O2"
-
-
-def announce(study: Study, needed: int, progress: Progress) -> None:
-    """Say how large a study will be, and refuse it if there is no room."""
-    progress.remark(f"up to {needed / 1e9:.3g} GB will be written to {study.path.parent}")
-    require_space(study.path.parent, needed)
 
 
 def heated_particle(plan: Plan, job: tuple[str, int]) -> HeatedParticle:

@@ -26,7 +26,6 @@ from cathoscope.virtual.microscope import FINE, Series, gaussian
 from cathoscope.virtual.near import near_voxels
 from cathoscope.virtual.particle_study import (
     Plan,
-    announce,
     draw_recordings,
     oxide_formula,
     require_resolution,
@@ -35,7 +34,7 @@ from cathoscope.virtual.particle_study import (
 )
 from cathoscope.virtual.particle_truth import binned, blurred_and_binned
 from cathoscope.virtual.recipe_outline import Simulated
-from cathoscope.virtual.recording import Recording, record
+from cathoscope.virtual.recording import Recording, announce, record
 from cathoscope.virtual.specimen import Grid
 
 ENERGY = 8400.0  # eV; above the Ni K edge, where these oxides stand out most

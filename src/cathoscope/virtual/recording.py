@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cathoscope.core.errors import CathoscopeError
 from cathoscope.core.parallel import SLAB_ROWS, Progress, Resources, Silent, run_slabs
-from cathoscope.core.study import write_failure
+from cathoscope.core.study import Study, write_failure
 from cathoscope.virtual.microscope import (
     FINE,
     Object,
@@ -123,6 +123,12 @@ class Recording:
         images = self.series.projections + self.options.flats + self.options.darks
         scan = 2 * images * pixels + 2 * 4 * pixels + 8 * self.series.projections + _HEADER_BYTES
         return scan * len(self.series.energies) * self.series.temperatures
+
+
+def announce(study: Study, needed: int, progress: Progress) -> None:
+    """Say how large a study will be, and refuse it if there is no room."""
+    progress.remark(f"up to {needed / 1e9:.3g} GB will be written to {study.path.parent}")
+    require_space(study.path.parent, needed)
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -30,7 +30,7 @@ from cathoscope.virtual.mosaic import (
 )
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
 from cathoscope.virtual.recipe_outline import StudyPlan
-from cathoscope.virtual.recording import require_space
+from cathoscope.virtual.recording import announce
 from cathoscope.virtual.sections import EtchedSection, SectionOptions, etched_section
 
 _GRAINS, _IMAGE, _MOSAIC = range(3)
@@ -124,8 +124,7 @@ def simulate_sections(
     """
     resources, progress = resources or Resources(), progress or Silent()
     folder = study.path.parent
-    progress.remark(f"up to {plan.bytes_on_disk / 1e9:.3g} GB will be written to {folder}")
-    require_space(folder, plan.bytes_on_disk)
+    announce(study, plan.bytes_on_disk, progress)
 
     def work(job: tuple[str, int]) -> None:
         """One section."""
