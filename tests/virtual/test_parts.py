@@ -146,6 +146,15 @@ def test_recipes_of_parts_are_one_recipe(tmp_path: Path) -> None:
     assert "# [measurement.rod-9]" in text
 
 
+def test_what_is_said_for_a_sample_replaces_what_is_said_for_all() -> None:
+    tables = {"cycling": {"cycling": {"reference": 2}}, "cycling rod": {"cycling": {"reference": 3}}}
+    text = merged_recipe(Whole("both", (), tables), "mine.toml", 7, [HEATED, CELLS])
+    assert tomllib.loads(text)["measurement"]["rod-25C"]["cycling"] == {"reference": 3}
+    tables["cycling gravel"] = tables.pop("cycling rod")
+    text = merged_recipe(Whole("both", (), tables), "mine.toml", 7, [HEATED, CELLS])
+    assert tomllib.loads(text)["measurement"]["rod-25C"]["cycling"] == {"reference": 2}
+
+
 def test_parts_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(CathoscopeError, match="two parts have a measurement 'rod-1'"):
         merged_recipe(Whole("twice", ()), "mine.toml", 1, [HEATED, HEATED])

@@ -253,6 +253,18 @@ class MorphologySection(Section):
     magnification_std: float = Field(
         default=0.003, ge=0, lt=0.5, description="relative, between temperatures; thrice it goes into volume changes"
     )
+    composition: tuple[tuple[float, float], ...] | Literal["unknown"] | None = Field(
+        default=None, description="relative radii and grey levels of crack-free solid, as known from elsewhere"
+    )
+
+    @model_validator(mode="after")
+    def _of_the_radius(self) -> MorphologySection:
+        stated = self.composition
+        if isinstance(stated, tuple) and not (
+            stated and all(0 <= r <= 1 and 0 < level < float("inf") for r, level in stated)
+        ):
+            raise ValueError("composition needs pairs of a radius from 0 to 1 and a positive grey level: [[0, 1.04]]")
+        return self
 
 
 class SlicesSection(Section):

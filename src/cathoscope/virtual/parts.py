@@ -11,6 +11,8 @@ energies = 40
 preset = "hou-lab"
 [analysis.xanes-tomography]     # tables of the recipe for all measurements of a technique
 morphology = {}
+[analysis."tomography rod"]     # the same for those of one sample; they replace what is said for all
+morphology = { composition = [[0, 1]] }
 """
 
 from __future__ import annotations
@@ -159,9 +161,15 @@ def merged_recipe(whole: Whole, source: str, seed: int, texts: Sequence[str]) ->
     asked = [
         f"[measurement.{name}.{key}]\n" + "".join(f"{word} = {_toml(value)}\n" for word, value in table.items())
         for name, measurement in measurements.items()
-        for key, table in whole.analysis.get(measurement["technique"], {}).items()
+        for key, table in _asked(whole.analysis, measurement).items()
     ]
     return "\n".join([*head, *tables, *bodies, *asked])
+
+
+def _asked(analysis: Mapping[str, Any], measurement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Tables for a measurement: those of its technique, and in place of them those of its technique and sample."""
+    technique, sample = measurement["technique"], measurement["sample"]
+    return {**analysis.get(technique, {}), **analysis.get(f"{technique} {sample}", {})}
 
 
 def _toml(value: Any) -> str:

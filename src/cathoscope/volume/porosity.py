@@ -13,6 +13,7 @@ be told from a web of fine cracks: the level is continued from the nearest radiu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from cathoscope.volume.solid_level import (
     crack_free_uniform,
     interior_of,
     noise_covariance,
+    of_unknown_composition,
     relative_radius,
     solid_level,
     split_grey,
@@ -114,6 +116,7 @@ def solid_share(
     voxel_size: VoxelSize,
     levels: GreyLevels | None = None,
     reference: SolidLevel | None = None,
+    unknown_composition: bool = False,
     seed: int = 0,
 ) -> SolidShare:
     """Share of solid and of envelope in every voxel of one particle.
@@ -128,6 +131,9 @@ def solid_share(
         Of the volume; None: found in it. Needed for a volume that is solid nearly everywhere.
     reference
         Level of crack-free solid from elsewhere; None: found in the particle.
+    unknown_composition
+        Whether solid may be of another grey level at radii where cracks leave none of it free; without it the level is
+        that of solid beside.
     seed
         Of the random numbers that split the noise.
 
@@ -150,6 +156,7 @@ def solid_share(
     white = float(np.sqrt(covariance[3, 3, 3]))
     if (level := reference) is None:
         level = solid_level(split, inner, radius, levels.solid, white, levels.threshold)
+        level = of_unknown_composition(level) if unknown_composition and level.supported != (0.0, 1.0) else level
     law = (level.radius, level.level, void.value)
     scale_both(split.select, split.average, radius, law)
     surface = _envelope(split, depth, particle, voxel_size)
@@ -173,6 +180,27 @@ def solid_share(
         (volume > levels.threshold, volume > levels.low, volume > levels.high),
         voxel_size,
     )
+
+
+def evened(
+    volume: Float32Array,
+    particle: BoolArray,
+    composition: Sequence[tuple[float, float]],
+    *,
+    void: float,
+    voxel_size: VoxelSize,
+) -> Float32Array:
+    """The volume as it were of a particle of one composition, [z, y, x].
+
+    ``composition`` holds relative radii (0 centre, 1 surface) and relative grey levels of crack-free solid over
+    ``void`` there, linear between them: what is known of the particle from elsewhere, such as a profile by electrons.
+    """
+    radii, levels = np.array(sorted(composition), dtype=np.float64).T
+    if np.ptp(levels) == 0:
+        return volume
+    radius = relative_radius(signed_depth(particle, voxel_size), particle, voxel_size)
+    factor = np.interp(radius, radii, levels / levels[-1]).astype(np.float32)
+    return np.asarray(np.float32(void) + (volume - np.float32(void)) / factor, dtype=np.float32)
 
 
 def _require_particle(volume: Float32Array, particle: BoolArray) -> None:
@@ -315,5 +343,7 @@ def _uncertainty(share: SolidShare, sums: _Sums) -> tuple[float, float]:
     void = sums.missing / sums.envelope * share.void_level.std
     noise = share.noise * np.sqrt(sums.voxels) / sums.envelope
     std = np.sqrt(level + (filled * surface_std / sums.envelope) ** 2 + void**2 + noise**2)
-    systematic = np.hypot(slope.sum() * share.solid_level.systematic, filled * surface_systematic / sums.envelope)
+    dark = slope.sum() * share.solid_level.systematic
+    unknown = 0.0 if share.solid_level.unknown is None else float(np.linalg.norm(slope * share.solid_level.unknown))
+    systematic = np.sqrt(dark**2 + unknown**2 + (filled * surface_systematic / sums.envelope) ** 2)
     return float(std), float(systematic)

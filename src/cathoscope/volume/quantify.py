@@ -8,6 +8,7 @@ it, and the curve over the threshold shows how much that matters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,11 @@ from cathoscope.volume.geodesic import PathStatistics, path_length, path_statist
 from cathoscope.volume.minkowski import Functionals, functionals
 from cathoscope.volume.particle import OuterMask, faces_touched, outer_mask
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
-from cathoscope.volume.porosity import Porosity, SolidShare, porosity, porosity_against_radius, solid_share
+from cathoscope.volume.porosity import Porosity, SolidShare, evened, porosity, porosity_against_radius, solid_share
 from cathoscope.volume.reach import within_reach
 from cathoscope.volume.segment import grey_levels
 from cathoscope.volume.sheetness import find_sheets
+from cathoscope.volume.solid_level import STEP
 from cathoscope.volume.thickness import Thickness, local_thickness, thickness_statistics
 
 Float32Array = NDArray[np.float32]
@@ -80,12 +82,21 @@ _EVERY = 16  # voxels of the interior by which its mean contrast is told
 _THINNEST = 0.2  # voxels: below it widths are not known to be unbiased, and artefacts of a reconstruction look alike
 
 
+UNKNOWN: Literal["unknown"] = "unknown"
+Composition = tuple[tuple[float, float], ...] | Literal["unknown"]
+
+
 @dataclass(frozen=True)
 class Choices:
-    """What a person may state of a particle: closing radius and crack width in um, None for what suits the data."""
+    """What a person may state of a particle: closing radius and crack width in um, None for what suits the data.
+
+    ``composition`` is what is known of grey levels along the radius, see `porosity.evened`; None: where cracks leave no
+    solid free it is taken to be like that beside, and a remark says so; `UNKNOWN`: it may be another there.
+    """
 
     closing_radius: float | None = None
     crack_width: float | None = None
+    composition: Composition | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,13 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     choices = choices or Choices()
     levels = grey_levels(volume)
     outer = outer_mask(volume > levels.threshold, voxel_size=voxel_size, closing_radius=choices.closing_radius)
-    share = solid_share(volume, outer.particle, voxel_size=voxel_size, levels=levels)
+    known = choices.composition
+    if known is not None and known != UNKNOWN:
+        volume = evened(volume, outer.particle, known, void=levels.void, voxel_size=voxel_size)
+        levels = grey_levels(volume)
+    share = solid_share(
+        volume, outer.particle, voxel_size=voxel_size, levels=levels, unknown_composition=known == UNKNOWN
+    )
     # beside the surface, what the envelope does not fill is no pore
     filled = share.solid + (np.float32(1) - share.envelope)
     pore = outer.particle & (filled < 0.5)
@@ -158,7 +175,7 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     del filled
     whole = porosity(share)
     solid = outer.particle & ~pore
-    remarks = [*_cut(outer.particle), *_webs_unseen(share, whole)]
+    remarks = [*_cut(outer.particle), *_webs_unseen(share, whole), *_continued(share, whole, known)]
     split = _split(pore, outer.particle, voxel_size, choices, remarks)
     cracks = _cracks(volume, share, outer.particle, split, remarks)
     joined = open_to_outside(pore, outer.particle) if pore.any() else None
@@ -210,6 +227,23 @@ def _webs_unseen(share: SolidShare, whole: Porosity) -> list[str]:
         "solid far from all cracks that are seen varies by more than its noise: cracks too faint to be seen, or grains "
         f"of several compositions; if they are cracks, porosity is too low by {100 * uneven.value / contrast:.2g} % of "
         "the particle at least, and its uncertainty does not say so"
+    ]
+
+
+def _continued(share: SolidShare, whole: Porosity, known: Composition | None) -> list[str]:
+    """A remark where the level of the solid is continued to radii that have none free of cracks, if that matters."""
+    low, high = share.solid_level.supported
+    if known is not None or (low, high) == (0.0, 1.0):
+        return []
+    beyond = (share.radius < low) | ((share.radius > high) & (share.radius < 1))
+    part = float(share.envelope[beyond].sum(dtype=np.float64) / share.envelope.sum(dtype=np.float64))
+    if STEP * part < whole.grey.total:
+        return []
+    where = " and ".join([f"below {low:.2f}"] * (low > 0) + [f"above {high:.2f}"] * (high < 1))
+    return [
+        f"{where} of the radius, in {100 * part:.2g} % of the particle, no solid is free of cracks: it is held to have "
+        f"the composition of solid beside. By each per cent that it is brighter, porosity is {part:.2g} points higher, "
+        "which its uncertainty does not hold; state what is known: morphology.composition"
     ]
 
 
