@@ -25,6 +25,7 @@ from scipy.optimize import brentq
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.lab.record import Array
+from cathoscope.numerics.two_samples import hedges_factor, welch_freedom
 
 _STEPS = 800  # of an integral over the spread
 
@@ -130,10 +131,10 @@ def apart_of(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Apa
     """Mean of ``first [cell, cycle]`` minus that of ``second [cell, cycle]`` at every cycle, by Welch."""
     a, b = course_of(first, level=level), course_of(second, level=level)
     with np.errstate(invalid="ignore", divide="ignore"):
-        errors = a.spread**2 / a.count, b.spread**2 / b.count
-        total = errors[0] + errors[1]
-        freedom = total**2 / (errors[0] ** 2 / (a.count - 1) + errors[1] ** 2 / (b.count - 1))
-    half = special.stdtrit(np.where(np.isfinite(freedom), freedom, np.nan), 0.5 + level / 2) * np.sqrt(total)
+        errors = np.array([a.spread**2 / a.count, b.spread**2 / b.count])
+    freedom = welch_freedom(errors, np.array([a.count - 1, b.count - 1]))
+    scale = np.sqrt(errors.sum(axis=0))
+    half = special.stdtrit(np.where(np.isfinite(freedom), freedom, np.nan), 0.5 + level / 2) * scale
     difference = np.where(np.isfinite(half), a.mean - b.mean, np.nan)
     return Apart(difference, difference - half, difference + half, level)
 
@@ -156,7 +157,7 @@ def compared(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Com
         )
     difference = float(a.mean() - b.mean())
     scale = float(np.sqrt(error.sum()))
-    freedom = float(error.sum() ** 2 / (error**2 / [a.size - 1, b.size - 1]).sum())
+    freedom = float(welch_freedom(error, [a.size - 1, b.size - 1]))
     half = float(special.stdtrit(freedom, 0.5 + level / 2)) * scale
     t = difference / scale
     effect, ends = _effect(a, b, level)
@@ -190,15 +191,7 @@ def _effect(a: Array, b: Array, level: float) -> tuple[float, tuple[float, float
     scale = float(np.sqrt(a.size * b.size / (a.size + b.size)))
     low = _noncentral(freedom, d * scale, 0.5 + level / 2)
     high = _noncentral(freedom, d * scale, 0.5 - level / 2)
-    return unbiased(freedom) * d, (low / scale, high / scale)
-
-
-def unbiased(freedom: float) -> float:
-    """Hedges' J: makes a difference over an estimated spread unbiased; of one degree of freedom there is none (NaN)."""
-    if freedom < 2:
-        return float("nan")
-    log = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
-    return float(np.exp(log) / np.sqrt(freedom / 2))
+    return hedges_factor(freedom) * d, (low / scale, high / scale)
 
 
 def _noncentral(freedom: int, t: float, probability: float) -> float:

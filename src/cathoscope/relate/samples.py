@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 
-from cathoscope.lab.replicates import unbiased
+from cathoscope.numerics.two_samples import hedges_factor, welch_freedom
 
 FloatArray = NDArray[np.float64]
 
@@ -204,12 +204,12 @@ def _all_causes(side: _Side) -> float:
 def _of_replicated(a: _Side, b: _Side) -> Difference | None:
     parts = np.array([a.variance, b.variance])
     scattered = float(parts.sum())
-    freedom = scattered**2 / float((parts**2 / [a.freedom, b.freedom]).sum()) if scattered > 0 else np.inf
+    freedom = float(welch_freedom(parts, [a.freedom, b.freedom])) if scattered > 0 else np.inf
     if a.count != b.count:
         freedom = min(freedom, _MOST_FREEDOM * min(a.freedom, b.freedom))
     f = a.count + b.count - 2
     pooled = float(np.sqrt((a.freedom * a.spread**2 + b.freedom * b.spread**2) / f))
-    effect = unbiased(f) * (a.mean - b.mean) / pooled if pooled > 0 else np.nan
+    effect = hedges_factor(f) * (a.mean - b.mean) / pooled if pooled > 0 else np.nan
     return _told(a, b, (scattered, freedom), effect, REPLICATED)
 
 
@@ -218,7 +218,7 @@ def _of_one_spread(a: _Side, b: _Side) -> Difference | None:
     scattered = several.spread**2 * (1 + 1 / several.count)
     if not scattered > 0:
         return None
-    effect = unbiased(several.count - 1) * (a.mean - b.mean) / several.spread
+    effect = hedges_factor(several.count - 1) * (a.mean - b.mean) / several.spread
     return _told(a, b, (scattered, several.freedom), effect, ONE_SPREAD)
 
 
