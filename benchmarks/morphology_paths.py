@@ -1,6 +1,7 @@
 """Paths, transport and domains in a cracked particle on one core: CPU seconds and memory against scikit-image.
 
-Geodesic depth against MCP_Geometric (which reads oblique paths too long) from the same starting voxels; the basins of
+Geodesic depth, to open cracks and around closed ones, against MCP_Geometric (which reads oblique paths too long) from
+the same starting voxels; the basins of
 the distance map against h_maxima and watershed; the tortuosity of a branched phase. One run, each in a process
 of its own, whose peak memory beyond its input is the system's count (Linux).
 """
@@ -35,8 +36,9 @@ class Used(NamedTuple):
     number: float
 
 
-def cracked_ball(n: int, cracks: int = 14, seed: int = 1) -> BoolArray:
-    """Solid of a ball of 0.45 n voxels, cut by plane cracks of two voxels that start at its surface."""
+def cracked_ball(n: int, cracks: int = 14, seed: int = 1, *, closed: bool = False) -> BoolArray:
+    """Solid of a ball of 0.45 n voxels, cut by plane cracks of two voxels from its surface, or ``closed`` ones."""
+    far, wide = (0.25, 0.12) if closed else (0.45, 0.3)
     rng = np.random.default_rng(seed)
     axis = (np.arange(n, dtype=np.float32) - (n - 1) / 2) / n
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij", sparse=True)
@@ -44,9 +46,9 @@ def cracked_ball(n: int, cracks: int = 14, seed: int = 1) -> BoolArray:
     for _ in range(cracks):
         normal, start = rng.standard_normal((2, 3)).astype(np.float32)
         normal /= np.linalg.norm(normal)
-        start *= np.float32(0.45) / np.linalg.norm(start)
+        start *= np.float32(far) / np.linalg.norm(start)
         away = normal[0] * (z - start[0]) + normal[1] * (y - start[1]) + normal[2] * (x - start[2])
-        near = (z - start[0]) ** 2 + (y - start[1]) ** 2 + (x - start[2]) ** 2 < 0.3**2
+        near = (z - start[0]) ** 2 + (y - start[1]) ** 2 + (x - start[2]) ** 2 < wide**2
         solid &= ~((np.abs(away) < 1 / n) & near)
     return solid
 
@@ -75,26 +77,50 @@ def _measured(work: Callable[[], float]) -> Used:
     return Used(seconds, _memory("VmHWM") - before, number)
 
 
+def around_closed_cracks(n: int) -> tuple[BoolArray, BoolArray]:
+    """Solid with closed cracks in the way of six voxels of ten, and the outside."""
+    return cracked_ball(n, 28, closed=True), ~cracked_ball(n, 0)
+
+
 def own_depth(n: int) -> Used:
+    return _own_depth(cracked_ball(n), ~cracked_ball(n))
+
+
+def own_depth_around(n: int) -> Used:
+    return _own_depth(*around_closed_cracks(n))
+
+
+def _own_depth(solid: BoolArray, outside: BoolArray) -> Used:
     from cathoscope.volume.geodesic import path_length
 
-    small, solid = cracked_ball(24), cracked_ball(n)
-    path_length(small, ~small, voxel_size=(EDGE,) * 3)
-    outside = ~solid
-    return _measured(lambda: float(path_length(solid, outside, voxel_size=(EDGE,) * 3)[solid].mean()))
+    for small, around in ((cracked_ball(24), ~cracked_ball(24)), around_closed_cracks(24)):
+        path_length(small, around, voxel_size=(EDGE,) * 3)
+
+    def work() -> float:
+        lengths = path_length(solid, outside, voxel_size=(EDGE,) * 3)[solid]
+        return float(lengths[np.isfinite(lengths)].mean())  # a piece may be cut off
+
+    return _measured(work)
 
 
 def peer_depth(n: int) -> Used:
+    return _peer_depth(cracked_ball(n), ~cracked_ball(n))
+
+
+def peer_depth_around(n: int) -> Used:
+    return _peer_depth(*around_closed_cracks(n))
+
+
+def _peer_depth(solid: BoolArray, outside: BoolArray) -> Used:
     from scipy.ndimage import binary_dilation
     from skimage.graph import MCP_Geometric
 
-    solid = cracked_ball(n)
-    first = binary_dilation(solid) & ~solid
+    first = binary_dilation(solid) & outside
     starts, cost = np.argwhere(first), np.where(solid | first, EDGE, -1.0)
 
     def work() -> float:
         lengths, _ = MCP_Geometric(cost).find_costs(starts)
-        return float(lengths[solid].mean())
+        return float(lengths[solid][np.isfinite(lengths[solid])].mean())
 
     return _measured(work)
 
@@ -152,13 +178,16 @@ def main() -> int:
     if arguments.large:
         alone("geodesic depth, mean in um", own_depth, 2 * n)
     peer = alone("  scikit-image MCP_Geometric", peer_depth, n)
+    around = alone("the same around closed cracks", own_depth_around, n)
+    beside = alone("  scikit-image MCP_Geometric", peer_depth_around, n)
     domains = alone("domains", own_domains, n)
     other = alone("  scikit-image h_maxima, watershed", peer_domains, n)
     transport = alone("tortuosity", own_transport, n)
-    gain = peer.seconds / depth.seconds
-    print(f"depth {gain:.1f} times as fast in {depth.memory / peer.memory:.2f} of the memory; ", end="")
+    gain, among = peer.seconds / depth.seconds, beside.seconds / around.seconds
+    print(f"depth {gain:.1f} times as fast in {depth.memory / peer.memory:.2f} of the memory, ", end="")
+    print(f"around closed cracks {among:.1f} times; ", end="")
     print(f"domains {other.seconds / domains.seconds:.1f} times as fast")
-    kept = gain >= LEAST_GAIN and transport.seconds <= MOST_SECONDS * (n / 256) ** 3
+    kept = min(gain, among) >= LEAST_GAIN and transport.seconds <= MOST_SECONDS * (n / 256) ** 3
     print("targets met" if kept else f"TARGETS MISSED: {LEAST_GAIN} times, {MOST_SECONDS} CPU s")
     return 0 if kept else 1
 

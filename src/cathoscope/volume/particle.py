@@ -138,7 +138,7 @@ def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, Emp
     The width is twice the largest depth of the void that a large ball closes.
     """
     edge = max(voxel_size)
-    pieces = fill_voids.fill(solid)
+    pieces = np.ascontiguousarray(fill_voids.fill(solid))
     size = float(np.count_nonzero(pieces) * np.prod(voxel_size))
     largest = max(_LARGEST * (3 * size / (4 * np.pi)) ** (1 / 3), 2 * edge)
     balls = empty_balls(solid, _PLATEAU * largest, voxel_size)
@@ -170,7 +170,8 @@ def _filled(mask: BoolArray) -> BoolArray:
             face = np.ascontiguousarray(mask[tuple(where)].squeeze(axis))
             if face.any():
                 mask[tuple(where)] = np.expand_dims(fill_voids.fill(face), axis)
-    return np.asarray(fill_voids.fill(mask, in_place=True), dtype=np.bool_)
+    # the filling's axes run the other way round: every later pass over mask and volume at once would leap
+    return np.ascontiguousarray(fill_voids.fill(mask, in_place=True), dtype=np.bool_)
 
 
 def faces_touched(mask: BoolArray) -> tuple[str, ...]:
