@@ -16,7 +16,6 @@ from cathoscope.report.figures import panels_without_layout
 from cathoscope.report.figures.lab_samples import dissolved_samples_panel
 from cathoscope.report.figures.state_curves import ParticleResult
 from cathoscope.report.heating_tables import heating_tables
-from cathoscope.report.lab_samples import heat_values, lab_differences
 from cathoscope.report.style import journal_style
 from cathoscope.report.summary import main_numbers
 from tests.flow.lab_records import (
@@ -118,9 +117,6 @@ def test_a_limit_at_which_heat_flows_is_told(tmp_path: Path) -> None:
     assert "calorimetry.effects.cut: at 190 C the heat flow leaves the baseline" in " ".join(
         data["effect_enthalpy"].attrs["remarks"]
     )
-    assert [one.quantity for one in heat_values(data) if "enthalpy" in one.quantity] == [
-        "whole: enthalpy at 5 K/min (J/g)"
-    ]
 
 
 def test_holds_give_avramis_numbers_back(tmp_path: Path) -> None:
@@ -173,37 +169,6 @@ def test_the_report_shows_each(study: Study) -> None:
     tables = {table.key: table for one in data.values() for table in heating_tables(one)}
     assert set(tables) == {"steps", "records", "effects", "energies"}
     assert tables["steps"].words == ("rapid loss",)
-
-
-def test_a_sample_differs_from_another_by_what_it_differs(study: Study) -> None:
-    data = study.read("result", "mass").load()
-    later = data.assign(rapid_loss_onset=data["rapid_loss_onset"] + 10.0)
-    (table,) = lab_differences([ParticleResult("gravel", "a", later), ParticleResult("rod", "b", data)])
-    change = table.columns[2]
-    assert change.values[0] == pytest.approx(10.0, abs=1e-4)
-    std = float(data["rapid_loss_onset_std"][0])
-    assert change.sigma is not None
-    assert change.sigma[0] == pytest.approx(np.sqrt(2) * std, rel=1e-5)
-    # three records of each: by their scatter, as Welch does it
-    shifts = np.array([-1.0, 0.0, 1.0])
-    replicates = [
-        ParticleResult(name, f"{name}{shift}", one.assign(rapid_loss_onset=one["rapid_loss_onset"] + shift))
-        for name, one in (("gravel", later), ("rod", data))
-        for shift in shifts
-    ]
-    (table,) = lab_differences(replicates)
-    change = table.columns[2]
-    assert change.sigma is not None
-    assert change.sigma[0] == pytest.approx(np.sqrt(2 * shifts.var(ddof=1) / 3), rel=1e-4)
-    assert "95 % from 7.73 to 12.27, 3 and 3 records" in table.words[0]  # t(0.975, 4) = 2.776
-    # a number without an uncertainty has no interval, least of all one of no width
-    (table,) = lab_differences(
-        [ParticleResult(name, name, data.assign(total_loss_std=0 * data["total_loss_std"])) for name in "ab"]
-    )
-    row = next(row for row, name in enumerate(table.names) if name.startswith("loss in all"))
-    assert table.words[row] == "nothing tells how sure it is"
-    assert table.columns[2].sigma is not None
-    assert np.isnan(table.columns[2].sigma[row])
 
 
 def test_a_metal_that_was_not_analysed_has_no_bar(study: Study) -> None:

@@ -32,7 +32,6 @@ from cathoscope.report.figures.slice_series import series_panel
 from cathoscope.report.figures.state_curves import ParticleResult, samples_panel
 from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.impedance_tables import impedance_tables
-from cathoscope.report.lab_samples import lab_differences
 from cathoscope.report.memory import drawn_within
 from cathoscope.report.methods import Methods, methods_of
 from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
@@ -84,7 +83,6 @@ class Across:
     """What shows several measurements side by side, and what is told of the whole study in words."""
 
     panels: tuple[Panel, ...] = ()
-    tables: tuple[Table, ...] = ()
     relations: tuple[RelationPart, ...] = ()
     story: tuple[Point, ...] = ()
     methods: Methods = field(default_factory=lambda: Methods((), ()))
@@ -107,7 +105,7 @@ class Across:
     @property
     def all_tables(self) -> tuple[Table, ...]:
         """Every table of several measurements."""
-        return (*self.tables, *(table for part in self.relations for table in part.tables))
+        return tuple(table for part in self.relations for table in part.tables)
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _tables(data: xr.Dataset) -> tuple[Table, ...]:
 
 
 def across_measurements(study: Study) -> Across:
-    """Figures that show several measurements side by side, and tables of what the samples differ by."""
+    """Figures that show several measurements side by side, and what they tell together."""
     results = []
     for name in measurement_names(study):
         data = _read(study, "result", name)
@@ -228,9 +226,7 @@ def across_measurements(study: Study) -> Across:
             made = [make(chosen) for make in makers] if len(chosen) > 1 else []
             panels += [panel for panel in made if panel is not None]
         relations = relation_parts(study)
-    # what the lab's tables tell is in the comparison of all quantities, if there is one
-    compared = any(part.name == _COMPARISON for part in relations)
-    across = Across(tuple(panels), () if compared else tuple(lab_differences(results)), relations)
+    across = Across(tuple(panels), relations)
     for panel in across.all_panels:
         freeze_layout(panel.figure)
     return across
