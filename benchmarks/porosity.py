@@ -18,10 +18,11 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.kinds import least_and_most_held, run_kinds
 from cathoscope.virtual.cracks import pore_share, solid
-from cathoscope.virtual.grains import draw_grains
+from cathoscope.virtual.grains import Grains, draw_grains
 from cathoscope.virtual.particle import GRAVEL, H_NMC, L_NMC, ROD, ParticleDesign
+from cathoscope.virtual.pristine_study import oxide_attenuation
 from cathoscope.volume.particle import outer_mask
-from cathoscope.volume.porosity import porosity, solid_share
+from cathoscope.volume.porosity import evened, porosity, solid_share
 from cathoscope.volume.segment import grey_levels
 
 EDGE = 0.06  # um
@@ -29,8 +30,9 @@ VOXELS, FIELD = 70, 84
 NOISE = 0.08
 LARGEST_BIAS, LARGEST_VOLUME_BIAS = 0.03, 0.003
 _CRACKED = {"crack_share": 0.3, "crack_share_surface": 0.1, "crack_opening": 0.08}
-# A step of composition that hides behind a web of cracks is a limit of the method (docs/morphology.md): not in H-NMC.
-_UNIFORM = {"core_composition": H_NMC.core_composition, "shell_composition": H_NMC.core_composition}
+# Of "shell" alone the oxide's grey level has the step of H-NMC's composition, which its web hides; it is stated. The
+# relative grey level against the relative radius, as the attenuation of the design has it.
+_PROFILE = ((0.62, 1.045), (0.65, 1.040), (0.68, 1.022), (0.71, 1.005), (0.75, 1.0))
 
 
 def _small(design: ParticleDesign, **changes: Any) -> ParticleDesign:
@@ -41,8 +43,9 @@ KINDS = {
     "rod": _small(ROD, isotropic_radius=0.6, **_CRACKED),
     "gravel": _small(GRAVEL, **_CRACKED),
     "L-NMC": _small(L_NMC, isotropic_radius=0.6, pore_radius=1.3, porosity=0.06),
-    "H-NMC": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.06, **_UNIFORM),
-    "finer": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.03, **_UNIFORM),
+    "H-NMC": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.06),
+    "shell": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.06),
+    "finer": _small(H_NMC, isotropic_radius=0.6, pore_radius=1.6, porosity=0.03),
 }
 _COLUMNS = ("truth", "error", "sigma", "volume error", "volume sigma", "threshold")
 
@@ -55,10 +58,13 @@ def measured(kind: str, seed: int) -> tuple[float, ...]:
     points += np.random.default_rng(seed).uniform(-0.5, 0.5, 3) * EDGE
     found = solid(grains, points, EDGE)
     envelope = (found.fraction + found.crack + pore_share(grains, points, EDGE)).sum(dtype=float)
+    level = _levels(kind, grains, points)
     noise = np.random.default_rng(seed + 99).standard_normal(found.fraction.shape, dtype=np.float32)
-    grey = (gaussian_filter(found.fraction, 1.0) + NOISE * noise).astype(np.float32)
+    grey = (gaussian_filter(found.fraction * level, 1.0) + NOISE * noise).astype(np.float32)
     voxel = (EDGE, EDGE, EDGE)
     mask = outer_mask(gaussian_filter(grey, 1.0) > grey_levels(grey).threshold, voxel_size=voxel)
+    if kind == "shell":
+        grey = evened(grey, mask.particle, _PROFILE, void=0.0, voxel_size=voxel)
     # noise that splits the volume is new each time: its mean would be an error that all particles share
     ours = porosity(solid_share(grey, mask.particle, voxel_size=voxel, seed=seed))
     truth, volume = 1 - found.fraction.sum(dtype=float) / envelope, EDGE**3 * envelope
@@ -70,6 +76,17 @@ def measured(kind: str, seed: int) -> tuple[float, ...]:
         ours.envelope_volume.total / volume,
         ours.threshold.value,
     )
+
+
+def _levels(kind: str, grains: Grains, points: np.ndarray) -> np.ndarray:
+    """Grey level of the oxide at ``points`` (z, y, x, 3), relative to that at the surface."""
+    if kind != "shell":
+        return np.ones(points.shape[:-1], np.float32)
+    radius = np.linalg.norm(points, axis=-1) / np.maximum(grains.outer_radius(points), 1e-9)
+    at = np.linspace(0, 1.2, 241)
+    shares = grains.design.composition(at)
+    absorbed = [oxide_attenuation({metal: float(one[i]) for metal, one in shares.items()}) for i in range(at.size)]
+    return np.interp(radius, at, np.array(absorbed) / absorbed[-1]).astype(np.float32)
 
 
 def _told(kind: str, rows: np.ndarray) -> bool:
