@@ -81,6 +81,16 @@ def test_few_wide_pores_are_the_least_sampling_error() -> None:
     assert fit_series(found).at(20.0).std > 0.01
 
 
+def test_what_is_left_out_scatters_as_the_sampling_error_says() -> None:
+    """So a number that is computed from all sectors but one knows of few wide pores, in the slices that have them."""
+    rare = np.where(np.arange(CYCLE.size) < CYCLE.size // 2, 0.02, 0.0)
+    found = slice_series(CYCLE, table(0.05 + 0.001 * CYCLE, spread=0.02, shared=False)._replace(rare=rare))
+    deviation = found.left_out[1] - found.left_out[1].mean(axis=0)
+    jackknife = np.sqrt((SECTORS - 1) / SECTORS * np.sum(deviation**2, axis=0))
+    np.testing.assert_allclose(jackknife, found.sampling)
+    assert found.sampling.min() < 0.01 < 0.02 <= found.sampling[: CYCLE.size // 2].min()
+
+
 def test_the_height_of_the_cut_follows_from_how_the_sections_shrink() -> None:
     depth, radius, height = 0.019 * CYCLE, 4.2, 0.3
     area = np.pi * (radius**2 - (height + depth) ** 2)

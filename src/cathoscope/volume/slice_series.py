@@ -56,7 +56,8 @@ class SliceSeries:
     sampling
         Standard uncertainty of ``particle`` because one section is seen, [slice].
     left_out
-        Both porosities from all sectors but one, [kind, sector, slice].
+        Both porosities from all sectors but one, [kind, sector, slice]; of the particle as far from their mean as
+        ``sampling`` says, so that what is computed from them knows of few wide pores, too.
     covariance
         Of ``particle`` by sampling and measurement, without the systematic part, [slice, slice].
     area
@@ -176,6 +177,7 @@ def slice_series(
     by_sector = np.sqrt(np.diagonal(covariance))
     sampling = np.maximum(by_sector, table.rare[order])
     scale = sampling / np.maximum(by_sector, 1e-12)
+    left_out[1] += deviation * (scale - 1.0)
     return SliceSeries(
         number[order],
         below[order] - below[order][0],
