@@ -130,25 +130,31 @@ def _misses(rows: Sequence[Held]) -> bool:
 
 
 def _print_whole(groups: Mapping[tuple[str, str, str], list[Held]]) -> bool:
-    """All numbers of a seed are one block."""
+    """Share of intervals that hold, of each part and of all; all numbers of a seed are one block."""
+    print("\n| part | seeds | numbers | 68 % | 99 % range | 95 % | 99 % range | told at 99 %: too seldom, too often |")
+    print("|---|---|---|---|---|---|---|---|")
+    parts = dict.fromkeys(part for part, _, _ in groups)
+    good = True
+    for part in (*parts, "all"):
+        good &= _print_part(part, {key: of for key, of in groups.items() if part in (key[0], "all")})
+    return good
+
+
+def _print_part(part: str, groups: Mapping[tuple[str, str, str], list[Held]]) -> bool:
     rows = [one for of in groups.values() for one in of]
     seeds = sorted({one.seed for one in rows})
     counted = [of for of in groups.values() if len(of) >= _FEW]
-    good = True
-    print()
+    told, good = [], True
     for name, level in LEVELS.items():
         shares = np.array([np.mean([one.inside[name] for one in rows if one.seed == seed]) for seed in seeds])
-        reach = (
-            stats.t.ppf(0.995, len(seeds) - 1) * shares.std(ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else np.nan
-        )
-        low, high = shares.mean() - reach, shares.mean() + reach
-        below, above = (sum(_outside(of, name, level, side) for of in counted) for side in (-1, 1))
-        print(
-            f"- {name}: {shares.mean():.3f} of {len(rows)} in {len(seeds)} seeds, 99 % by seeds {low:.3f} to "
-            f"{high:.3f}; of {len(counted)} numbers with {_FEW} seeds or more {below} hold too seldom, {above} too "
-            f"often (99 % binomial range; {0.01 * len(counted):.1f} by chance)"
-        )
+        low, high = _by_seeds(shares)
+        told.append(f"{shares.mean():.3f} | {low:.2f} to {high:.2f}" if shares.size > 2 else f"{shares.mean():.3f} | ")
         good &= not high < level
+    sides = [
+        sum(_outside(of, name, level, side) for of in counted for name, level in LEVELS.items()) for side in (-1, 1)
+    ]
+    of = f"{sides[0]}, {sides[1]} of {2 * len(counted)}" if counted else ""
+    print(f"| {part} | {len(seeds)} | {len(rows)} | {told[0]} | {told[1]} | {of} |")
     return good
 
 
