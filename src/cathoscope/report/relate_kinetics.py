@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from cathoscope.core.units import ZERO_CELSIUS
 from cathoscope.report.style import COLOURS, DOUBLE_COLUMN, Panel, new_figure, series_colours
 from cathoscope.report.tables import Column, Table
 
@@ -85,13 +86,13 @@ def _known(data: xr.Dataset) -> Panel:
 def _rates(axes: Axes, energy: Floats, times: Floats, where: tuple[Floats, float], colour: str) -> None:
     temperatures, reference = where
     grid = np.linspace(temperatures.min(), temperatures.max(), 60)
-    inverse = 1 / (grid + 273.15) - 1 / (reference + 273.15)
+    inverse = 1 / (grid + ZERO_CELSIUS) - 1 / (reference + ZERO_CELSIUS)
     courses = np.log(times)[:, None] + energy[:, None] / 8.617333262e-5 * inverse
     low, near, middle, far, high = np.exp(np.quantile(courses, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0))
-    axes.fill_between(-1 / (grid + 273.15), low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.fill_between(-1 / (grid + 273.15), near, far, color=colour, alpha=0.3, linewidth=0)
-    axes.plot(-1 / (grid + 273.15), middle, color=colour)
-    axes.set_xticks(-1 / (temperatures + 273.15), [f"{each:g}" for each in temperatures])
+    axes.fill_between(-1 / (grid + ZERO_CELSIUS), low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(-1 / (grid + ZERO_CELSIUS), near, far, color=colour, alpha=0.3, linewidth=0)
+    axes.plot(-1 / (grid + ZERO_CELSIUS), middle, color=colour)
+    axes.set_xticks(-1 / (temperatures + ZERO_CELSIUS), [f"{each:g}" for each in temperatures])
 
 
 def _left_out(data: xr.Dataset) -> Panel:
