@@ -116,6 +116,14 @@ def test_a_study_of_a_newer_version(study: Study) -> None:
     assert "99" in str(caught.value.found)
 
 
+@pytest.mark.parametrize("content", ['{"broken', "", "null", "[]", '{"zarr_format": 3, "node_type": "array"}'])
+def test_a_study_whose_description_is_damaged_is_said_in_words(tmp_path: Path, content: str) -> None:
+    Study.create(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / "zarr.json").write_text(content)
+    with pytest.raises(StudyError, match=r"damaged|no study here"):
+        Study.open(tmp_path / "s.zarr")
+
+
 # -- reading and writing -------------------------------------------------------------------------
 
 

@@ -98,22 +98,30 @@ class Study:
         Raises
         ------
         StudyError
-            If there is no study at ``path`` or a newer program wrote it.
+            If there is no study at ``path``, what describes it is damaged, or a newer program wrote it.
         """
         try:
-            attrs = zarr.open_group(path, mode="r").attrs
+            attrs = dict(zarr.open_group(path, mode="r").attrs)
+            version = int(str(attrs.get("format_version", 0)))
         except (GroupNotFoundError, FileNotFoundError, NotADirectoryError):
             inside = sorted(path.glob("*.zarr")) if path.is_dir() else []
             cure = f"name the study in this folder: {inside[0]}" if inside else "make one with: cathoscope run RECIPE"
             raise StudyError("there is no study here", where=path, cure=cure) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(
+                "what describes this study is damaged",
+                where=path / "zarr.json",
+                found=f"{type(error).__name__}: {error}"[:120],
+                cure="restore this file from a copy; the arrays beside it are not touched",
+            ) from None
         if attrs.get("format") != "cathoscope study":
-            raise StudyError("this zarr tree is not a study", where=path, found=str(dict(attrs))[:80])
-        if int(str(attrs["format_version"])) > FORMAT_VERSION:
+            raise StudyError("this zarr tree is not a study", where=path, found=str(attrs)[:80])
+        if version > FORMAT_VERSION:
             raise StudyError(
                 "this study was written by a newer version",
                 where=path,
                 expected=f"format {FORMAT_VERSION}",
-                found=f"format {attrs['format_version']}",
+                found=f"format {version}",
                 cure="update cathoscope",
             )
         return cls(path)
