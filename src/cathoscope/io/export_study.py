@@ -72,7 +72,7 @@ def export_study(
     made = outputs_of(study, folder, choice, resources)
     if not overwrite:
         refuse_existing([output.target for output in made])
-    # zarr decodes several chunks at once, and the ones of this study hold 20 energies each.
+    # zarr decodes several chunks at once, and each chunk of this study holds 20 energies
     with zarr.config.set({"async.concurrency": _CHUNKS_AT_ONCE}):
         for output in made:
             _write(output, resources, progress)

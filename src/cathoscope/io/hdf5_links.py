@@ -138,7 +138,7 @@ def find_linked_file(folder: Path, stored: str) -> Path | None:
     except OSError:
         return None
     found = [Path(path) / name for path in below if os.path.isfile(Path(path) / name)]
-    # Of several files of one name nothing tells which is meant.
+    # where several files have this name, nothing tells which of them is meant
     return found[0] if len(found) == 1 else None
 
 

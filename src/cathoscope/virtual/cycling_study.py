@@ -1,7 +1,8 @@
-"""Virtual studies of cycled particles in a FIB/SEM, and of sections: raw TIFF files, truth, and what a recipe needs.
+"""Virtual studies of cycled particles in a FIB/SEM: raw TIFF files, truth, and what a recipe needs.
 
 Techniques (names for the recipe): ``fibsem-series``, one slice after every cycle, each deeper than the last;
-``fibsem-stack``, all slices of a particle at one cycle; ``sem-section``; ``mosaic``.
+``fibsem-stack``, all slices of a particle at one cycle. Measurements and recipes are written as here for
+``sem-section`` and ``mosaic`` too, see `section_study`.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def some_in_matter(difference: Floats, inside: NDArray[np.bool_]) -> NDArray[np.
 def share_not_shared(differences: list[NDArray[np.float32]]) -> list[float]:
     """Noise of every energy over the spread of its half-sets, from `some_in_matter` of all energies of a condition.
 
-    Half of few angles makes streaks that the whole of them has not; they are the same at all energies, noise is not.
+    Volumes of half the projections have streaks that those of all of them have not. Streaks are the same at all
+    energies, noise is not.
     """
     if not differences:
         return []
