@@ -71,6 +71,7 @@ def test_area_and_exchange_current_carry_both_errors() -> None:
     specific = specific_resistance_from_area(resistance=resistance, area=area)
     np.testing.assert_allclose(specific, (1.6e-4, 1.6e-6, 1.6e-5))
     density = exchange_current_density_from_resistance(resistance=resistance, area=area, temperature=25.0)
+    # R T / F at 25 degC is 25.692579 mV
     np.testing.assert_allclose(density, np.array([1.0, 0.01, 0.1]) * 0.025692579 / 1.6e-4, rtol=1e-6)
     with pytest.raises(MeasurementError):
         specific_resistance_from_area(resistance=resistance, area=Estimate(0.0))

@@ -70,7 +70,7 @@ def test_end_points_slip_by_what_leaks() -> None:
 def test_replicates_and_course_by_hand() -> None:
     found = replicates_of([85.0, 84.0, 86.0])
     assert (found.mean, found.spread, found.count) == (85.0, 1.0, 3)
-    assert found.interval[1] - 85.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
+    assert found.interval[1] - 85.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)  # t(0.975, 2)
     along = course_of([[1.0, 85.0], [1.0, 84.0], [np.nan, 86.0]])
     assert along.count.tolist() == [2, 3]
     assert along.high[1] == pytest.approx(found.interval[1])

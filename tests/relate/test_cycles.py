@@ -94,6 +94,7 @@ def test_surfaces_between_stacks_follow_porosity_and_state_what_is_not_known() -
 def test_polarisation_is_twice_the_drop_when_small_and_grows_as_the_logarithm() -> None:
     small, large = polarisation_from_resistance(resistance=[1e3, 1e12], current=-1e-9)
     assert small == pytest.approx(2e-6, rel=1e-6)
+    # R T / F at 25 degC is 25.6926 mV
     assert large == pytest.approx(4 * 0.0256926 * np.log(1e3 / 0.0256926), rel=1e-5)
 
 

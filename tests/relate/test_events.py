@@ -127,7 +127,7 @@ def test_two_measured_temperatures_give_the_usual_interval_and_probability() -> 
     found = difference_of(Event(150, 150, 3.0, 3.0), Event(141.0, 141.0, 4.0, 4.0), _KNOWN)
     assert found.value == 9.0
     assert (found.low, found.high) == pytest.approx((9 - 1.959964 * 5, 9 + 1.959964 * 5), abs=1e-4)
-    assert found.probability == pytest.approx(0.0718606, abs=1e-6)
+    assert found.probability == pytest.approx(0.0718606, abs=1e-6)  # 2 Phi(-9 / 5)
     shared = difference_of(
         Event(150, 150, 3, 3, thermometer="a", thermometer_std=9),
         Event(141, 141, 4, 4, thermometer="a", thermometer_std=9),

@@ -23,6 +23,7 @@ def gaussian_behind_the_sample(shape, width, depth, length_squared):
 
 
 def test_length_in_physical_units():
+    # delta / beta z lambda / 4 pi = 400 x 20 um x 1.239842e-4 um / 4 pi, um^2
     assert blur_length_from_propagation(propagation=NEAR) ** 2 == pytest.approx(0.0789308, rel=1e-5)
 
 
