@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cathoscope.core.errors import MeasurementError, RecipeError
+from cathoscope.core.errors import MeasurementError, RecipeError, StudyError
 from cathoscope.core.parallel import Resources, Silent
 from cathoscope.core.relations import place_of
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
 from cathoscope.flow.recipe import load_recipe
 from cathoscope.flow.relations import Gathered, Relation, require_known, run_relations
+from cathoscope.report.relations import relation_parts
 
 _RECIPE = """
 [sample.rod]
@@ -123,3 +124,12 @@ def test_names_are_checked_at_their_line(tmp_path: Path) -> None:
     extra = '[measurement.across-mean]\nsample = "rod"\ntechnique = "tomography"\nfiles = "c"\n'
     with pytest.raises(RecipeError, match="choose another name"):
         _run(tmp_path, study, _MEAN, extra=extra)
+
+
+def test_the_report_of_results_that_another_version_made_says_so(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    lacking = label("white_line_mean", np.array([8350.0]), ("temperature",))
+    study.write("result", place_of("cycles"), dataset([lacking]), address="old")
+    with pytest.raises(StudyError, match="made by another version") as error:
+        relation_parts(study)
+    assert "run the recipe again" in str(error.value.cure)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from cathoscope.core.errors import StudyError
 from cathoscope.core.relations import place_of
 from cathoscope.core.study import Study
 from cathoscope.report import (
@@ -109,22 +110,35 @@ VIEWS: tuple[RelationView, ...] = (
 
 
 def relation_parts(study: Study) -> tuple[RelationPart, ...]:
-    """What the study holds of relations, ready to be shown; call it within the journal's style."""
-    parts = []
-    for view in VIEWS:
-        place = place_of(view.name)
-        if study.arrays("result", place):
-            data = study.read("result", place).load()
-            remarks = tuple(map(str, study.attributes("result", place).get("remarks", ())))
-            parts.append(
-                RelationPart(
-                    view.name,
-                    view.title,
-                    tuple(view.sentences(data)),
-                    tuple(view.panels(data)),
-                    tuple(view.tables(data)),
-                    remarks,
-                    tuple((view.heads or view.sentences)(data)),
-                )
-            )
-    return tuple(parts)
+    """What the study holds of relations, ready to be shown; call it within the journal's style.
+
+    Raises
+    ------
+    StudyError
+        If results lack an array that is shown: another version of this program made them.
+    """
+    return tuple(_part(study, view) for view in VIEWS if study.arrays("result", place_of(view.name)))
+
+
+def _part(study: Study, view: RelationView) -> RelationPart:
+    place = place_of(view.name)
+    data = study.read("result", place).load()
+    remarks = tuple(map(str, study.attributes("result", place).get("remarks", ())))
+    try:
+        return RelationPart(
+            view.name,
+            view.title,
+            tuple(view.sentences(data)),
+            tuple(view.panels(data)),
+            tuple(view.tables(data)),
+            remarks,
+            tuple((view.heads or view.sentences)(data)),
+        )
+    except KeyError as error:
+        raise StudyError(
+            f"{place} was made by another version of cathoscope",
+            where=study.path,
+            expected=f"an array {error.args[0]}",
+            found="none of this name",
+            cure="run the recipe again: cathoscope run RECIPE; what has not changed is kept",
+        ) from error
