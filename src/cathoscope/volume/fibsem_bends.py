@@ -13,9 +13,9 @@ this is least squares for x and h of all slices together; places that do not fit
 
 Windows overlap, so that the errors of neighbours are alike. How much the equations say is therefore taken from parts
 of the section that are solved against each other: the scatter of what they say about the slowest motions, over what it
-would be if all windows were independent, divides the information. A wall runs on into the next part, so that parts are
-not independent either: that counts twice. And the likelihood of Cauchy's distribution is, at its own scatter, half as
-curved as weighted squares are, so that the variance is four times as large.
+would be if all windows were independent, divides the information. A wall runs on into the next parts, so that parts are
+not independent either: that counts four times. And the likelihood of Cauchy's distribution is, at its own scatter,
+half as curved as weighted squares are, so that the variance is four times as large.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SLOWEST = 8  # motions whose scatter tells how independent windows are
 _NOTHING = 1e-9  # of the largest eigenvalue: motions of which nothing is known
 _LEAST_TRACKS = 50
 _FINEST = 0.01  # px, to which a window is followed: no path is better known
-_SHARED = 2.0  # parts that the same wall runs through
+_SHARED = 4.0  # parts that the same wall runs through
 _FLATTER = 4.0  # Cauchy's likelihood is half as curved as its weights say: a variance is that much larger
 
 

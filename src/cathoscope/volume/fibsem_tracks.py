@@ -24,7 +24,7 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-_REACH = 20  # slices followed to either side
+_REACH = 12  # slices followed to either side
 HALF_WINDOW = 7
 """px from the middle of a window to its edge."""
 _STRIDE = 4  # slices between those whose windows are followed
@@ -56,7 +56,7 @@ def wall_tracks(
     ----------
     load
         Smoothed slice n [row, column], outside 0 and solid 1, moved back by what is known of its drift. It is asked
-        for once per slice, in rising order; 41 of them are held.
+        for once per slice, in rising order; 25 of them are held.
     within
         1 where windows of slice n may lie, [row, column].
     slices
