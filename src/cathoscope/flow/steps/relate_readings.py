@@ -70,12 +70,15 @@ def unit_kind(member: Member) -> str:
 
 
 def _series(member: Member) -> str:
-    """The name without sample and number of the unit: ``rod-25C-1-impedance`` becomes ``25C-impedance``."""
+    """The name without sample and number of the unit: ``rod-25C-1-impedance`` becomes ``25C-impedance``.
+
+    The technique where nothing is left, so that one of several series is told from the others.
+    """
     tokens = re.split(r"[-_. ]+", member.name.replace(member.sample, "", 1).strip("-_. "))
     number = str(member.particle) if member.particle is not None else next(filter(str.isdigit, tokens), "")
     if number in tokens:
         tokens.remove(number)
-    return "-".join(tokens)
+    return "-".join(tokens) or member.technique
 
 
 def _place(member: Member, array: xr.DataArray, at: Mapping[str, int]) -> str | None:
