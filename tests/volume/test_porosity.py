@@ -19,7 +19,15 @@ from cathoscope.volume.particle import outer_mask, signed_depth
 from cathoscope.volume.porosity import evened, porosity, porosity_against_radius, solid_share
 from cathoscope.volume.regions import ball_region, box_region
 from cathoscope.volume.segment import grey_levels
-from cathoscope.volume.solid_level import noise_covariance, relative_radius, solid_level, split_grey
+from cathoscope.volume.solid_level import (
+    SolidLevel,
+    SplitGrey,
+    _unevenness,
+    noise_covariance,
+    relative_radius,
+    solid_level,
+    split_grey,
+)
 
 EDGE = 0.06
 VOXEL = (EDGE, EDGE, EDGE)
@@ -201,6 +209,20 @@ def test_a_large_hollow_core_has_no_level_of_solid():
     found = solid_share(gaussian_filter(share.astype(np.float32), 1.0) + noise, r < radius, voxel_size=(0.06,) * 3)
     np.testing.assert_allclose(found.solid_level.level, 1.0, atol=0.005)
     assert np.abs(found.solid[r < hollow - 4]).mean() == pytest.approx(0.08 * np.sqrt(2 / np.pi), rel=0.02)
+
+
+def test_solid_left_in_a_ring_alone_tells_how_even_it_is():
+    """No solid free of cracks in the 128 voxels around the middle, as in stacks of webbed particles."""
+    rng, shape = np.random.default_rng(5), (4, 300, 300)
+    distance = np.hypot(*(np.indices(shape[1:]) - 149.5)) / 150
+    kept = np.broadcast_to((distance > 0.85) & (distance < 0.95), shape).copy()
+    radius = np.broadcast_to(distance, shape).astype(np.float32)
+    noise = rng.standard_normal((2, *shape)).astype(np.float32)
+    split = SplitGrey(1 + 0.05 * noise[0], 1 + 0.05 * noise[1], 0.01, (1.0, 1.0, 1.0))
+    level = SolidLevel(np.array([0.0]), np.array([1.0]), np.zeros((1, 1)), 0.0, 0.05, 0.1)
+    found = _unevenness(split, radius, kept, level)
+    assert found.std > 0
+    assert abs(found.value) < 3 * found.std
 
 
 def unevenness(deficit, seed):

@@ -439,6 +439,10 @@ def _unevenness(split: SplitGrey, radius: Float32Array, kept: BoolArray, level: 
     not seen have D below `_DEPTH` standard deviations of the noise. Of the 128 voxels around the middle.
     """
     window = tuple(_window(kept, axis) for axis in range(3))
+    if not kept[window].any():  # a ring around what is cracked: about any voxel of it
+        one = np.flatnonzero(kept)
+        places = np.unravel_index(one[one.size // 2], kept.shape)
+        window = tuple(_around(int(place), n) for place, n in zip(places, kept.shape, strict=True))
     mask, base = kept[window], level.at(radius[window])
     first, second = (smoothed_grey(one[window], split.voxel_size) - base for one in (split.select, split.average))
     product = np.where(mask, (first - first[mask].mean()) * (second - second[mask].mean()), 0).astype(np.float64)
@@ -453,8 +457,12 @@ def _unevenness(split: SplitGrey, radius: Float32Array, kept: BoolArray, level: 
 def _window(mask: BoolArray, axis: int) -> slice:
     """128 voxels around the middle of what is True."""
     along = np.flatnonzero(mask.any(axis=tuple(set(range(3)) - {axis})))
-    middle = int(along[along.size // 2]) if along.size else 0
-    low = max(0, min(middle - _CROP // 2, mask.shape[axis] - _CROP))
+    return _around(int(along[along.size // 2]) if along.size else 0, mask.shape[axis])
+
+
+def _around(place: int, size: int) -> slice:
+    """128 voxels around one of ``size``."""
+    low = max(0, min(place - _CROP // 2, size - _CROP))
     return slice(low, low + _CROP)
 
 
