@@ -14,7 +14,7 @@ import zarr
 
 from cathoscope.core.schema import dataset, label
 from cathoscope.core.study import Study
-from cathoscope.report.viewer.picture import block_means
+from cathoscope.report.viewer.picture import Block, _Packed, block_means
 from cathoscope.report.viewer.serve import Served
 from tests.report.viewer.conftest import (
     DIMS,
@@ -133,6 +133,36 @@ def test_curves_are_those_of_the_sample_alone(server: Served) -> None:
     line = plots[0]["lines"][0]
     np.testing.assert_allclose(np.hypot(np.array(line["x"]) - 100, line["y"]), 50, rtol=1e-6)
     assert told(server, "api/curves?sample=gravel") == []
+
+
+def test_all_charges_have_one_colour_and_truths_of_curves_are_not_listed(tmp_path: Path) -> None:
+    dims, coords = ("record", "curve", "direction", "point"), {"curve": np.array([3]), "record": np.arange(2)}
+    charge = np.broadcast_to(np.linspace(0, 2e-3, 5), (2, 1, 2, 5))
+    curves = dataset(
+        [
+            label("curve_charge", charge, dims, coords=coords),
+            label("curve_voltage", 3.0 + 400 * charge, dims, coords=coords),
+        ]
+    )
+    study = Study.create(tmp_path / "s.zarr")
+    study.write_raw("cell", {"sample": "rod", "technique": "cycling"})
+    for group in ("result", "truth"):
+        study.write(group, "cell", curves, address="a")
+    with serving(study) as server:
+        plot = next(one for one in told(server, "api/curves?sample=rod") if one["title"] == "Voltage, cycle 3")
+        listed = told(server, "api/study")["measurements"]
+    assert [(line["name"], line["series"]) for line in plot["lines"]] == [("charge", 0), ("discharge", 1)] * 2
+    assert plot["x"] == ["charge passed", "mAh"]
+    assert [one["name"] for one in listed] == ["result/cell"]
+
+
+def test_block_means_that_wait_come_back_as_they_were() -> None:
+    value = np.random.default_rng(3).normal(size=(4, 5, 6)).astype(np.float32)
+    value[0] = np.nan
+    found = _Packed.of(Block(value, np.isfinite(value), 3)).block()
+    np.testing.assert_array_equal(found.value, value)
+    np.testing.assert_array_equal(found.mask, np.isfinite(value))
+    assert found.factor == 3
 
 
 def test_a_picture_in_space_shows_the_particle(server: Served) -> None:

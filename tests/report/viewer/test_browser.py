@@ -129,6 +129,26 @@ def test_a_brushed_range_lights_up_its_voxels(page: Page, server: Served) -> Non
     assert page.pixel(XY, share(15), 1 - share(12))[3] == 255
 
 
+def test_a_brush_survives_what_arrives_meanwhile_and_selects_no_text(page: Page, server: Served) -> None:
+    start(page, server)
+    box = page.box("#histogram svg")
+    places = [(box["x"] + part * box["width"], box["y"] + 0.4 * box["height"]) for part in (0.1, 0.3, 0.5)]
+    page.mouse("Pressed", *places[0], buttons=1)
+    page.mouse("Moved", *places[1], buttons=1)
+    page.ask(f"document.querySelector({XY!r}).focus()")
+    page.key("PageUp")  # another voxel: its place in the histogram is drawn when it is known
+    page.wait("document.body.dataset.voxel === '11,10,5'")
+    page.mouse("Moved", *places[2], buttons=1)
+    page.mouse("Released", *places[2])
+    page.wait("location.hash.includes('lit=')")
+    first, last = page.ask("cathoscope.state.brush")
+    low, high = page.ask(
+        "(() => { const d = document.querySelector('#histogram svg').dataset; return [+d.low, +d.high]; })()"
+    )
+    assert last - first == pytest.approx(0.4 * box["width"] / (box["width"] * 232 / 248) * (high - low), rel=0.02)
+    assert page.ask("String(getSelection())") == ""
+
+
 def test_a_link_brings_everything_back(page: Page, server: Served) -> None:
     fragment = (
         "a=result/gravel&a.show=attenuation&a.temperature=1&a.energy=20&at=9,8,7"

@@ -176,7 +176,7 @@ def spread_of(values: NDArray[np.float32], volume: Volume, looked: int) -> Sprea
         if not high > low:  # nearly all voxels have one value
             low, high = float(exact.min()), float(exact.max())
         if not high > low:
-            low, high = low - 0.5, low + 0.5
+            low, high = low - 0.5 * (abs(low) or 1.0), low + 0.5 * (abs(low) or 1.0)
         margin = 0.08 * (high - low)
         edges = np.linspace(low - margin, high + margin, _BINS + 1)
     counts = np.histogram(exact, edges)[0]

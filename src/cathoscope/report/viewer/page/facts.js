@@ -9,9 +9,11 @@ const $ = (id) => document.getElementById(id);
 
 // -- histogram
 
+let brushing = false; // a drag ends where it began only if nothing draws the histogram anew meanwhile
+
 export function drawHistogram(side, spread, values, brush, act) {
   const look = side.look();
-  if (!spread || !look) return;
+  if (!spread || !look || brushing) return;
   const fills = spread.counts.map((_, i) => {
     const k = 3 * indexOf((spread.edges[i] + spread.edges[i + 1]) / 2, look);
     return `rgb(${look.map.colours[k]},${look.map.colours[k + 1]},${look.map.colours[k + 2]})`;
@@ -56,8 +58,10 @@ function listenBrush(svg, scale, brush, act) {
   let range = null;
   svg.addEventListener("pointerdown", (event) => {
     if (event.button) return;
+    event.preventDefault(); // no text is selected
     from = place(event);
     range = null;
+    brushing = true;
     svg.setPointerCapture(event.pointerId);
   });
   svg.addEventListener("pointermove", (event) => {
@@ -67,12 +71,14 @@ function listenBrush(svg, scale, brush, act) {
     draw(range);
     act.light(range, false);
   });
-  svg.addEventListener("pointerup", () => {
+  const end = () => {
     if (from === null) return;
     from = null;
+    brushing = false;
     const wide = range && scale.x(range[1]) - scale.x(range[0]) > 3;
     act.light(wide ? range : null, true);
-  });
+  };
+  for (const ended of ["pointerup", "pointercancel"]) svg.addEventListener(ended, end);
 }
 
 // -- voxel

@@ -1,7 +1,7 @@
 // The figure that is saved: what is on screen, on white, with titles, scale bars and colour bars.
 
 import { colourBar, FONT } from "./paint.js";
-import { download } from "./plot.js";
+import { download, tidy } from "./plot.js";
 
 const [PANEL, GAP, MARGIN, HEAD, BAR] = [620, 24, 36, 108, 96];
 
@@ -27,7 +27,9 @@ function drawSide(context, side, left, columns, block) {
   context.font = `24px ${FONT}`;
   context.textAlign = "left";
   context.fillStyle = "#1c2430";
-  context.fillText(side.title(), left, MARGIN + 64, block);
+  const { brush } = side.look();
+  const lit = brush ? `, lit: ${tidy(brush[0])} to ${tidy(brush[1])} ${side.shown.valueUnit}` : "";
+  context.fillText(side.title() + lit, left, MARGIN + 64, block);
   const panels = [...side.slices, side.space].filter((panel) => !panel.figure.hidden && (panel.slice || panel.picture));
   panels.forEach((panel, k) => {
     const x = left + (k % columns) * (PANEL + GAP);

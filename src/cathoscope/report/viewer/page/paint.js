@@ -102,7 +102,8 @@ export function colourBar(context, box, look, words, ink, ratio) {
   const height = 10 * ratio;
   const { colours } = look.map;
   for (let i = 0; i < 256; i += 1) {
-    context.fillStyle = `rgb(${colours[3 * i]},${colours[3 * i + 1]},${colours[3 * i + 2]})`;
+    const k = 3 * indexOf(look.low + ((i + 0.5) / 256) * (look.high - look.low), look);
+    context.fillStyle = `rgb(${colours[k]},${colours[k + 1]},${colours[k + 2]})`;
     context.fillRect(left + (i / 256) * width, top, width / 256 + 0.7, height);
   }
   context.fillStyle = ink;

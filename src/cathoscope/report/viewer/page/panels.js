@@ -223,11 +223,12 @@ export class SpacePanel {
     const { azimuth, elevation, cut } = this.act.turned();
     const brush = look.brush ? { from: look.brush[0], to: look.brush[1] } : {};
     const query = { ...this.side.query(), azimuth, elevation, cut, pixels, fine: turning ? 0 : 1, map: look.map.name, low: look.low, high: look.high, ...brush };
-    if (!this.picture) this.words.textContent = "is being made …";
+    const of = JSON.stringify(this.side.query());
+    if (this.picture?.of !== of) this.words.textContent = "is being made …";
     this.canvas.classList.toggle("busy", !turning);
     this.run(async () => {
       const picture = await askPicture(query);
-      this.picture = { ...picture, width: picture.pixelSize * pixels };
+      this.picture = { ...picture, of, width: picture.pixelSize * pixels };
       this.canvas.classList.remove("busy");
       this.canvas.dataset.view = `${azimuth},${elevation}`;
       this.canvas.dataset.fine = query.fine;

@@ -77,7 +77,9 @@ const act = {
   changed(side, what) {
     if (what === "measurement" || what === "quantity") {
       const before = `${side.shown?.kind} ${side.shown?.name}`;
+      const shape = `${side.shown?.shape}`;
       side.build();
+      if (side === sides[0] && shape !== `${side.shown?.shape}`) state.at = null; // of another volume
       if (side === sides[0] && before !== `${side.shown?.kind} ${side.shown?.name}`) Object.assign(state, { low: null, high: null, brush: null, map: "" });
     }
     refresh();
