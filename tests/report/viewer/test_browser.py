@@ -171,6 +171,15 @@ def test_a_link_brings_everything_back(page: Page, server: Served) -> None:
     )
 
 
+def test_of_a_link_to_another_study_what_is_not_there_is_left_out(page: Page, server: Served) -> None:
+    start(page, server, "a=result/nowhere&a.show=nothing&a.temperature=99&at=900,1,1&range=5,1&map=none&b=result/cell")
+    assert page.ask("cathoscope.state.b") is None
+    chosen = page.ask("['a-measurement', 'a-temperature', 'map'].map((i) => document.getElementById(i).value)")
+    assert chosen == ["result/gravel", "1", "RdYlBu_r"]
+    assert page.ask("document.body.dataset.voxel") == f"{N - 1},1,1"
+    assert page.complaints() == []
+
+
 def test_two_sides_have_linked_cursors_and_one_range(page: Page, server: Served) -> None:
     start(page, server)
     page.click("#compare")

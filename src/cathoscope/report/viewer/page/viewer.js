@@ -80,7 +80,7 @@ const act = {
       const shape = `${side.shown?.shape}`;
       side.build();
       if (side === sides[0] && shape !== `${side.shown?.shape}`) state.at = null; // of another volume
-      if (side === sides[0] && before !== `${side.shown?.kind} ${side.shown?.name}`) Object.assign(state, { low: null, high: null, brush: null, map: "" });
+      if (side === sides[0] && before !== `${side.shown?.kind} ${side.shown?.name}`) forget();
     }
     refresh();
   },
@@ -273,7 +273,15 @@ function dropSecond() {
   return rebuild();
 }
 
+// The range of another quantity means nothing here, nor does its histogram until the new one is there.
+function forget() {
+  Object.assign(state, { low: null, high: null, brush: null, map: "" });
+  $("histogram").replaceChildren();
+  $("histogram-words").textContent = "";
+}
+
 function rebuild() {
+  if (!study.maps.some((one) => one.name === state.map)) state.map = "";
   for (const side of sides) side.remove();
   sides = [];
   sides.push(new Side("a", study, state, act, views));
