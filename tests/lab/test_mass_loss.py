@@ -10,6 +10,7 @@ import pytest
 from cathoscope.core.errors import MeasurementError
 from cathoscope.io import open_raw
 from cathoscope.lab.mass_loss import (
+    MassLossChoices,
     MassLossStep,
     heating_ramp,
     mass_curve,
@@ -51,6 +52,14 @@ def test_uncertainties_of_onset_and_steepest_place_are_those_of_repetitions() ->
         pulls = np.array([(getattr(one, name).value - true) / getattr(one, name).total for one in found])
         assert abs(pulls.mean()) < 4 / np.sqrt(36)
         assert 0.7 < pulls.std() < 1.4
+
+
+def test_a_step_after_a_stated_baseline_that_is_steep_with_another_step_is_there() -> None:
+    """The line through the tail of the first step, drawn on over the second one, loses more than that does."""
+    first, second = (1 / (1 + np.exp(-(RAMP - middle) / width)) for middle, width in ((150.0, 5.0), (240.0, 12.0)))
+    values = 100 - 6 * first - 3 * second + 0.01 * np.random.default_rng(1).standard_normal(RAMP.size)
+    found = steps_of(mass_curve(RAMP, values), MassLossChoices(baseline=(150.0, 190.0)))
+    assert [round(one.steepest.value, -1) for one in found] == [150.0, 240.0]
 
 
 def test_a_record_of_noise_has_no_step() -> None:

@@ -212,8 +212,8 @@ def _rate_std(weights: LocalPolynomial, noise: Noise, t: Floats) -> Floats:
 def steps_of(curve: MassCurve, choices: MassLossChoices | None = None, *, seed: int = 0) -> tuple[MassLossStep, ...]:
     """Steps of mass loss, by rising temperature; none where nothing stands out.
 
-    A step is a stretch in which mass is lost faster than before and after, by more than the noise; it counts if it
-    loses the smallest step or more beyond what the quiet stretch before it loses on the way.
+    A step is a stretch in which mass is lost faster than before and after, by more than the noise. It counts if it
+    loses the smallest step or more beyond what the quiet stretch before it, or the slower of its ends, loses meanwhile.
     """
     choices = choices or MassLossChoices()
     spans = _spans(curve)
@@ -282,11 +282,19 @@ def _measured(
     loss, onset, deflection, steepest, rate = (
         Estimate(*map(float, one)) for one in zip(values, std, shift, strict=True)
     )
-    if loss.value < max(choices.smallest_step, _SEEN * loss.std):
+    # a stated baseline may be steep with another step's loss: then the step is one by what it loses beside its ends
+    if max(loss.value, _loss_beside(curve, span)) < max(choices.smallest_step, _SEEN * loss.std):
         return None
     slope, level = map(float, _quiet_line(blocks, curve.mass).line)
     ends = float(curve.places[begin]), float(curve.places[end])
     return MassLossStep(*ends, loss, onset, deflection, steepest, rate, (slope, level))
+
+
+def _loss_beside(curve: MassCurve, span: tuple[int, int, int]) -> float:
+    """What is lost between begin and end beyond a loss as slow as at the slower of both."""
+    begin, _, end = span
+    slower = max(min(-curve.rate[begin], -curve.rate[end]), 0.0)
+    return float(curve.smooth[begin] - curve.smooth[end] - slower * (curve.places[end] - curve.places[begin]))
 
 
 def _around_steepest(curve: MassCurve, span: tuple[int, int, int]) -> LocalPolynomial:
