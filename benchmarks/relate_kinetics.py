@@ -117,6 +117,14 @@ def _covered(bounds: Sequence[Bounds], truths: Sequence[float]) -> str:
 def coverage_lines(outcomes: Sequence[Outcome]) -> list[str]:
     """How often truths lie in their intervals."""
     lines = ["activation energy (eV): " + _covered([o.found.energy for o in outcomes], [o.energy for o in outcomes])]
+    known = [o for o in outcomes if np.isfinite(o.found.energy_shift)]
+    if known:
+        shift = np.array([o.found.energy_shift for o in known])
+        left = np.array([o.found.energy.median - o.energy for o in known]) - shift
+        lines.append(
+            f"shift of the energy (eV), told by the fit of its own answer: {shift.mean():+.2f} ± {shift.std():.2f}, "
+            f"median - shift - truth {left.mean():+.2f} ± {left.std():.2f}"
+        )
     for index, name in enumerate(("rod", "gravel")):
         truths = [float(np.log(o.truths[index].mean_time)) for o in outcomes]
         lines.append(f"ln release time, {name}: " + _covered([o.found.log_time[index] for o in outcomes], truths))

@@ -29,7 +29,7 @@ from cathoscope.physics.kinetics import BOLTZMANN, ZERO_CELSIUS
 
 Floats = NDArray[np.float64]
 
-FAST = 100.0
+FAST = 1e4
 """Diffusion in the skin over that in the rest; anything far above 1 gives the same."""
 
 POWERS = 3
