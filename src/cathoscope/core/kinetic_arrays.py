@@ -29,9 +29,7 @@ KINETIC_ARRAYS = (
     ArraySpec("kinetic_shell", ("kinetic_shell",), "1", "i", "Number of a shell below the surface, from outside"),
     ArraySpec("kinetic_draw", ("kinetic_draw",), "1", "i", "Number of an equally likely set of parameters"),
     *_known("release_energy", (), "kJ/mol", "Activation energy of the release of oxygen, all samples together"),
-    ArraySpec(
-        "release_energy_shift", (), "kJ/mol", "f", "What the fit adds to an energy that is known"
-    ),
+    ArraySpec("release_energy_shift", (), "kJ/mol", "f", "What the fit adds to an energy that is known"),
     *_known("release_energy_alone", _SAMPLE, "kJ/mol", "Activation energy of the release of one sample alone"),
     *_known("release_time", _SAMPLE, "s", "Mean time of release at the temperature in the attribute reference"),
     *_known("path_ratio", _SAMPLE, "1", "Path of oxygen out of a sample over that out of the first"),
