@@ -30,7 +30,7 @@ from cathoscope.physics.kinetics import BOLTZMANN, ZERO_CELSIUS
 Floats = NDArray[np.float64]
 
 FAST = 1e4
-"""Diffusion in the skin over that in the rest; anything far above 1 gives the same."""
+"""Diffusion in the skin over that in the rest: what touches gas is through before boundaries let anything out."""
 
 POWERS = 3
 """Responses to a gas that takes up 1, the kelvins above the reference, and their square."""
