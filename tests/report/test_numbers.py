@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cathoscope.core.study import Study
-from cathoscope.report.numbers import Number, csv_from_numbers, format_value, json_from_numbers, numbers_of
+from cathoscope.report.numbers import Number, format_value, numbers_of, write_csv, write_json
 from cathoscope.report.summary import number_rows
 
 VALUES = st.floats(-1e9, 1e9, allow_nan=False)
@@ -90,7 +90,10 @@ def test_two_digits_of_sigma_are_two(value: float, std: float) -> None:
 
 def test_csv_and_json_hold_the_stored_values_exactly(study: Study) -> None:
     numbers = numbers_of(study, "heating")
-    rows = list(csv.DictReader(io.StringIO(csv_from_numbers(numbers))))
+    table, text = io.StringIO(), io.StringIO()
+    write_csv(numbers, table)
+    write_json(numbers, text)
+    rows = list(csv.DictReader(io.StringIO(table.getvalue())))
     stored = study.read("result", "heating")
     means = [row for row in rows if row["array"] == "white_line_mean"]
     assert [float(row["value"]) for row in means] == stored["white_line_mean"].values.tolist()
@@ -99,7 +102,7 @@ def test_csv_and_json_hold_the_stored_values_exactly(study: Study) -> None:
     assert {row["unit"] for row in means} == {"eV"}
     assert {row["std_source"] for row in means} == {"fit covariance"}
     assert {row["address"] for row in means} == {"a1"}
-    records = json.loads(json_from_numbers(numbers))
+    records = json.loads(text.getvalue())
     assert [record["value"] for record in records] == [float(row["value"]) for row in rows]
 
 

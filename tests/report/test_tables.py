@@ -17,7 +17,7 @@ from cathoscope.core.study import Study
 from cathoscope.report import page as page_module
 from cathoscope.report.headlines import bulk_numbers, particle_numbers
 from cathoscope.report.names import names_along
-from cathoscope.report.numbers import csv_from_numbers, format_value, json_from_numbers, numbers_of
+from cathoscope.report.numbers import Numbers, format_value, numbers_of, write_csv, write_json
 from cathoscope.report.page import write_report
 from cathoscope.report.tables import NO_VALUE, Column, Table, tables_of
 
@@ -199,8 +199,14 @@ def mixed(tmp_path: Path, result_of: Results) -> Study:
     return study
 
 
+def csv_of(numbers: Numbers) -> str:
+    file = io.StringIO()
+    write_csv(numbers, file)
+    return file.getvalue()
+
+
 def test_numbers_are_keyed_by_the_names_of_the_spectra(mixed: Study, result_of: Results) -> None:
-    rows = rows_of(csv_from_numbers(numbers_of(mixed, "charge")))
+    rows = rows_of(csv_of(numbers_of(mixed, "charge")))
     edges = {row["spectrum"]: float(row["value"]) for row in rows if row["array"] == "integral_edge"}
     expected = result_of("xas")["integral_edge"].values.tolist()
     assert edges == dict(zip([f"charge <{i}>" for i in range(4)], expected, strict=True))
@@ -214,11 +220,13 @@ def test_numbers_of_groups_are_keyed_by_their_names_and_missing_values_are_empty
     study = Study.create(tmp_path / "s.zarr")
     study.write("result", "volts", result_of("xas, groups without reference"), address="a")
     numbers = numbers_of(study, "volts")
-    rows = [row for row in rows_of(csv_from_numbers(numbers)) if row["array"] == "group_edge_rise"]
+    rows = [row for row in rows_of(csv_of(numbers)) if row["array"] == "group_edge_rise"]
     assert [row["group"] for row in rows] == ["NMC0 N/A", "NMC0 4.3", "NMC1 N/A", "NMC1 4.3"]
     assert {(row["value"], row["sigma"]) for row in rows} == {("", "")}
-    assert "nan" not in csv_from_numbers(numbers)
-    records = [each for each in json.loads(json_from_numbers(numbers)) if each["array"] == "group_edge_rise"]
+    assert "nan" not in csv_of(numbers)
+    text = io.StringIO()
+    write_json(numbers, text)
+    records = [each for each in json.loads(text.getvalue()) if each["array"] == "group_edge_rise"]
     assert [(each["value"], each["sigma"]) for each in records] == [(None, None)] * 4
 
 

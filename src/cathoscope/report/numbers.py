@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import xarray as xr
@@ -129,22 +128,45 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes:.3g} TB"
 
 
-def numbers_of(study: Study, measurement: str) -> list[Number]:
-    """Every result of a measurement that is a number or a series of numbers (no images, volumes or curves)."""
-    if measurement not in study.measurements("result"):
-        return []
-    data = study.read("result", measurement)
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of some measurements, made when they are asked for, array by array: a large study has millions."""
+
+    study: Study
+    measurements: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Number]:
+        for measurement, data, name in self._arrays():
+            yield from _numbers_of_array(self.study, measurement, data, name)
+
+    @property
+    def dims(self) -> list[str]:
+        """What tells their places, in the order of the numbers."""
+        found = (data[name] for _, data, name in self._arrays())
+        return list(dict.fromkeys(str(dim) for array in found if array.size for dim in array.dims))
+
+    def _arrays(self) -> Iterator[tuple[str, xr.Dataset, str]]:
+        there = self.study.measurements("result")
+        for measurement in self.measurements:
+            if measurement in there:
+                data = self.study.read("result", measurement)
+                yield from ((measurement, data, name) for name in _names_of_numbers(data))
+
+
+def numbers_of(study: Study, *measurements: str) -> Numbers:
+    """Every result of measurements that is a number or a series of numbers (no images, volumes or curves)."""
+    return Numbers(study, measurements)
+
+
+def _names_of_numbers(data: xr.Dataset) -> list[str]:
+    """The arrays that are numbers, without the uncertainties of others."""
     names = [
         name
         for name in map(str, data.data_vars)
         if not _PIXEL_DIMS & set(data[name].dims) and "flag_meanings" not in data[name].attrs
     ]
     names.sort(key=lambda name: (_ORDER.get(name.removesuffix("_std"), len(_ORDER)), name))  # disks list in any order
-    numbers: list[Number] = []
-    for name in names:
-        if not (name.endswith("_std") and name.removesuffix("_std") in names):
-            numbers += _numbers_of_array(study, measurement, data, name)
-    return numbers
+    return [name for name in names if not (name.endswith("_std") and name.removesuffix("_std") in names)]
 
 
 def _numbers_of_array(study: Study, measurement: str, data: xr.Dataset, name: str) -> Iterator[Number]:
@@ -181,28 +203,27 @@ def _bare(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def csv_from_numbers(numbers: Iterable[Number]) -> str:
+def write_csv(numbers: Numbers, file: TextIO) -> None:
     """The numbers as CSV: one line each, coordinates in columns of their own, empty where there is no value."""
-    numbers = list(numbers)
-    dims = list(dict.fromkeys(dim for number in numbers for dim in number.place))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    dims = numbers.dims
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["measurement", "array", *dims, "value", "sigma", "unit", "std_source", "address"])
     for number in numbers:
         place = [number.place.get(dim, "") for dim in dims]
         tail = [_digits(number.value), _digits(number.sigma), number.unit, number.std_source, number.address]
         writer.writerow([number.measurement, number.array, *place, *tail])
-    return text.getvalue()
 
 
 def _digits(value: float | None) -> str:
     return repr(value) if value is not None and math.isfinite(value) else ""
 
 
-def json_from_numbers(numbers: Iterable[Number]) -> str:
+def write_json(numbers: Numbers, file: TextIO) -> None:
     """The numbers as JSON: a list of objects; null stands for no value and for no uncertainty."""
-    records = [
-        {
+    # one line each: easy to compare, and an indented text takes the library four times as long
+    before = "[\n"
+    for number in numbers:
+        record = {
             "measurement": number.measurement,
             "array": number.array,
             **({"at": number.place} if number.place else {}),
@@ -212,11 +233,9 @@ def json_from_numbers(numbers: Iterable[Number]) -> str:
             "std_source": number.std_source,
             "address": number.address,
         }
-        for number in numbers
-    ]
-    # one line each: easy to compare, and an indented text takes the library four times as long
-    lines = ",\n".join(json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
-    return f"[\n{lines}\n]\n"
+        file.write(before + json.dumps(record, ensure_ascii=False, allow_nan=False))
+        before = ",\n"
+    file.write("\n]\n" if before != "[\n" else "[\n\n]\n")
 
 
 def _finite(value: float | None) -> float | None:

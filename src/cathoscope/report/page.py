@@ -34,7 +34,7 @@ from cathoscope.report.heating_tables import heating_tables
 from cathoscope.report.impedance_tables import impedance_tables
 from cathoscope.report.memory import drawn_within
 from cathoscope.report.methods import Methods, methods_of
-from cathoscope.report.numbers import Number, Row, csv_from_numbers, json_from_numbers, numbers_of, size_text
+from cathoscope.report.numbers import Row, numbers_of, size_text, write_csv, write_json
 from cathoscope.report.powder_tables import powder_tables
 from cathoscope.report.relations import RelationPart, relation_parts
 from cathoscope.report.story import Point, story_of
@@ -118,7 +118,6 @@ class Section:
     truth_panels: tuple[Panel, ...]
     tables: tuple[Table, ...]
     rows: tuple[Row, ...]
-    numbers: tuple[Number, ...]
 
     @property
     def all_panels(self) -> tuple[Panel, ...]:
@@ -156,7 +155,7 @@ def write_report(
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
-            figures, tables = _write_folder(across, sections, vectors, Path(scratch) / "files")
+            figures, tables = _write_folder(study, across, sections, vectors, Path(scratch) / "files")
             (Path(scratch) / "page.html").write_text(page, encoding="utf-8")
             _replace_folder(Path(scratch) / "files", folder, Path(scratch) / "old")
             os.replace(Path(scratch) / "page.html", output)
@@ -191,7 +190,7 @@ def _replace_folder(new: Path, target: Path, old: Path) -> None:
 def _section(study: Study, name: str, index: int) -> Section:
     data = _read(study, "result", name)
     truth = study.truth(name) if _read(study, "truth", name) is not None else None
-    numbers = tuple(numbers_of(study, name))
+    numbers = numbers_of(study, name)
     tables = () if data is None else _tables(data)
     in_tables = arrays_in(tables)
     return Section(
@@ -200,8 +199,7 @@ def _section(study: Study, name: str, index: int) -> Section:
         panels=() if data is None else tuple(panels_of(data)),
         truth_panels=() if data is None or truth is None else tuple(comparison_panels(data, truth)),
         tables=tables,
-        rows=tuple(number_rows([number for number in numbers if number.array not in in_tables])),
-        numbers=numbers,
+        rows=tuple(number_rows(number for number in numbers if number.array not in in_tables)),
     )
 
 
@@ -237,13 +235,15 @@ def _read(study: Study, group: str, name: str) -> xr.Dataset | None:
 
 
 def _write_folder(
-    across: Across, sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
+    study: Study, across: Across, sections: Sequence[Section], vectors: Mapping[int, bytes], folder: Path
 ) -> tuple[list[str], list[str]]:
     """Write every figure, number and table; the names of the figures and of the tables."""
     folder.mkdir()
-    numbers = [number for section in sections for number in section.numbers]
-    (folder / "numbers.csv").write_text(csv_from_numbers(numbers), encoding="utf-8")
-    (folder / "numbers.json").write_text(json_from_numbers(numbers), encoding="utf-8")
+    numbers = numbers_of(study, *(section.summary.name for section in sections))
+    with (folder / "numbers.csv").open("w", encoding="utf-8") as file:
+        write_csv(numbers, file)
+    with (folder / "numbers.json").open("w", encoding="utf-8") as file:
+        write_json(numbers, file)
     names, tables = [], []
     stems = [(ACROSS, table) for table in across.all_tables]
     stems += [(file_stem(section.summary.name), table) for section in sections for table in section.tables]

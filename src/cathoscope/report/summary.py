@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,11 +260,11 @@ def _series_words(name: str, values: Sequence[float]) -> str:
     return f"{len(values)} values, {min(values):.2f} to {max(values):.2f} {unit}".rstrip()
 
 
-def number_rows(numbers: Sequence[Number]) -> list[Row]:
-    """The numbers of a measurement as table rows; long series as their range."""
+def number_rows(numbers: Iterable[Number]) -> list[Row]:
+    """The numbers of a measurement, array after array, as table rows; long series as their range."""
     rows: list[Row] = []
-    for array in dict.fromkeys(number.array for number in numbers):
-        series = [number for number in numbers if number.array == array]
+    for array, together in itertools.groupby(numbers, key=lambda number: number.array):
+        series = list(together)
         if len(series) > _LONG_SERIES:
             rows.append(_range_row(array, series))
         else:

@@ -118,6 +118,7 @@ def steps(*, with_halves: bool) -> tuple[Step, ...]:
             needs=("white_line_energy", "white_line_energy_std", "white_line_flag", "independent_voxels", *halves),
             optional=("energy_offset_std",),
             makes=_MADE,
+            per_voxel=34.0,
         ),
     )
 

@@ -195,4 +195,5 @@ def steps(*, with_halves: bool) -> tuple[Step, ...]:
         "deformation",
     )
     makes = (*_MAPS, *_NUMBERS)
-    return (Step("differences", differences, needs=needs, optional=("energy_offset_std",), makes=makes),)
+    optional = ("energy_offset_std",)
+    return (Step("differences", differences, needs=needs, optional=optional, makes=makes, per_voxel=60.0),)

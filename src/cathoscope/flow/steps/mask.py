@@ -183,6 +183,7 @@ STEPS = (
         needs=("edge_jump", "edge_jump_std"),
         makes=("particle_mask",),
         choices=("edge",),
+        per_voxel=45.0,
     ),
     Step(
         "mean spectrum",

@@ -182,7 +182,9 @@ def _at(context: Context, condition: ScanIndex) -> str:
 
 def steps_on(grey: str) -> tuple[Step, ...]:
     """The steps on a volume in which oxide is bright."""
-    return (Step("morphology", morphology, needs=(grey,), makes=MAKES, choices=("morphology",), optional=(_LEFT,)),)
+    choices, optional = ("morphology",), (_LEFT,)
+    one = Step("morphology", morphology, (grey,), MAKES, choices=choices, optional=optional, per_voxel=_PER_VOXEL)
+    return (one,)
 
 
 def asked_for(section: MeasurementSection) -> tuple[str, ...]:
