@@ -216,6 +216,12 @@ _SPECS = (
     ArraySpec("particle_x", ("particle",), "um", "f", "Centre of a particle along x"),
     ArraySpec("particle_jump", ("particle",), "1", "f", "Mean jump of optical depth of a particle at the edge"),
     ArraySpec("particle_at_border", ("particle",), "1", "b", "Whether a particle is cut by the border of the image"),
+    ArraySpec("particle_number", _VOXEL, "1", "i", "Number of the particle at a voxel, 0 outside"),
+    ArraySpec("particle_envelope_volume", ("particle",), "um3", "f", "Volume of a particle within its outer surface"),
+    ArraySpec("equivalent_diameter", ("particle",), "um", "f", "Diameter of the sphere of a particle's volume"),
+    ArraySpec("particle_sphericity", ("particle",), "1", "f", "Sphericity of the ellipsoid of a particle's moments"),
+    ArraySpec("particle_elongation", ("particle",), "1", "f", "Longest over shortest axis of that ellipsoid"),
+    ArraySpec("particle_z", ("particle",), "um", "f", "Centre of a particle along z"),
     # sections of particles
     ArraySpec("tile", ("tile",), "1", "i", "Number of a tile of a mosaic, counted from 1"),
     ArraySpec("section_image", ("y", "x"), "1", "f", "Grey values of a section, brightness evened out"),

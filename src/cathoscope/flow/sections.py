@@ -253,6 +253,9 @@ class MorphologySection(Section):
     magnification_std: float = Field(
         default=0.003, ge=0, lt=0.5, description="relative, between temperatures; thrice it goes into volume changes"
     )
+    all_particles: bool = Field(
+        default=False, description="of a field of several: told apart and tabled; the rest is of the largest"
+    )
     composition: tuple[tuple[float, float], ...] | Literal["unknown"] | None = Field(
         default=None, description="relative radii and grey levels of crack-free solid, as known from elsewhere"
     )
@@ -392,6 +395,9 @@ class MeasurementSection(Section):
     def _of_a_particle(self) -> MeasurementSection:
         if self.grains is not None and self.technique != "xanes-tomography":
             raise ValueError('grains belongs to technique = "xanes-tomography"')
+        several = self.morphology is not None and self.morphology.all_particles
+        if several and self.technique not in ("tomography", "fibsem-stack"):
+            raise ValueError('morphology.all_particles is for technique = "tomography" or "fibsem-stack"')
         return self
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ VoxelSize = tuple[float, float, float]
 _PLATEAU = 1.5  # radii either side of the closing radius at which the plateau is read
 _WIDTHS = 3.0  # closing radius over the widest crack at the surface
 _LARGEST = 0.25  # closing radius over the radius of the particle, at most
-_FACES = ("z low", "z high", "y low", "y high", "x low", "x high")
+FACES = ("z low", "z high", "y low", "y high", "x low", "x high")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def signed_depth(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
     return np.asarray(np.negative(away, out=away, where=~mask), dtype=np.float32)
 
 
-def _distance(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
+def inner_distance(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
     """Distance (um) to the nearest voxel outside ``mask``, 0 there; where all is inside, the diagonal of the field."""
     if mask.all():
         return np.full(mask.shape, _longest(mask, voxel_size), dtype=np.float32)
@@ -98,7 +98,7 @@ def outer_mask(solid: BoolArray, *, voxel_size: VoxelSize, closing_radius: float
     MeasurementError
         If nothing is solid, all is, or a radius is not positive.
     """
-    _require_mask(solid, voxel_size)
+    require_mask(solid, voxel_size)
     if closing_radius is not None and not closing_radius > 0:
         raise MeasurementError(
             "the closing radius is no radius",
@@ -119,7 +119,7 @@ def outer_mask(solid: BoolArray, *, voxel_size: VoxelSize, closing_radius: float
     return OuterMask(particle, radius, Estimate(middle, 0.0, float(systematic)), (low, middle, high))
 
 
-def _require_mask(solid: BoolArray, voxel_size: VoxelSize) -> None:
+def require_mask(solid: BoolArray, voxel_size: VoxelSize) -> None:
     """Refuse masks without solid or without void."""
     require_volume(np.broadcast_to(np.float32(0), solid.shape), voxel_size)
     share = float(np.count_nonzero(solid) / solid.size)
@@ -147,20 +147,20 @@ def _chosen_closing(solid: BoolArray, voxel_size: VoxelSize) -> tuple[float, Emp
     widest = 0.0
     if outside.any():
         # voids that reach the outside; a dent filled by the large ball is wide, but shallow: its depth is small
-        widest = 2 * float(np.quantile(_distance(outside, voxel_size)[outside], 0.999))
+        widest = 2 * float(np.quantile(inner_distance(outside, voxel_size)[outside], 0.999))
     radius = float(np.clip(_WIDTHS * widest, 2 * edge, largest))
     return radius, balls, closed if radius == largest else _closed(solid, voxel_size, radius, balls)
 
 
 def _closed(solid: BoolArray, voxel_size: VoxelSize, radius: float, balls: EmptyBalls | None) -> BoolArray:
     """Closing with a ball, enclosed voids filled; the largest piece (6 neighbours) of the result."""
-    mask = _filled(closed_with_ball(solid, radius, voxel_size, balls))
+    mask = filled_voids(closed_with_ball(solid, radius, voxel_size, balls))
     if cc3d.connected_components(mask, connectivity=6, return_N=True)[1] == 1:
         return mask
     return np.ascontiguousarray(cc3d.largest_k(mask, k=1, connectivity=6) > 0)
 
 
-def _filled(mask: BoolArray) -> BoolArray:
+def filled_voids(mask: BoolArray) -> BoolArray:
     """Enclosed voids filled; a void cut by a face counts as enclosed if it is on that face."""
     mask = mask.copy()
     for axis in range(3):
@@ -177,4 +177,4 @@ def _filled(mask: BoolArray) -> BoolArray:
 def faces_touched(mask: BoolArray) -> tuple[str, ...]:
     """Names of the faces of the field that a mask [z, y, x] touches, of "z low", "z high", "y low", ..."""
     ends = ((axis, end) for axis in range(3) for end in (0, -1))
-    return tuple(name for name, (axis, end) in zip(_FACES, ends, strict=True) if np.moveaxis(mask, axis, 0)[end].any())
+    return tuple(name for name, (axis, end) in zip(FACES, ends, strict=True) if np.moveaxis(mask, axis, 0)[end].any())

@@ -20,6 +20,7 @@ from cathoscope.flow.steps import (
     morphology,
     morphology_change,
     particle_cell,
+    particles_3d,
     projections,
     regions,
     sections,
@@ -36,7 +37,11 @@ from cathoscope.flow.steps.technique import Technique
 # A volume that another program reconstructed comes without projections from which its noise could be found.
 _NOISE = ("attenuation_std",)
 
-_MORPHOLOGY = (*morphology.steps_on("attenuation"), *morphology_change.steps_on("attenuation", registered=False))
+_MORPHOLOGY = (
+    *morphology.steps_on("attenuation"),
+    *morphology_change.steps_on("attenuation", registered=False),
+    *particles_3d.steps_on("attenuation"),
+)
 _TOMOGRAPHY = (*projections.STEPS, *geometry.STEPS, *volumes.STEPS, *_MORPHOLOGY)
 
 TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
@@ -47,7 +52,7 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
             targets=("attenuation",),
             fixable=geometry.FIXABLE,
             if_possible=_NOISE,
-            asked_for=morphology_change.asked_for,
+            asked_for=lambda section: (*morphology_change.asked_for(section), *particles_3d.asked_for(section)),
         ),
         "xanes-tomography": Technique(
             "XANES tomography",
@@ -74,9 +79,9 @@ TECHNIQUES: Mapping[str, Technique] = MappingProxyType(
         "xanes-imaging": Technique("XANES imaging", imaging.STEPS, targets=imaging.TARGETS),
         "fibsem-stack": Technique(
             "FIB/SEM stack",
-            (*slice_stack.STEPS, *morphology.steps_on("oxide_share")),
+            (*slice_stack.STEPS, *morphology.steps_on("oxide_share"), *particles_3d.steps_on("oxide_share")),
             targets=slice_stack.TARGETS,
-            asked_for=morphology.asked_for,
+            asked_for=lambda section: (*morphology.asked_for(section), *particles_3d.asked_for(section)),
         ),
         "fibsem-series": Technique(
             "FIB/SEM slices over cycles", slice_morphology.steps, targets=slice_morphology.TARGETS
