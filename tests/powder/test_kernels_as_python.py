@@ -20,5 +20,6 @@ def test_width_of_a_pseudo_voigt() -> None:
 def test_rings_of_axial_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = rings_gsas2(20.0, 0.01, 0.02, 0.02)
     monkeypatch.setattr(profile_gsas2_kernels, "_weigh", profile_gsas2_kernels._weigh.py_func)
-    np.testing.assert_allclose(rings_gsas2.py_func(20.0, 0.01, 0.02, 0.02), compiled, rtol=1e-12)
+    # slopes are sums that cancel to a millionth of their terms, and compilers order them in their own way
+    np.testing.assert_allclose(rings_gsas2.py_func(20.0, 0.01, 0.02, 0.02), compiled, rtol=1e-12, atol=1e-10)
     assert compiled[1].sum() == pytest.approx(1.0)
