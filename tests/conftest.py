@@ -19,6 +19,15 @@ DATA_VARIABLE = "CATHOSCOPE_DATA"
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# What takes longest begins first, so that no worker is left with it when all others have finished.
+_LONGEST = ("test_docs.py", "test_notebooks.py", "test_fuzz.py", "test_runs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; all others stay in their order."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of measured data; a test that needs it is skipped where it is absent."""
