@@ -10,7 +10,9 @@ less or more often than a true one would in 99 % of all cases, or if porosity is
 from __future__ import annotations
 
 import sys
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +32,9 @@ VOXELS, FIELD = 70, 84
 NOISE = 0.08
 LARGEST_BIAS, LARGEST_VOLUME_BIAS = 0.03, 0.003
 _CRACKED = {"crack_share": 0.3, "crack_share_surface": 0.1, "crack_opening": 0.08}
-# Of "shell" alone the oxide's grey level has the step of H-NMC's composition, which its web hides; it is stated. The
-# relative grey level against the relative radius, as the attenuation of the design has it.
-_PROFILE = ((0.62, 1.045), (0.65, 1.040), (0.68, 1.022), (0.71, 1.005), (0.75, 1.0))
+# Of "shell" alone the oxide's grey level has the step of H-NMC's composition, which its web hides; it is stated as in
+# the recipe of Cadiou's paper.
+_RECIPE = Path(__file__).parents[1] / "recipes" / "cadiou-single-particle.toml"
 
 
 def _small(design: ParticleDesign, **changes: Any) -> ParticleDesign:
@@ -64,7 +66,8 @@ def measured(kind: str, seed: int) -> tuple[float, ...]:
     voxel = (EDGE, EDGE, EDGE)
     mask = outer_mask(gaussian_filter(grey, 1.0) > grey_levels(grey).threshold, voxel_size=voxel)
     if kind == "shell":
-        grey = evened(grey, mask.particle, _PROFILE, void=0.0, voxel_size=voxel)
+        stated = tomllib.loads(_RECIPE.read_text("utf-8"))["analysis"]["tomography H-NMC"]["morphology"]["composition"]
+        grey = evened(grey, mask.particle, stated, void=0.0, voxel_size=voxel)
     # noise that splits the volume is new each time: its mean would be an error that all particles share
     ours = porosity(solid_share(grey, mask.particle, voxel_size=voxel, seed=seed))
     truth, volume = 1 - found.fraction.sum(dtype=float) / envelope, EDGE**3 * envelope

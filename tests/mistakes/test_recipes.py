@@ -419,6 +419,12 @@ def test_references_that_are_not_there(write_recipe: RecipeWriter, spheres: Path
         ('crack_width = "4 voxels"', "length"),
         ("magnification_std = 0.7", "less than 0.5"),
         ('closing_radus = "0.3 um"', "closing_radius"),
+        ("composition = []", "[[0, 1.04]]"),
+        ("composition = [[1.2, 1.0]]", "a radius from 0 to 1"),
+        ("composition = [[0.5, 0.0]]", "a positive grey level"),
+        ("composition = [[0.5, 1.0], 3]", "pairs"),
+        ("composition = [[0.5, inf]]", "pairs"),
+        ('composition = "none"', '"unknown"'),
     ],
 )
 def test_a_mistake_in_the_table_of_morphology(write_recipe: RecipeWriter, line: str, words: str) -> None:

@@ -93,7 +93,7 @@ def test_without_heating_a_response_is_the_exponential() -> None:
     exact = 1 - np.exp(-times * np.array([1.0, 5.0]) / np.array([80.0, 900.0])[:, None])
     for power in range(3):
         taken_up = 8.0**power * (exact[0] + 4 * exact[1] + exact[2]) / 6
-        np.testing.assert_allclose(found[0, power], taken_up, rtol=1e-9)
+        np.testing.assert_allclose(found[0, power], taken_up, rtol=1e-12)
 
 
 def test_pieces_of_a_ramp_converge_with_their_square_to_an_integral() -> None:

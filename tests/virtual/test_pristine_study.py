@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_after_cycles_the_voxels_are_those_of_the_cycled_particle() -> None:
     assert found == pytest.approx(cycled.porosity(35), abs=0.004)
     assert found > 1.5 * (1 - new.voxels(slice(0, 64))[1].fraction.sum(dtype=float) / inside.sum())
     assert (filled.crack[~inside] < 0.5).all()
+
+
+def test_the_recipe_states_the_attenuation_that_the_composition_has() -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "cadiou-single-particle.toml"
+    tables = tomllib.loads(recipe.read_text("utf-8"))["analysis"]["tomography H-NMC"]
+    stated = np.array(tables["morphology"]["composition"])
+    radii = np.linspace(0, 1, 51)
+    shares = H_NMC.composition(radii)
+    true = [oxide_attenuation({metal: float(one[i]) for metal, one in shares.items()}) for i in range(radii.size)]
+    found = np.interp(radii, *stated.T)
+    np.testing.assert_allclose(found, np.array(true) / true[-1], atol=0.0015)  # of a step of 0.045
 
 
 def test_a_heated_particle_is_not_cycled() -> None:

@@ -17,6 +17,7 @@ from cathoscope.volume.envelope import fit_envelope
 from cathoscope.volume.envelope_kernels import meets, sample_columns
 from cathoscope.volume.particle import outer_mask, signed_depth
 from cathoscope.volume.porosity import evened, porosity, porosity_against_radius, solid_share
+from cathoscope.volume.quantify import Choices, quantify
 from cathoscope.volume.regions import ball_region, box_region
 from cathoscope.volume.segment import grey_levels
 from cathoscope.volume.solid_level import (
@@ -263,3 +264,16 @@ def test_the_composition_of_a_core_full_of_fine_pores_is_not_known_or_stated(see
     known = porosity(solid_share(even, mask, voxel_size=VOXEL)).grey
     assert abs(known.value - truth) < 3 * known.total
     assert known.total < 0.3 * unknown.total
+
+
+def test_a_core_full_of_fine_pores_is_remarked_unless_its_composition_is_stated() -> None:
+    grey = particle("web", 1)[0]
+    alone, stated = (
+        quantify(grey, voxel_size=VOXEL, choices=one) for one in (Choices(), Choices(composition=((0, 1),)))
+    )
+    (remark,) = (one for one in alone.remarks if "no solid is free of cracks" in one)
+    low = alone.share.solid_level.supported[0]
+    assert remark.startswith(f"below {low:.2f} of the radius")
+    assert "morphology.composition" in remark
+    assert not any("no solid is free of cracks" in one for one in stated.remarks)
+    assert stated.porosity.grey == alone.porosity.grey

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, model_validator
 
 from cathoscope.flow.cell_sections import (
     CyclingSection,
@@ -245,6 +246,24 @@ class ImagingSection(Section):
     smallest_particle: Length = 1.0
 
 
+def _profile(value: Any) -> Any:
+    """Pairs of a relative radius and a grey level, the word for none known, or nothing."""
+    if value is None or value == "unknown":
+        return value
+    pairs = value if isinstance(value, list | tuple) else []
+    alright = [
+        len(pair) == 2 and all(isinstance(one, int | float) for one in pair) and 0 <= pair[0] <= 1 and 0 < pair[1] < inf
+        for pair in pairs
+        if isinstance(pair, list | tuple)
+    ]
+    if not alright or len(alright) < len(pairs) or not all(alright):
+        raise ValueError('pairs of a radius from 0 to 1 and a positive grey level, [[0, 1.04]], or "unknown"')
+    return value
+
+
+_Composition = Annotated[tuple[tuple[float, float], ...] | Literal["unknown"] | None, BeforeValidator(_profile)]
+
+
 class MorphologySection(Section):
     """Pores, cracks and surfaces of the particle in a volume; the table asks for them."""
 
@@ -256,18 +275,9 @@ class MorphologySection(Section):
     all_particles: bool = Field(
         default=False, description="of a field of several: told apart and tabled; the rest is of the largest"
     )
-    composition: tuple[tuple[float, float], ...] | Literal["unknown"] | None = Field(
+    composition: _Composition = Field(
         default=None, description="relative radii and grey levels of crack-free solid, as known from elsewhere"
     )
-
-    @model_validator(mode="after")
-    def _of_the_radius(self) -> MorphologySection:
-        stated = self.composition
-        if isinstance(stated, tuple) and not (
-            stated and all(0 <= r <= 1 and 0 < level < float("inf") for r, level in stated)
-        ):
-            raise ValueError("composition needs pairs of a radius from 0 to 1 and a positive grey level: [[0, 1.04]]")
-        return self
 
 
 class SlicesSection(Section):

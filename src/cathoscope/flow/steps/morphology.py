@@ -48,7 +48,6 @@ MAKES = (*dict.fromkeys((*_MAPS, *_NUMBERS, *_CURVES, *PLAIN_NUMBERS)),)
 GREY = ("attenuation", "edge_jump", "oxide_share")
 """Volumes in which oxide is bright; a step is given one of them."""
 TARGETS = ("porosity",)
-_ONE = ((0.0, 1.0),)
 _LEFT = "slice_porosity_systematic"
 
 
@@ -118,8 +117,6 @@ def _choices(context: Context, volume: xr.DataArray) -> Choices:
     choices = (
         Choices() if section is None else Choices(section.closing_radius, section.crack_width, section.composition)
     )
-    if volume.name == "oxide_share" and choices.composition is None:
-        choices = replace(choices, composition=_ONE)  # a share is told from the oxide beside each crack
     if choices.closing_radius is not None or volume.ndim == 3 or len(volume) < 2:
         return choices
     for index in range(len(volume)):
