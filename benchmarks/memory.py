@@ -4,7 +4,8 @@ Each command runs in a process of its own, which tells the most memory it ever h
 ``--memory`` is for the values worked on; the interpreter, its libraries and compiled kernels take up to 0.5 GB more,
 which is the bound that must hold. Without ``--study`` the commands run on a study of 512^3 voxels, 60 energies and 4
 temperatures: 130 GB, stored as links to a few chunks (see `benchmarks.viewer`; 1.2 GB of disk), and its raw files, 240
-scans of 720 projections that are sparse HDF5 files of one value. ``run`` takes hours and is measured with ``--run``.
+scans of 720 projections that are sparse HDF5 files of one value. ``run`` takes hours and is measured with ``--run``;
+its steps one by one with `benchmarks.memory_steps`.
 """
 
 from __future__ import annotations
