@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,9 @@ Window = tuple[float, float]
 
 _CHANCE_OF_NOISE = 1e-3
 """A mask whose size noise alone reaches this often is taken for noise."""
+_OTSU_BINS = 256
+
+Blocks = Callable[[], Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]]
 
 
 def optical_depth_from_counts(
@@ -174,19 +178,53 @@ def particle_mask_from_edge_jump(
     """
     jump = np.asarray(edge_jump, dtype=np.float64)
     std = np.broadcast_to(np.asarray(edge_jump_std, dtype=np.float64), jump.shape)
-    finite = np.isfinite(jump) & np.isfinite(std)
-    mask = np.zeros(jump.shape, dtype=bool)
-    if not finite.any():
-        return mask
-    significant = finite & (jump > minimum_sigma * np.where(finite, std, 0.0)) & (jump > 0)
-    by_chance = finite.sum() * ndtr(-minimum_sigma)
+    least = least_edge_jump(lambda: [(jump, std)], minimum_sigma=minimum_sigma, threshold=threshold)
+    return significant_edge(jump, std, minimum_sigma) & (jump > least)
+
+
+def least_edge_jump(blocks: Blocks, *, minimum_sigma: float = 5.0, threshold: float | None = None) -> float:
+    """Edge jump above which the significant voxels of a volume belong to the particle; infinite if none do.
+
+    As ``particle_mask_from_edge_jump``, which it serves, for a volume that is read part by part: ``blocks`` gives all
+    parts, each as its edge jumps and their uncertainties, as often as it is called.
+    """
+    finite, significant, lowest, highest, top = 0, 0, np.inf, -np.inf, -np.inf
+    for jump, std in blocks():
+        known = _finite(jump, std)
+        finite += int(known.sum())
+        chosen = significant_edge(jump, std, minimum_sigma)
+        significant += int(chosen.sum())
+        top = max(top, float(jump.max(where=chosen, initial=-np.inf)))
+        lowest = min(lowest, float(jump.min(where=known, initial=np.inf)))
+        highest = max(highest, float(jump.max(where=known, initial=-np.inf)))
     # As many by chance, or more: Poisson's distribution.
-    if not significant.any() or pdtrc(significant.sum() - 1, by_chance) > _CHANCE_OF_NOISE:
-        return mask
+    by_chance = finite * ndtr(-minimum_sigma)
+    if not significant or pdtrc(significant - 1, by_chance) > _CHANCE_OF_NOISE:
+        return np.inf
     if threshold is None:
-        seen = jump[finite]
-        threshold = float(cast(Any, threshold_otsu)(seen)) if np.ptp(seen) > 0 else 0.0
-    return significant & (jump > threshold)
+        threshold = _otsu(blocks, lowest, highest) if highest > lowest else 0.0
+    return threshold if top > threshold else np.inf
+
+
+def _otsu(blocks: Blocks, lowest: float, highest: float) -> float:
+    """Otsu's threshold of all known edge jumps."""
+    counts = np.zeros(_OTSU_BINS, dtype=np.intp)
+    for jump, std in blocks():
+        counts += np.histogram(jump[_finite(jump, std)], _OTSU_BINS, (lowest, highest))[0]
+    edges = np.histogram_bin_edges(np.empty(0), _OTSU_BINS, (lowest, highest))
+    return float(cast(Any, threshold_otsu)(hist=(counts, 0.5 * (edges[:-1] + edges[1:]))))
+
+
+def _finite(jump: NDArray[np.floating], std: NDArray[np.floating]) -> NDArray[np.bool_]:
+    return np.isfinite(jump) & np.isfinite(std)
+
+
+def significant_edge(
+    jump: NDArray[np.floating], std: NDArray[np.floating], minimum_sigma: float = 5.0
+) -> NDArray[np.bool_]:
+    """Voxels with an edge jump above zero and above ``minimum_sigma`` times its uncertainty, both known."""
+    known = _finite(jump, std)
+    return known & (jump > minimum_sigma * np.where(known, std, 0.0)) & (jump > 0)
 
 
 def _along_first(values: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:

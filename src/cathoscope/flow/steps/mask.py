@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.core.parallel import SLAB_ROWS
+from cathoscope.core.parallel import SLAB_ROWS, row_slabs
 from cathoscope.core.schema import dataset, label
+from cathoscope.core.study import NewArray
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.projections import blocks_of
 from cathoscope.flow.steps.voxels import SPECTRA, Unit, Voxels
 from cathoscope.physics.edges import k_edge_within
-from cathoscope.xanes.absorbance import default_windows, edge_jump_from_spectra, particle_mask_from_edge_jump
+from cathoscope.xanes.absorbance import default_windows, edge_jump_from_spectra, least_edge_jump, significant_edge
 
 Window = tuple[float, float]
+_BYTES_OF_MASK = 64.0  # per voxel: edge jump and uncertainty in double precision, and what is made of them
+_ROWS_OF_MASK = 4 * SLAB_ROWS  # more at a time is not faster
 
 
 def edge_jump(context: Context) -> None:
@@ -120,25 +128,41 @@ def edge_energy(context: Context, energy: np.ndarray) -> float:
     return edge
 
 
-def particle_mask(context: Context) -> xr.Dataset:
+def particle_mask(context: Context) -> None:
     """Voxels whose edge jump is above Otsu's threshold and above the noise."""
-    jump, std = context.data["edge_jump"], context.data["edge_jump_std"]
-    mask = np.zeros(jump.shape, dtype=bool)
-    remarks = []
-    for condition in np.ndindex(jump.shape[:-3]):
-        mask[condition] = particle_mask_from_edge_jump(
-            edge_jump=jump[condition].values,
-            edge_jump_std=std[condition].values,
-            minimum_sigma=context.section.edge.minimum_sigma,
-            threshold=context.section.edge.threshold,
+    jump = context.data["edge_jump"]
+    dims, conditions = tuple(map(str, jump.dims)), list(np.ndindex(jump.shape[:-3]))
+    per_row = _BYTES_OF_MASK * jump.sizes["y"] * jump.sizes["x"]
+    alone = replace(context.resources, threads=1, most_rows=_ROWS_OF_MASK)
+    slabs = row_slabs(jump.sizes["z"], bytes_per_row=per_row, resources=alone)
+    choices = context.section.edge
+    context.progress.start(f"{context.name}: particle mask", len(conditions), "temperatures")
+    parts = {condition: partial(_parts, context.data, condition, slabs) for condition in conditions}
+    least, remarks = {}, []
+    for condition in conditions:
+        least[condition] = least_edge_jump(
+            parts[condition], minimum_sigma=choices.minimum_sigma, threshold=choices.threshold
         )
-        if not mask[condition].any() and np.isfinite(jump[condition].values).any():
+        if np.isinf(least[condition]) and any(np.isfinite(jumps).any() for jumps, _ in parts[condition]()):
             remarks.append(
                 _named(context, condition, "no voxel has an edge above the noise: there is no particle to map")
             )
-    array = label("particle_mask", mask, tuple(map(str, jump.dims)), coords=jump.coords)
-    array.attrs["remarks"] = remarks
-    return dataset([array])
+    context.work.prepare([NewArray("particle_mask", dims, jump.shape, "bool", {"remarks": remarks})], jump.coords)
+    for condition in conditions:
+        for rows, (jumps, std) in zip(slabs, parts[condition](), strict=True):
+            mask = significant_edge(jumps, std, choices.minimum_sigma) & (jumps > least[condition])
+            context.work.store("particle_mask", (*condition, rows), mask)
+        context.progress.advance()
+    context.progress.finish()
+
+
+def _parts(
+    data: xr.Dataset, condition: ScanIndex, slabs: Sequence[slice]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Edge jump and its uncertainty, slab by slab."""
+    jump, std = data["edge_jump"][condition], data["edge_jump_std"][condition]
+    for rows in slabs:
+        yield jump[rows].values.astype(np.float64), std[rows].values.astype(np.float64)
 
 
 def particle_spectrum(context: Context) -> xr.Dataset:
@@ -183,7 +207,6 @@ STEPS = (
         needs=("edge_jump", "edge_jump_std"),
         makes=("particle_mask",),
         choices=("edge",),
-        per_voxel=45.0,
     ),
     Step(
         "mean spectrum",
