@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
@@ -19,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
+from cathoscope.volume.distance import distance_within
 from cathoscope.volume.domains_kernels import common_faces, moments, sorted_down, watershed
 
 FloatArray = NDArray[np.float64]
@@ -149,7 +149,7 @@ def crack_bounded_domains(
     if mask.size > np.iinfo(np.int32).max:
         raise MeasurementError("the volume is too large", expected="below 2^31 voxels", found=str(mask.shape))
     edge = float(np.prod(edges)) ** (1 / 3)
-    distance = edt.edt(mask, anisotropy=edges, black_border=False, parallel=1)
+    distance = distance_within(mask, edges)
     labels = np.empty(mask.shape, dtype=np.int32)
     order = sorted_down(distance, _STEPS / edge, int(distance.max() * _STEPS / edge) + 1)
     number = watershed(distance, order, np.float32(depth * edge), labels)

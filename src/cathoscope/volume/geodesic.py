@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
+from cathoscope.volume.distance import distance_within
 from cathoscope.volume.geodesic_kernels import lengths_of, march, path_sums, seed_front
 
 Float32Array = NDArray[np.float32]
@@ -133,7 +133,7 @@ def _nearest(mask: NDArray[np.bool_], edges: tuple[float, float, float]) -> Floa
     found = np.zeros(mask.shape, dtype=np.float32)
     part = np.ascontiguousarray(mask[box])
     if part.size:
-        found[box] = edt.edt(part, anisotropy=edges, black_border=False, parallel=1)
+        found[box] = distance_within(part, edges)
     return found
 
 

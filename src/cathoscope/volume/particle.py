@@ -9,7 +9,6 @@ much that choice matters: the plateau, a systematic error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cc3d
 import edt  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.closing import EmptyBalls, closed_with_ball, empty_balls
+from cathoscope.volume.distance import distance_within
 from cathoscope.volume.segment import require_volume
 
 Float32Array = NDArray[np.float32]
@@ -73,8 +73,7 @@ def inner_distance(mask: BoolArray, voxel_size: VoxelSize) -> Float32Array:
     """Distance (um) to the nearest voxel outside ``mask``, 0 there; where all is inside, the diagonal of the field."""
     if mask.all():
         return np.full(mask.shape, _longest(mask, voxel_size), dtype=np.float32)
-    distance: Any = edt.edt(np.ascontiguousarray(mask), anisotropy=voxel_size, black_border=False, parallel=1)
-    return np.asarray(distance, dtype=np.float32)
+    return distance_within(mask, voxel_size)
 
 
 def _longest(mask: BoolArray, voxel_size: VoxelSize) -> float:

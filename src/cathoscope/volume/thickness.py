@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
+from cathoscope.volume.distance import distance_within
 from cathoscope.volume.minkowski_tables import STEPS
 from cathoscope.volume.thickness_kernels import describe_ridge, mark_ridge, paint
 
@@ -84,7 +84,7 @@ def local_thickness(mask: BoolArray, *, voxel_size: VoxelSize) -> Float32Array:
             found=f"all {mask.size} voxels set",
             cure="check the threshold",
         )
-    distance = edt.edt(mask, anisotropy=voxel, black_border=False, parallel=1)
+    distance = distance_within(mask, voxel)
     lengths = np.linalg.norm(STEPS * np.asarray(voxel), axis=1)
     edge = float(np.prod(voxel) ** (1 / 3))
     mark = np.empty(mask.shape, dtype=np.uint8)
