@@ -123,6 +123,13 @@ def test_flagged_voxels_are_left_out_and_their_share_is_told(study: Study, field
     assert found["white_line_energy"].note == "25.0 % without a trusted value"
 
 
+def test_numbers_of_grains_are_names_and_are_not_compared(study: Study, field: np.ndarray) -> None:
+    true = (field > 8350.0).astype(np.int32)
+    mapped = label("grain_label", 7 - true[0], DIMS[1:])  # other numbers, at one temperature
+    found = rows(study, [volume("edge_jump", field), mapped], [volume("edge_jump", field), volume("grain_label", true)])
+    assert list(found) == ["edge_jump"]
+
+
 def test_nothing_in_common_is_said_and_is_valid_json(study: Study, field: np.ndarray) -> None:
     row = rows(study, [volume("edge_jump", np.full(SHAPE, np.nan))], [volume("edge_jump", field)])["edge_jump"]
     assert row.n == 0

@@ -113,7 +113,7 @@ def _at_scans_of(result: xr.Dataset, truth: xr.Dataset, measurement: str) -> xr.
 
 
 # Arrays that name things rather than measure them.
-_LABELS = ("angle", "white_line_flag", "particle")
+_LABELS = ("angle", "white_line_flag", "particle", "grain_label")
 
 
 def _compare_array(measurement: str, name: str, result: xr.Dataset, truth: xr.Dataset) -> Comparison:
