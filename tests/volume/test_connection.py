@@ -201,9 +201,9 @@ def test_kernels_do_the_same_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
     width = percolation_diameter(phase, start, end, voxel_size=FIBSEM)
     pore, particle = (np.pad(one, 1) for one in (particle & phase, particle))
     joined = open_to_outside(pore, particle)
-    for name in ("_enter", "_joined", "root_of"):
+    for name in ("_enter", "_joined", "_root", "_unite", "_unite_around", "root_of"):
         monkeypatch.setattr(connection_kernels, name, getattr(connection_kernels, name).py_func)
-    for name in ("sizes_over_levels", "first_connection", "mark_joined"):
+    for name in ("levels_of", "sizes_over_levels", "first_connection", "mark_joined"):
         monkeypatch.setattr(connection, name, getattr(connection_kernels, name).py_func)
     assert np.array_equal(connection_curve(grey, particle[1:-1, 1:-1, 1:-1], levels).open_porosity, curve.open_porosity)
     assert percolation_diameter(phase, start, end, voxel_size=FIBSEM) == width

@@ -13,7 +13,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.virtual.cracks import pore_share, solid
 from cathoscope.virtual.grains import draw_grains
 from cathoscope.virtual.particle import H_NMC, L_NMC, ROD
-from cathoscope.volume.envelope import fit_envelope
+from cathoscope.volume.envelope import fit_envelope, halved
 from cathoscope.volume.envelope_kernels import meets, sample_columns
 from cathoscope.volume.particle import outer_mask, signed_depth
 from cathoscope.volume.porosity import evened, porosity, porosity_against_radius, solid_share
@@ -126,8 +126,8 @@ def test_surface_is_found_below_the_voxel():
     true_volume = share.sum(dtype=float)
     for shift in (0.6, -0.5):
         depth = signed_depth(share > 0.5, (1.0, 1.0, 1.0)) + np.float32(shift)
-        found = fit_envelope(split.select, split.average, depth, (1.0, 1.0, 1.0))
-        assert found.share.sum(dtype=float) == pytest.approx(true_volume, rel=0.002)
+        found = fit_envelope(split.select, split.average, halved(depth), (1.0, 1.0, 1.0)).surface
+        assert found.share().sum(dtype=float) == pytest.approx(true_volume, rel=0.002)
 
 
 def covariance(noise):
@@ -256,7 +256,7 @@ def test_the_composition_of_a_core_full_of_fine_pores_is_not_known_or_stated(see
     grey = grey + 0.042 * gaussian_filter(fraction, 1.0) * core
     mask = outer_mask(gaussian_filter(grey, 1.0) > grey_levels(grey).threshold, voxel_size=VOXEL).particle
     truth = 1 - fraction.sum(dtype=float) / envelope.sum(dtype=float)
-    unknown = porosity(solid_share(grey, mask, voxel_size=VOXEL, unknown_composition=True)).grey
+    unknown = porosity(solid_share(grey, mask, voxel_size=VOXEL, reference="unknown")).grey
     assert unknown.value < truth - 0.005  # the step hides behind the pores
     assert abs(unknown.value - truth) < 2 * unknown.total
     profile = ((0.6, 1.042), (0.72, 1.0))
@@ -272,7 +272,7 @@ def test_a_core_full_of_fine_pores_is_remarked_unless_its_composition_is_stated(
         quantify(grey, voxel_size=VOXEL, choices=one) for one in (Choices(), Choices(composition=((0, 1),)))
     )
     (remark,) = (one for one in alone.remarks if "no solid is free of cracks" in one)
-    low = alone.share.solid_level.supported[0]
+    low = alone.supported[0]
     assert remark.startswith(f"below {low:.2f} of the radius")
     assert "morphology.composition" in remark
     assert not any("no solid is free of cracks" in one for one in stated.remarks)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.signal import fftconvolve
 
 from cathoscope.volume.sheetness_kernels import smooth_planes
-from cathoscope.volume.smoothing import gaussian_half, smoothed
+from cathoscope.volume.smoothing import convolved, gaussian_half, smoothed
 
 
 @pytest.mark.parametrize(("sigma", "truncate"), [(1.5, 3.0), ((1.0, 0.7, 2.2), 4.0), (4.0, 3.0)])
@@ -38,3 +39,10 @@ def test_filters_keep_the_mean():
     for sigma in (0.3, 1.0, 5.0):
         half = gaussian_half(sigma)
         assert half[0] + 2 * half[1:].sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_volume_convolved_by_slabs_is_that_convolved_at_once():
+    rng = np.random.default_rng(3)
+    volume, kernel = rng.random((140, 6, 7), dtype=np.float32), rng.random((15, 3, 5), dtype=np.float32)
+    expected = fftconvolve(volume.astype(float), kernel, mode="same")
+    np.testing.assert_allclose(convolved(volume, kernel), expected, rtol=1e-5, atol=1e-4)

@@ -220,9 +220,15 @@ def _around(share: SolidShare, core: BoolArray) -> tuple[SolidShare, BoolArray]:
         room = int(np.ceil((_MARGINS[-1] + 0.5) * unit / edge)) + 1
         box.append(slice(max(int(used[0]) - room, 0), int(used[-1]) + room + 1))
     at = (box[0], box[1], box[2])
-    above = (share.above[0][at], share.above[1][at], share.above[2][at])
-    fields = {name: getattr(share, name)[at] for name in ("solid", "envelope", "depth", "radius", "within")}
-    return replace(share, above=above, **fields), np.ascontiguousarray(core[at])
+    part = replace(
+        share,
+        solid=share.solid[at].copy(),
+        surface=share.surface._replace(box=at),
+        radius=share.radius[at].copy(),
+        within=share.within[at].copy(),
+        above=share.above[at].copy(),
+    )
+    return part, core[at].copy()
 
 
 def _unevenness(share: SolidShare, grown: list[BoolArray], core: BoolArray, further: float) -> float:

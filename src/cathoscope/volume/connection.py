@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
-from cathoscope.volume.connection_kernels import first_connection, mark_joined, sizes_over_levels
+from cathoscope.volume.connection_kernels import first_connection, levels_of, mark_joined, sizes_over_levels
 from cathoscope.volume.minkowski import functionals
 
 BoolArray = NDArray[np.bool_]
@@ -121,22 +121,21 @@ def connection_curve(
     level = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     if level.ndim != 1 or not np.isfinite(level).all() or np.any(np.diff(level) <= 0):
         raise MeasurementError("thresholds do not rise", expected="rising finite numbers", found=str(level))
-    if not np.isfinite(values[inside]).all():
+    bad = ~np.isfinite(values)
+    if np.any(np.logical_and(bad, inside, out=bad)):
         raise MeasurementError(
             "grey values inside the particle are not finite",
             expected="numbers",
-            found=f"{np.count_nonzero(~np.isfinite(values[inside]))} voxels of NaN or infinity",
+            found=f"{np.count_nonzero(bad)} voxels of NaN or infinity",
         )
-    place = np.flatnonzero(inside & (values < level[-1]))  # brighter ones never enter
-    group = np.searchsorted(level, values.ravel()[place], side="right")  # the first threshold above the value
-    group = group.astype(np.int16 if level.size < 2**15 else np.int64)
-    ends = np.cumsum(np.bincount(group, minlength=level.size))
-    order = place[np.argsort(group, kind="stable")]
-    count = inside.size + 1
-    room = ~inside.ravel(), np.arange(count, dtype=np.int32), np.ones(count, np.int32), np.zeros(count - 1, np.bool_)
-    joined = sizes_over_levels(order, ends, values.shape, room, connectivity == 26)
+    del bad
+    group = np.empty(values.shape, dtype=np.uint8 if level.size < 254 else np.uint32)
+    counts = np.zeros(level.size + 2, dtype=np.int64)
+    levels_of(values, inside, level, group, counts)
+    parent = np.empty(values.size + 1, dtype=np.int32 if values.size < np.iinfo(np.int32).max else np.int64)
+    joined = sizes_over_levels(group, np.cumsum(counts), parent, connectivity == 26)
     size = np.count_nonzero(inside)
-    return ConnectionCurve(level, ends / size, joined / size)
+    return ConnectionCurve(level, np.cumsum(counts[:-2]) / size, joined / size)
 
 
 def through(phase: BoolArray, *, axis: int, connectivity: Connectivity = 6) -> BoolArray:

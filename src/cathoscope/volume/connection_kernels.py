@@ -1,6 +1,6 @@
 """Kernels of `connection`: voxels that enter one after the other, and the sets they join (union-find).
 
-Volumes are flat; the first ``outside_nodes`` nodes of the forest are not voxels but what voxels may be joined to.
+The last nodes of a forest are not voxels but what voxels may be joined to.
 """
 
 from __future__ import annotations
@@ -48,21 +48,94 @@ def _enter(voxel, shape, entered, outside, full, parent, size):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def sizes_over_levels(order, ends, shape, room, full):  # type: ignore[no-untyped-def]
-    """Voxels joined to the outside after each group of ``order`` has entered; ``ends`` are the groups' ends.
+def levels_of(values, inside, levels, group, counts):  # type: ignore[no-untyped-def]
+    """``group`` becomes the number of the first of the rising ``levels`` above a value, [z, y, x].
 
-    ``room`` are what is outside, 0, 1, ... and ones, one more than voxels, and False for every voxel: large arrays of
-    numpy's lie in large pages, those made here would not.
+    n levels: n for what is above all of them, n + 1 for what is not ``inside``. ``counts`` [n + 2] are those of groups.
     """
-    outside, parent, size, entered = room
-    n = shape[0] * shape[1] * shape[2]
-    out = np.empty(ends.size, dtype=np.int64)
-    first = 0
-    for k in range(ends.size):
+    flat, within, out = values.ravel(), inside.ravel(), group.ravel()
+    n = levels.size
+    for i in range(flat.size):
+        k = n + 1
+        if within[i]:
+            k = 0
+            if flat[i] >= levels[n - 1]:
+                k = n
+            while k < n and flat[i] >= levels[k]:
+                k += 1
+        out[i] = k
+        counts[k] += 1
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, node):  # type: ignore[no-untyped-def]
+    """As `root_of` where roots hold the size of their set, negative."""
+    while parent[node] >= 0:
+        if parent[parent[node]] >= 0:
+            parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@njit(cache=True, nogil=True)
+def _unite(parent, first, second):  # type: ignore[no-untyped-def]
+    """Join two trees, the smaller below the larger."""
+    a, b = _root(parent, first), _root(parent, second)
+    if a == b:
+        return
+    if parent[a] > parent[b]:
+        a, b = b, a
+    parent[a] += parent[b]
+    parent[b] = a
+
+
+@njit(cache=True, nogil=True)
+def _unite_around(group, place, level, parent, full):  # type: ignore[no-untyped-def]
+    """Join a voxel to those of its 26 or 6 neighbours that entered before, and to the outside (last node)."""
+    depth, height, width = group.shape
+    outside = np.int64(parent.size - 1)
+    z, y, x = place
+    voxel = (z * height + y) * width + x
+    for dz in range(-1, 2):
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                a, b, c = z + dz, y + dy, x + dx
+                if a < 0 or b < 0 or c < 0 or a >= depth or b >= height or c >= width:
+                    continue
+                if not full and abs(dz) + abs(dy) + abs(dx) > 1:
+                    continue
+                kind = group[a, b, c]
+                other = (a * height + b) * width + c
+                if kind == level[1]:
+                    _unite(parent, voxel, outside)
+                elif kind < level[0] or (kind == level[0] and other < voxel):
+                    _unite(parent, voxel, other)
+
+
+@njit(cache=True, nogil=True)
+def sizes_over_levels(group, ends, parent, full):  # type: ignore[no-untyped-def]
+    """Voxels joined to the outside after each group of voxels (`levels_of`) has entered.
+
+    ``ends`` are the sums of the numbers of voxels up to each group; ``parent`` is room, one more than voxels.
+    """
+    _, height, width = group.shape
+    n = ends.size - 2
+    order, starts = np.empty(ends[n - 1], dtype=parent.dtype), np.zeros(n, dtype=np.int64)
+    starts[1:] = ends[: n - 1]
+    flat = group.ravel()
+    for i in range(flat.size):
+        if flat[i] < n:
+            order[starts[flat[i]]] = i
+            starts[flat[i]] += 1
+    parent[parent.size - 1] = -1
+    out, first = np.empty(n, dtype=np.int64), 0
+    for k in range(n):
         for i in range(first, ends[k]):
-            _enter(order[i], shape, entered, outside, full, parent, size)
+            parent[order[i]] = -1
+            z, rest = order[i] // (height * width), order[i] % (height * width)
+            _unite_around(group, (z, rest // width, rest % width), (k, n + 1), parent, full)
         first = ends[k]
-        out[k] = size[root_of(parent, n)] - 1
+        out[k] = -parent[_root(parent, np.int64(parent.size - 1))] - 1
     return out
 
 

@@ -19,18 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.volume.envelope_kernels import (
-    add_columns,
-    layer_noise,
-    mark_dark,
-    meets,
-    refine,
-    sample_columns,
-    surface_columns,
-    tail_sums,
-)
+from cathoscope.volume import surface_band_kernels as kernels
+from cathoscope.volume.envelope_kernels import add_columns, meets, sample_columns, tail_sums
 from cathoscope.volume.reach import within_reach
-from cathoscope.volume.smoothing import smoothed
+from cathoscope.volume.smoothing import gaussian_half, smoothed
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -50,6 +42,11 @@ _LAYER, _LAYERS = 0.5, 8  # layers of depth within which the noise of the residu
 # Depths from which the first pass, whose surface is still too uncertain, and the later ones look for cracks: nearer to
 # the surface a valley that it has not followed is as dark as a crack.
 _SEEN, _LATER = 2.5, 1.5
+# Voxels below and above the surface up to which blocks are near it: what is dark that deep may yet be near a column,
+# and the tail goes that high. Blocks are told with room to spare, so that a surface that moves stays in them.
+_BELOW, _ABOVE, _SPARE = 12.0, 6.0, 3.0
+_ACROSS = 3.0  # voxels: half of one, and by which the depth changes from a block's outermost points to its faces
+_TRUNCATE = 4.0  # standard deviations at which the blur ends
 _BLOCK = 8
 _ENOUGH = 100_000  # columns from which the blur is told
 _RIM = np.arange(3.0, 6.6, 0.5)  # depths at which the porosity of the rim is taken
@@ -60,17 +57,50 @@ _RIM = np.arange(3.0, 6.6, 0.5)  # depths at which the porosity of the rim is ta
 _BRIDGED, _BRIDGED_STD = 0.2, 0.25
 
 
+class Surface(NamedTuple):
+    """A closed surface: maps on the grid of the volume are made when they are asked for.
+
+    Attributes
+    ----------
+    coarse
+        Signed distance from it (voxels), positive inside, at half as many points along each axis; linear between them.
+    blur
+        Standard deviation of the blur of the volume, voxels.
+    edges
+        Of a voxel (z, y, x), voxels.
+    shape
+        Of the volume.
+    box
+        The part of the volume that maps show; None: all.
+    """
+
+    coarse: Float32Array
+    blur: float
+    edges: Float64Array
+    shape: tuple[int, int, int]
+    box: tuple[slice, slice, slice] | None = None
+
+    def depth(self) -> Float32Array:
+        """Signed distance from the surface, voxels, positive inside, [z, y, x]."""
+        depth = np.empty(self.shape, dtype=np.float32)
+        kernels.depths(self.coarse, depth)
+        return depth if self.box is None else depth[self.box].copy()
+
+    def share(self) -> Float32Array:
+        """How much of each voxel, blurred as the volume is, lies within the surface, 0 to 1, [z, y, x]."""
+        share = np.empty(self.shape, dtype=np.float32)
+        _share(self, share)
+        return share if self.box is None else share[self.box].copy()
+
+
 class Envelope(NamedTuple):
     """The outer surface.
 
-    ``depth`` is the signed distance from it, in voxels, positive inside, [z, y, x]; ``share`` how much of each voxel,
-    blurred as the volume is, lies within it, [z, y, x]; ``blur`` the standard deviation of the blur, voxels; ``whole``
-    the share of the surface without cracks; ``std`` and ``systematic`` the uncertainties of the mean depth, voxels.
+    ``whole`` is the share of it without cracks, ``std`` and ``systematic`` are the uncertainties of the mean depth,
+    voxels.
     """
 
-    depth: Float32Array
-    share: Float32Array
-    blur: float
+    surface: Surface
     whole: float
     std: float
     systematic: float
@@ -84,96 +114,144 @@ class _Columns(NamedTuple):
     depth: Float64Array
 
 
-class _Fine(NamedTuple):
-    """The surface on the volume's grid [z, y, x]: its depth, share of each voxel within it, and room to work in."""
+class _Band(NamedTuple):
+    """The blocks of a volume near its surface, and what is kept of them.
 
-    depth: Float32Array
+    ``kind`` of the blocks; ``smooth``, the smoothed volume there, packed, and ``deep``, number and squares of what is
+    brighter than the body in the blocks below; ``share`` of each voxel within the surface and whether it is ``dark``,
+    both [z, y, x].
+    """
+
+    kind: NDArray[np.uint8]
+    smooth: Float32Array
+    deep: Float64Array
     share: Float32Array
-    room: Float32Array
+    dark: BoolArray
 
 
-def fit_envelope(select: Float32Array, average: Float32Array, depth: Float32Array, voxel_size: VoxelSize) -> Envelope:
+def halved(field: Float32Array) -> Float32Array:
+    """Means of 2 x 2 x 2 points; an odd end repeats its last point."""
+    ends = tuple(n % 2 for n in field.shape)
+    padded = np.pad(field, [(0, n) for n in ends], mode="edge") if any(ends) else field
+    z, y, x = (n // 2 for n in padded.shape)
+    found = np.zeros((z, y, x), dtype=np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        found += padded[tuple(slice(at, None, 2) for at in corner)]
+    found /= np.float32(8)
+    return found
+
+
+def fit_envelope(select: Float32Array, average: Float32Array, start: Float32Array, voxel_size: VoxelSize) -> Envelope:
     """The outer surface that the grey values say.
 
     Parameters
     ----------
     select, average
         Two volumes of independent noise, see `solid_level.split_grey`, scaled so that void is 0 and solid 1, [z, y, x].
-    depth
-        Signed distance (um) from the surface of the closed mask, positive inside.
+    start
+        Signed distance (um) from the surface of the closed mask, positive inside, at half as many points: `halved`.
     """
     unit = float(np.prod(voxel_size)) ** (1 / 3)
     edges = np.asarray(voxel_size) / unit
-    psi, blur = _halved(depth) / np.float32(unit), 1.1
-    smooth = smoothed(select, 1 / edges, truncate=3)
-    fine = _Fine(*(np.empty(select.shape, dtype=np.float32) for _ in range(3)))
-    dark = np.empty(select.shape, dtype=bool)
+    shape = select.shape[0], select.shape[1], select.shape[2]
+    surface = Surface(start / np.float32(unit), 1.1, edges, shape)
+    band = _band(surface, select, None)
     for number in range(_PASSES):
-        psi = _smoothed_depth(psi, _BASE if number else _FIRST, edges)
+        surface = surface._replace(coarse=_smoothed_depth(surface.coarse, _BASE if number else _FIRST, edges))
         for step in range(3 if number else 2):
-            _refined(psi, blur, edges, fine)
-            columns = _columns(fine.depth, edges)
+            band = _band(surface, select, band)
+            _share(surface, band.share)
+            columns = _columns(surface, band)
             if step < 2:
-                _mark_dark(smooth, fine, edges, dark, first=number == 0)
-                near = within_reach(dark, _NEAR, tuple(edges))
+                _mark_dark(surface, band, first=number == 0)
+                near = within_reach(band.dark, _NEAR, tuple(edges))
             whole = _whole(columns, near)
-            shift = _fit(select, fine.share, columns, whole, blur)[0]
+            shift = _fit(select, band.share, columns, whole, surface.blur)[0]
             if step or number == 0:
                 # of the volume that nothing was selected in: columns without dark voxels are brighter by their noise
-                blur = _widened(blur, average, fine.share, columns, whole)
-            psi += _spread_out(shift, whole, columns.start, psi.shape, edges)
-    return _settled(average, (psi, blur), fine, dark, edges)
+                surface = _widened(surface, average, band.share, columns, whole)
+            moved = surface.coarse + _spread_out(shift, whole, columns.start, surface.coarse.shape, edges)
+            surface = surface._replace(coarse=moved)
+    return _settled(average, select, surface, band)
 
 
-def _widened(blur: float, average: Float32Array, share: Float32Array, columns: _Columns, whole: BoolArray) -> float:
-    """The blur that the tails say; of large surfaces some of the columns do."""
+def _widened(
+    surface: Surface, average: Float32Array, share: Float32Array, columns: _Columns, whole: BoolArray
+) -> Surface:
+    """With the blur that the tails say; of large surfaces some of the columns do."""
     step = max(1, len(whole) // _ENOUGH)
     some = _Columns(*(np.ascontiguousarray(part[::step]) for part in columns))
-    return _wider(blur, _fit(average, share, some, whole[::step].copy(), blur)[1])
+    return _wider(surface, _fit(average, share, some, whole[::step].copy(), surface.blur)[1])
 
 
-def _wider(blur: float, widening: float) -> float:
-    """The blur after a correction, within what can be."""
-    return float(np.clip(blur + widening, 0.3, 4.0))
+def _wider(surface: Surface, widening: float) -> Surface:
+    """With the blur after a correction, within what can be."""
+    return surface._replace(blur=float(np.clip(surface.blur + widening, 0.3, 4.0)))
 
 
-def _settled(
-    average: Float32Array, fitted: tuple[Float32Array, float], fine: _Fine, dark: BoolArray, edges: Float64Array
-) -> Envelope:
+def _settled(average: Float32Array, select: Float32Array, surface: Surface, band: _Band) -> Envelope:
     """The last mean shift, from the volume that nothing was selected in, and its uncertainties."""
-    psi, blur = fitted
-    _refined(psi, blur, edges, fine)
-    columns = _columns(fine.depth, edges)
-    whole, wider = (_whole(columns, within_reach(dark, reach, tuple(edges))) for reach in (_NEAR, _WIDER))
-    blur = _widened(blur, average, fine.share, columns, whole)
-    _refined(psi, blur, edges, fine)
-    shift, widening = _fit(average, fine.share, columns, whole, blur)
-    blur = _wider(blur, widening)
+    band = _band(surface, select, band)
+    _share(surface, band.share)
+    columns = _columns(surface, band)
+    whole, wider = (_whole(columns, within_reach(band.dark, far, tuple(surface.edges))) for far in (_NEAR, _WIDER))
+    surface = _widened(surface, average, band.share, columns, whole)
+    _share(surface, band.share)
+    shift, widening = _fit(average, band.share, columns, whole, surface.blur)
     mean, std = _mean_of_blocks(shift, whole, columns.start)
     other, other_std = _mean_of_blocks(shift, wider, columns.start)
     plateau = max((other - mean) ** 2 - std**2 - other_std**2, 0.0)
     rim = sample_columns(average, columns.start, columns.direction, _RIM - columns.depth[:, None])
     porosity = max(1 - float(rim.mean(dtype=np.float64)), 0.0)
     systematic = float(np.hypot(np.sqrt(plateau), _BRIDGED_STD * porosity))
-    _refined(psi + np.float32(mean + _BRIDGED * porosity), blur, edges, fine)
-    return Envelope(fine.depth, fine.share, blur, float(whole.mean()), std, systematic)
+    moved = surface.coarse + np.float32(mean + _BRIDGED * porosity)
+    return Envelope(_wider(surface, widening)._replace(coarse=moved), float(whole.mean()), std, systematic)
 
 
-def _halved(field: Float32Array) -> Float32Array:
-    """Means of 2 x 2 x 2 points; an odd end repeats its last point."""
-    padded = np.pad(field, [(0, n % 2) for n in field.shape], mode="edge")
-    z, y, x = (n // 2 for n in padded.shape)
-    halved = np.zeros((z, y, x), dtype=np.float32)
-    for corner in np.ndindex(2, 2, 2):
-        halved += padded[tuple(slice(at, None, 2) for at in corner)]
-    halved /= np.float32(8)
-    return halved
+def _filters(width: float, edges: Float64Array, truncate: float) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Halves of a Gaussian of ``width`` voxels along z, y and x."""
+    z, y, x = (gaussian_half(width / float(edge), truncate) for edge in edges)
+    return z, y, x
 
 
-def _refined(psi: Float32Array, blur: float, edges: Float64Array, fine: _Fine) -> None:
-    """Depth on the volume's grid, linear between the points, and the blurred share of each voxel, to ``fine``."""
-    refine(psi, fine.depth, fine.room)
-    smoothed(fine.room, blur / edges, target=fine.share)
+def _around(chosen: NDArray[np.uint8], filters: tuple[Float32Array, ...], *, plane: bool) -> NDArray[np.uint8]:
+    """The blocks that are 1, and those that filters reach from them: in their ``plane`` [y, x], or all."""
+    far = np.array([-(-(half.size - 1) // kernels.BLOCK) for half in filters])
+    far[0] = 0 if plane else far[0]
+    found = np.empty_like(chosen)
+    kernels.blocks_around(chosen, far, found)
+    return found
+
+
+def _kinds(surface: Surface, below: float, above: float) -> NDArray[np.uint8]:
+    """Kinds of blocks: near the surface are those as deep, or as high, and all to which its blur spreads."""
+    blurred = float(np.max(_TRUNCATE * surface.blur / surface.edges)) + _ACROSS
+    kind = np.empty([-(-n // kernels.BLOCK) for n in surface.shape], dtype=np.uint8)
+    kernels.kinds_of_blocks(surface.coarse, max(below, blurred), max(above, blurred), kind)
+    return kind
+
+
+def _band(surface: Surface, select: Float32Array, band: _Band | None) -> _Band:
+    """The blocks near a surface; those known as long as they hold all that is asked for."""
+    now = _kinds(surface, _BELOW, _ABOVE)
+    if band is not None and bool(np.all((now == band.kind) | (band.kind == kernels.NEAR))):
+        return band
+    kind = _kinds(surface, _BELOW + _SPARE, _ABOVE + _SPARE)
+    filters, used = _filters(1.0, surface.edges, 3.0), (kind != kernels.OUTSIDE).astype(np.uint8)
+    smooth = np.empty(kernels.BLOCK**3 * int(np.count_nonzero(kind == kernels.NEAR)), dtype=np.float32)
+    deep = np.empty(2)
+    count = kernels.smooth_and_pack(select, kind, (used, _around(used, filters, plane=True)), filters, smooth, deep)
+    share = np.empty(surface.shape, dtype=np.float32) if band is None else band.share
+    return _Band(kind, smooth[:count], deep, share, np.zeros(surface.shape, dtype=bool))
+
+
+def _share(surface: Surface, share: Float32Array) -> None:
+    """The blurred share of each voxel within the surface, to ``share``."""
+    kind = _kinds(surface, 0.0, 0.0)
+    filters = _filters(surface.blur, surface.edges, _TRUNCATE)
+    blocks = kind, _around(kind, filters, plane=True), _around(kind, filters, plane=False)
+    room = np.empty((kernels.SLAB + 2 * filters[0].size, *surface.shape[1:]), dtype=np.float32)
+    kernels.shares_within(surface.coarse, blocks, filters, room, share)
 
 
 def _smoothed_depth(psi: Float32Array, width: float, edges: Float64Array) -> Float32Array:
@@ -184,22 +262,25 @@ def _smoothed_depth(psi: Float32Array, width: float, edges: Float64Array) -> Flo
     return np.ascontiguousarray(smoothed(padded, width / (2 * edges), truncate=3)[inner])
 
 
-def _mark_dark(smooth: Float32Array, fine: _Fine, edges: Float64Array, dark: BoolArray, *, first: bool) -> None:
+def _mark_dark(surface: Surface, band: _Band, *, first: bool) -> None:
     """Mark where the smoothed volume is darker than the uniform body.
 
     The noise of every layer of depth is that of what is brighter.
     """
-    expected, least = smoothed(fine.share, 1 / edges, truncate=3, target=fine.room), _SEEN if first else _LATER
+    filters, layers = _filters(1.0, surface.edges, 3.0), (_SEEN if first else _LATER, _LAYER)
     sums = np.zeros((_LAYERS + 1, 2))
-    layer_noise(smooth, expected, fine.depth, (least, _LAYER), sums)
+    sums[-1] = band.deep
+    residual = np.empty_like(band.smooth)
+    near = surface.coarse, band.kind, _around(band.kind, filters, plane=True)
+    kernels.residuals(band.smooth, band.share, near, filters, layers, residual, sums)
     limit = _DARK * np.sqrt(sums[:, 1] / np.maximum(sums[:, 0], 1))
     limit[sums[:, 0] < 50] = np.inf
-    mark_dark((smooth, expected), fine.depth, (least, _LAYER), limit, dark)
+    kernels.mark_dark(residual, near, layers, limit, band.dark)
 
 
-def _columns(depth: Float32Array, edges: Float64Array) -> _Columns:
+def _columns(surface: Surface, band: _Band) -> _Columns:
     """Columns along the normals through all voxels near the surface; a face of the field cuts those there."""
-    return _Columns(*surface_columns(depth, _BAND, edges))
+    return _Columns(*kernels.surface_columns(surface.coarse, band.kind, surface.shape, _BAND, surface.edges))
 
 
 def _whole(columns: _Columns, dark: BoolArray) -> BoolArray:

@@ -15,18 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
-from cathoscope.volume.envelope import Envelope, fit_envelope
+from cathoscope.volume.envelope import Envelope, Surface, fit_envelope, halved
 from cathoscope.volume.particle import signed_depth
-from cathoscope.volume.porosity_kernels import mean_level, region_sums, scale_both, shares_of_solid
+from cathoscope.volume.porosity_kernels import count_above, joined_shares, mean_level, region_sums, scale_both
 from cathoscope.volume.segment import GreyLevels, grey_levels, require_volume
 from cathoscope.volume.solid_level import (
+    SPLIT,
     SolidLevel,
     SplitGrey,
     crack_free_uniform,
@@ -58,10 +60,8 @@ class SolidShare:
     ----------
     solid
         f, [z, y, x]; with the volume's noise, so also below 0 and above 1. 0 far outside.
-    envelope
-        e, [z, y, x], 0 to 1.
-    depth
-        Signed distance from the outer surface, um, positive inside, [z, y, x].
+    surface
+        The outer surface, from which ``envelope`` and ``depth`` come.
     radius
         Relative: 0 at the centre of volume, 1 at the surface, [z, y, x].
     within
@@ -70,28 +70,39 @@ class SolidShare:
         Grey values of solid along the radius, and of void.
     blur
         Standard deviation, um.
-    surface
+    surface_error
         Mean outward error of the surface, um: value 0.
     noise
         Standard deviation of a sum of ``solid`` over n voxels, by noise, over the square root of n.
     above
-        Where the volume exceeds the threshold, its lower and its upper limit, three masks [z, y, x].
+        How many of the lower limit of the threshold, the threshold and its upper limit the volume exceeds, [z, y, x].
     voxel_size
         um, (z, y, x).
     """
 
     solid: Float32Array
-    envelope: Float32Array
-    depth: Float32Array
+    surface: Surface
     radius: Float32Array
     within: BoolArray
     solid_level: SolidLevel
     void_level: Estimate
     blur: float
-    surface: Estimate
+    surface_error: Estimate
     noise: float
-    above: tuple[BoolArray, BoolArray, BoolArray]
+    above: NDArray[np.uint8]
     voxel_size: VoxelSize
+
+    @cached_property
+    def envelope(self) -> Float32Array:
+        """e, [z, y, x], 0 to 1; kept from when it is asked for until this record goes."""
+        return self.surface.share()
+
+    @cached_property
+    def depth(self) -> Float32Array:
+        """Signed distance from the outer surface, um, positive inside, [z, y, x]; kept as ``envelope`` is."""
+        depth = self.surface.depth()
+        depth *= np.float32(float(np.prod(self.voxel_size)) ** (1 / 3))
+        return depth
 
 
 class Porosity(NamedTuple):
@@ -115,9 +126,9 @@ def solid_share(
     *,
     voxel_size: VoxelSize,
     levels: GreyLevels | None = None,
-    reference: SolidLevel | None = None,
-    unknown_composition: bool = False,
+    reference: SolidLevel | Literal["unknown"] | None = None,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> SolidShare:
     """Share of solid and of envelope in every voxel of one particle.
 
@@ -130,12 +141,12 @@ def solid_share(
     levels
         Of the volume; None: found in it. Needed for a volume that is solid nearly everywhere.
     reference
-        Level of crack-free solid from elsewhere; None: found in the particle.
-    unknown_composition
-        Whether solid may be of another grey level at radii where cracks leave none of it free; without it the level is
-        that of solid beside.
+        Level of crack-free solid from elsewhere; None: found in the particle, and at radii where cracks leave none of
+        it free that of solid beside; "unknown": found, and it may be another there.
     seed
         Of the random numbers that split the noise.
+    overwrite
+        Whether the share of solid may be written over the volume, which saves its memory.
 
     Raises
     ------
@@ -149,35 +160,39 @@ def solid_share(
     unit = float(np.prod(voxel_size)) ** (1 / 3)
     depth = signed_depth(particle, voxel_size)
     radius = relative_radius(depth, particle, voxel_size)
-    inner = depth > _RIM * unit
+    inner, start = depth > _RIM * unit, halved(depth)
     void = _void_level(volume, depth < -_OUTSIDE * unit, levels)
+    del depth
     covariance = _noise(volume, inner, radius, levels.solid, voxel_size)
-    split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed)
+    above = np.empty(volume.shape, dtype=np.uint8)
+    count_above(volume, (levels.low, levels.threshold, levels.high), above)
+    split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed, overwrite=overwrite)
+    del volume
     white = float(np.sqrt(covariance[3, 3, 3]))
-    if (level := reference) is None:
+    if isinstance(reference, SolidLevel):
+        level = reference
+    else:
         level = solid_level(split, inner, radius, levels.solid, white, levels.threshold)
-        level = of_unknown_composition(level) if unknown_composition and level.supported != (0.0, 1.0) else level
+        level = of_unknown_composition(level) if reference and level.supported != (0.0, 1.0) else level
     law = (level.radius, level.level, void.value)
-    scale_both(split.select, split.average, radius, law)
-    surface = _envelope(split, depth, particle, voxel_size)
-    del split, depth
-    within = surface.depth > -_REACH
-    solid = np.empty(volume.shape, dtype=np.float32)
-    shares_of_solid(volume, radius, within, law, solid)
     contrast = mean_level(radius, inner, law[:2]) - void.value
+    del inner
+    scale_both(split.select, split.average, radius, law)
+    envelope = _envelope(split, start, particle, voxel_size)
+    within = envelope.surface.depth() > -_REACH
+    joined_shares(split.select, split.average, SPLIT, within, split.select)
     noise = float(np.sqrt(max(covariance.sum(), 0.0)) / contrast)
     return SolidShare(
-        solid,
-        surface.share,
-        surface.depth * np.float32(unit),
+        split.select,
+        envelope.surface,
         radius,
         within,
         level,
         void,
-        surface.blur * unit,
-        Estimate(0.0, surface.std * unit, surface.systematic * unit),
+        envelope.surface.blur * unit,
+        Estimate(0.0, envelope.std * unit, envelope.systematic * unit),
         noise,
-        (volume > levels.threshold, volume > levels.low, volume > levels.high),
+        above,
         voxel_size,
     )
 
@@ -239,20 +254,21 @@ def _noise(
     return noise_covariance(volume, calm, float(volume[calm].mean(dtype=np.float64)))
 
 
-def _envelope(scaled: SplitGrey, depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:
+def _envelope(scaled: SplitGrey, start: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Envelope:
     """The outer surface, or none where the particle fills the field."""
     if particle.all():
-        one = np.ones(particle.shape, dtype=np.float32)
-        return Envelope(100 * one, one, 1.0, 1.0, 0.0, 0.0)
-    surface = fit_envelope(scaled.select, scaled.average, depth, voxel_size)
-    if surface.blur > _WIDEST_BLUR:
+        unit = float(np.prod(voxel_size)) ** (1 / 3)
+        shape = particle.shape[0], particle.shape[1], particle.shape[2]
+        return Envelope(Surface(np.full_like(start, 100), 1.0, np.asarray(voxel_size) / unit, shape), 1.0, 0.0, 0.0)
+    found = fit_envelope(scaled.select, scaled.average, start, voxel_size)
+    if found.surface.blur > _WIDEST_BLUR:
         raise MeasurementError(
             "the blur is too wide for the voxels",
             expected=f"a standard deviation of at most {_WIDEST_BLUR:g} voxels at the outer surface",
-            found=f"{surface.blur:.2g} voxels",
+            found=f"{found.surface.blur:.2g} voxels",
             cure="bin the volume by two along each axis",
         )
-    return surface
+    return found
 
 
 def porosity(share: SolidShare, region: BoolArray | None = None) -> Porosity:
@@ -327,7 +343,8 @@ def _porosity(share: SolidShare, sums: _Sums) -> Porosity:
 def _surface_error(share: SolidShare, sums: _Sums) -> tuple[float, float]:
     """Statistical and systematic uncertainty of the sum of the envelope's shares: area times that of the surface."""
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
-    return sums.surface * share.surface.std / unit, sums.surface * share.surface.systematic / unit
+    error = share.surface_error
+    return sums.surface * error.std / unit, sums.surface * error.systematic / unit
 
 
 def _uncertainty(share: SolidShare, sums: _Sums) -> tuple[float, float]:

@@ -23,12 +23,13 @@ def _place(knots, value):  # type: ignore[no-untyped-def]
 def region_sums(fields, above, inside, edges, law, sums):  # type: ignore[no-untyped-def]
     """Add up what porosity needs of the voxels ``inside``, to ``sums`` [shell, 9 + knot].
 
-    ``fields`` are shares of solid f and of envelope, depth and radius; ``above`` three masks; ``edges`` [shell + 1] of
-    the radius; ``law`` knots, contrast c there, blur. The sums are: number, envelope, f, exp(-(depth / blur)^2 / 2),
-    (1 - f) / c, depth > 0, the masks where depth > 0, and f / c by the knots it hangs on.
+    ``fields`` are shares of solid f and of envelope, depth and radius; ``above`` is what `count_above` finds; ``edges``
+    [shell + 1] of the radius; ``law`` knots, contrast c there, blur. The sums are: number, envelope, f,
+    exp(-(depth / blur)^2 / 2), (1 - f) / c, depth > 0, of these what is above the second, the first and the third
+    limit, and f / c by the knots it hangs on.
     """
     f_all, e_all, d_all, r_all = fields[0].ravel(), fields[1].ravel(), fields[2].ravel(), fields[3].ravel()
-    first, second, third, within = above[0].ravel(), above[1].ravel(), above[2].ravel(), inside.ravel()
+    limits, within = above.ravel(), inside.ravel()
     knots, contrasts, blur = law
     for i in range(within.size):
         radius = r_all[i]
@@ -48,9 +49,9 @@ def region_sums(fields, above, inside, edges, law, sums):  # type: ignore[no-unt
         row[4] += (1.0 - f) / contrast
         if depth > 0:
             row[5] += 1.0
-            row[6] += first[i]
-            row[7] += second[i]
-            row[8] += third[i]
+            row[6] += limits[i] >= 2
+            row[7] += limits[i] >= 1
+            row[8] += limits[i] >= 3
         row[9 + k] += (1.0 - part) * f / contrast
         if part > 0.0:
             row[10 + k] += part * f / contrast
@@ -71,23 +72,32 @@ def _level(radius, knots, levels):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shares_of_solid(values, radius, within, law, share):  # type: ignore[no-untyped-def]
-    """``share`` becomes (value - void) / (level - void) of the voxels ``within``, 0 elsewhere; all [z, y, x].
-
-    ``law`` are knots of the radius, levels there, and void. ``share`` may be ``values``.
-    """
-    knots, levels, void = law[0], law[1], np.float32(law[2])
-    grey, r_all, used, out = values.ravel(), radius.ravel(), within.ravel(), share.ravel()
+def count_above(values, limits, found):  # type: ignore[no-untyped-def]
+    """``found`` becomes the number of the three rising ``limits`` that a value exceeds."""
+    grey, out = values.ravel(), found.ravel()
+    low, middle, high = np.float32(limits[0]), np.float32(limits[1]), np.float32(limits[2])
     for i in range(grey.size):
-        if used[i]:
-            out[i] = (grey[i] - void) / (np.float32(_level(r_all[i], knots, levels)) - void)
-        else:
-            out[i] = np.float32(0)
+        out[i] = np.uint8(grey[i] > low) + np.uint8(grey[i] > middle) + np.uint8(grey[i] > high)
+
+
+@njit(cache=True, nogil=True)
+def joined_shares(first, second, split, within, found):  # type: ignore[no-untyped-def]
+    """``found`` becomes what a volume was before its noise was split into f + ``split`` n and f - n / ``split``.
+
+    0 where it is not ``within``. ``found`` may be one of the two.
+    """
+    one, other, used, out = first.ravel(), second.ravel(), within.ravel(), found.ravel()
+    weight = np.float32(split * split / (1.0 + split * split))
+    for i in range(one.size):
+        out[i] = one[i] + weight * (other[i] - one[i]) if used[i] else np.float32(0)
 
 
 @njit(cache=True, nogil=True)
 def scale_both(first, second, radius, law):  # type: ignore[no-untyped-def]
-    """As `shares_of_solid` of two volumes of the same place, in place and everywhere."""
+    """Values of two volumes of the same place become (value - void) / (level - void).
+
+    ``law`` are knots of the radius, levels there, and void.
+    """
     knots, levels, void = law[0], law[1], np.float32(law[2])
     one, other, r_all = first.ravel(), second.ravel(), radius.ravel()
     for i in range(one.size):

@@ -7,7 +7,7 @@ it, and the curve over the threshold shows how much that matters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -105,14 +105,18 @@ class Morphology:
 
     Attributes
     ----------
-    outer, share
-        Outer mask; share of solid of every voxel.
+    outer, solid_fraction
+        Outer mask; share of solid of every voxel, with the volume's noise, [z, y, x].
+    supported
+        Relative radii between which there is solid free of cracks to take its level from.
+    noise
+        Standard deviation of a voxel's noise over the contrast between solid and void.
     porosity, shells
         Of the whole, and in shells of equal relative radius.
     pore
         Voxels within the outer mask that are less than half solid, [z, y, x].
-    split, cracks, totals
-        Kinds of pore; widths of cracks and what they sum to.
+    split, core, cracks, totals
+        Kinds of pore; volume of the hollow core by grey values; widths of cracks and what they sum to.
     curve, wetted
         Connection to the outside over the threshold (share of solid); surface that a liquid reaches.
     solid, pore_thickness
@@ -124,11 +128,14 @@ class Morphology:
     """
 
     outer: OuterMask
-    share: SolidShare
+    solid_fraction: Float32Array
+    supported: tuple[float, float]
+    noise: float
     porosity: Porosity
     shells: list[Porosity]
     pore: BoolArray
     split: PoreSplit | None
+    core: Estimate | None
     cracks: CrackMap | None
     totals: CrackTotals | None
     curve: ConnectionCurve
@@ -141,7 +148,9 @@ class Morphology:
     remarks: tuple[str, ...]
 
 
-def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | None = None) -> Morphology:
+def quantify(
+    volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | None = None, overwrite: bool = False
+) -> Morphology:
     """Everything of the particle in a volume.
 
     Parameters
@@ -152,6 +161,8 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
         um, (z, y, x).
     choices
         What is stated.
+    overwrite
+        Whether results may be written over the volume, which saves its memory.
 
     Raises
     ------
@@ -161,48 +172,83 @@ def quantify(volume: Float32Array, *, voxel_size: VoxelSize, choices: Choices | 
     choices = choices or Choices()
     levels = grey_levels(volume)
     outer = outer_mask(volume > levels.threshold, voxel_size=voxel_size, closing_radius=choices.closing_radius)
-    known = choices.composition
+    particle, known = outer.particle, choices.composition
     if known is not None and known != UNKNOWN:
-        volume = evened(volume, outer.particle, known, void=levels.void, voxel_size=voxel_size)
+        volume, overwrite = evened(volume, particle, known, void=levels.void, voxel_size=voxel_size), True
         levels = grey_levels(volume)
-    share = solid_share(
-        volume, outer.particle, voxel_size=voxel_size, levels=levels, unknown_composition=known == UNKNOWN
-    )
-    # beside the surface, what the envelope does not fill is no pore
-    filled = share.solid + (np.float32(1) - share.envelope)
-    pore = outer.particle & (filled < 0.5)
-    curve = connection_curve(filled, outer.particle, THRESHOLDS)
+    unknown = UNKNOWN if known == UNKNOWN else None
+    share = solid_share(volume, particle, voxel_size=voxel_size, levels=levels, reference=unknown, overwrite=overwrite)
+    del volume
+    whole, shells = porosity(share), porosity_against_radius(share, SHELLS)
+    remarks = [*_cut(particle), *_webs_unseen(share, whole), *_continued(share, whole, known)]
+    filled = _filled(share)
+    share = replace(share)  # it forgets its maps of the surface
+    pore, curve = particle & (filled < 0.5), connection_curve(filled, particle, THRESHOLDS)
     del filled
-    whole = porosity(share)
-    solid = outer.particle & ~pore
-    remarks = [*_cut(outer.particle), *_webs_unseen(share, whole), *_continued(share, whole, known)]
-    split = _split(pore, outer.particle, voxel_size, choices, remarks)
-    cracks = _cracks(volume, share, outer.particle, split, remarks)
-    joined = open_to_outside(pore, outer.particle) if pore.any() else None
-    reached = ~outer.particle if joined is None else ~outer.particle | joined
-    straight = straight_distance(reached, voxel_size=voxel_size)
-    path = path_length(solid, reached, voxel_size=voxel_size, straight=straight)
-    paths = path_statistics(path, solid, reached, voxel_size=voxel_size, straight=straight)
-    del straight
-    sheets = None if cracks is None else cracks.sheets.mask
+    split = _split(pore, particle, voxel_size, choices, remarks)
+    core = None if split is None else _core(replace(share), split)
+    cracks = _cracks(replace(share), particle, split, remarks)
+    fraction, supported, noise = share.solid, share.solid_level.supported, share.solid_level.noise / _contrast(share)
+    del share
+    wetted, path, paths = _ways(pore, particle, voxel_size)
+    solid = particle & ~pore
     return Morphology(
         outer=outer,
-        share=share,
+        solid_fraction=fraction,
+        supported=supported,
+        noise=noise,
         porosity=whole,
-        shells=porosity_against_radius(share, SHELLS),
+        shells=shells,
         pore=pore,
         split=split,
+        core=core,
         cracks=cracks,
         totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
         curve=curve,
-        wetted=None if joined is None else _wetted(pore, outer.particle, joined, voxel_size),
+        wetted=wetted,
         solid=functionals(solid, voxel_size=voxel_size, connectivity=6, cut=True),
         pore_thickness=_thickness(pore, split, voxel_size),
         path=path,
         paths=paths,
-        domains=crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets),
+        domains=_domains(solid, cracks, voxel_size),
         remarks=tuple(remarks),
     )
+
+
+def _contrast(share: SolidShare) -> float:
+    """Mean of the solid's level less that of void."""
+    return float(share.solid_level.level.mean()) - share.void_level.value
+
+
+def _filled(share: SolidShare) -> Float32Array:
+    """Share of solid where the envelope fills a voxel; what it does not fill beside the surface is no pore."""
+    filled = np.subtract(np.float32(1), share.envelope)
+    filled += share.solid
+    return filled
+
+
+def _domains(solid: BoolArray, cracks: CrackMap | None, voxel_size: VoxelSize) -> Domains:
+    return crack_bounded_domains(solid, voxel_size=voxel_size, cracks=None if cracks is None else cracks.sheets.mask)
+
+
+def _core(share: SolidShare, split: PoreSplit) -> Estimate:
+    """Volume of the hollow core."""
+    return Estimate(0.0) if split.core is None else core_volume(share, split.kind == CORE)
+
+
+def _ways(
+    pore: BoolArray, particle: BoolArray, voxel_size: VoxelSize
+) -> tuple[WettedSurface | None, Float32Array, PathStatistics]:
+    """Surface that a liquid reaches (None: no voxel is pore); ways through the solid to it, and their statistics."""
+    wetted, reached = None, ~particle
+    if pore.any():
+        joined = open_to_outside(pore, particle)
+        wetted = wetted_surface(pore, particle, voxel_size=voxel_size, reached=joined)
+        reached |= joined
+        del joined
+    solid, straight = particle & ~pore, straight_distance(reached, voxel_size=voxel_size)
+    path = path_length(solid, reached, voxel_size=voxel_size, straight=straight)
+    return wetted, path, path_statistics(path, solid, reached, voxel_size=voxel_size, straight=straight)
 
 
 def _cut(particle: BoolArray) -> list[str]:
@@ -218,7 +264,7 @@ def _cut(particle: BoolArray) -> list[str]:
 
 def _webs_unseen(share: SolidShare, whole: Porosity) -> list[str]:
     """A remark where the solid that the level rests on is not of one grey value, to an extent that matters."""
-    contrast = float(share.solid_level.level.mean()) - share.void_level.value
+    contrast = _contrast(share)
     uneven = share.solid_level.uneven
     least = _MATTERS * min(whole.grey.total, 2 * whole.grey.std) * contrast
     if uneven.value < max(_SURE * uneven.std, least):
@@ -247,10 +293,6 @@ def _continued(share: SolidShare, whole: Porosity, known: Composition | None) ->
     ]
 
 
-def _wetted(pore: BoolArray, particle: BoolArray, joined: BoolArray, voxel_size: VoxelSize) -> WettedSurface:
-    return wetted_surface(pore, particle, voxel_size=voxel_size, reached=joined)
-
-
 def _split(
     pore: BoolArray, particle: BoolArray, voxel_size: VoxelSize, choices: Choices, remarks: list[str]
 ) -> PoreSplit | None:
@@ -262,9 +304,7 @@ def _split(
     return split_pores(pore, particle, voxel_size=voxel_size, crack_width=width)
 
 
-def _cracks(
-    volume: Float32Array, share: SolidShare, particle: BoolArray, split: PoreSplit | None, remarks: list[str]
-) -> CrackMap | None:
+def _cracks(share: SolidShare, particle: BoolArray, split: PoreSplit | None, remarks: list[str]) -> CrackMap | None:
     """Widths of the cracks below the blurred surface; None where there are none.
 
     The solid's grey value may change along the radius, so widths are taken from the share of solid.
@@ -315,7 +355,8 @@ def numbers_of(found: Morphology) -> dict[str, Estimate]:
     }
     if split is not None:
         numbers |= {"crack_volume": split.crack, "void_volume": split.void}
-        numbers["core_volume"] = Estimate(0.0) if split.core is None else core_volume(found.share, split.kind == CORE)
+    if found.core is not None:
+        numbers["core_volume"] = found.core
     if totals is not None and totals.density is not None:
         # of the sheets: the swept volume goes on into cracks beyond where they are looked for
         opening = Estimate(*(part / totals.area.value for part in totals.sheet_volume))
@@ -330,10 +371,9 @@ def numbers_of(found: Morphology) -> dict[str, Estimate]:
 def plain_numbers_of(found: Morphology) -> dict[str, float]:
     """Numbers whose uncertainty is not stated: shares, counts and indices."""
     domains, thickness = found.domains, found.pore_thickness
-    contrast = float(found.share.solid_level.level.mean()) - found.share.void_level.value
     return {
         "closing_radius": found.outer.closing_radius,
-        "solid_noise": found.share.solid_level.noise / contrast,
+        "solid_noise": found.noise,
         "open_pore_share": float("nan") if found.wetted is None else found.wetted.open_share,
         "cut_off_share": found.paths.cut_off,
         "path_tortuosity": found.paths.tortuosity,

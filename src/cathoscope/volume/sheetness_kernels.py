@@ -15,7 +15,7 @@ FAST = {"contract", "reassoc"}
 
 
 @njit(cache=True, nogil=True)
-def _mirrored(i, n):  # type: ignore[no-untyped-def]
+def mirrored(i, n):  # type: ignore[no-untyped-def]
     """Index inside 0 ... n - 1 of a line continued by its mirror image about its outer faces."""
     period = 2 * n
     i %= period
@@ -23,14 +23,14 @@ def _mirrored(i, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _weigh(centre, weight, target):  # type: ignore[no-untyped-def]
+def weigh(centre, weight, target):  # type: ignore[no-untyped-def]
     """target = weight centre."""
     for x in range(target.size):
         target[x] = weight * centre[x]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add(below, above, weight, target):  # type: ignore[no-untyped-def]
+def add_pair(below, above, weight, target):  # type: ignore[no-untyped-def]
     """target += weight (below + above)."""
     for x in range(target.size):
         target[x] += weight * (below[x] + above[x])
@@ -46,22 +46,22 @@ def smooth_rows(grey, z, rows, kernels, work, smooth):  # type: ignore[no-untype
     kz, ky, kx = kernels
     reach, rim = kx.size - 1, (smooth.shape[0] - ny) // 2
     for y in range(max(rows[0] - ky.size + 1, 0), min(rows[1] + ky.size - 1, ny)):
-        _weigh(grey[z, y], kz[0], work[y])
+        weigh(grey[z, y], kz[0], work[y])
         for t in range(1, kz.size):
-            _add(grey[_mirrored(z - t, nz), y], grey[_mirrored(z + t, nz), y], kz[t], work[y])
+            add_pair(grey[mirrored(z - t, nz), y], grey[mirrored(z + t, nz), y], kz[t], work[y])
     row = np.empty(nx + 2 * reach, dtype=smooth.dtype)
     for y in range(rows[0], rows[1]):
         middle = row[reach : reach + nx]
-        _weigh(work[y], ky[0], middle)
+        weigh(work[y], ky[0], middle)
         for t in range(1, ky.size):
-            _add(work[_mirrored(y - t, ny)], work[_mirrored(y + t, ny)], ky[t], middle)
+            add_pair(work[mirrored(y - t, ny)], work[mirrored(y + t, ny)], ky[t], middle)
         for x in range(reach):
-            row[x] = middle[_mirrored(x - reach, nx)]
-            row[nx + reach + x] = middle[_mirrored(nx + x, nx)]
+            row[x] = middle[mirrored(x - reach, nx)]
+            row[nx + reach + x] = middle[mirrored(nx + x, nx)]
         target = smooth[y + rim, rim : nx + rim]
-        _weigh(middle, kx[0], target)
+        weigh(middle, kx[0], target)
         for t in range(1, kx.size):
-            _add(row[reach - t : reach - t + nx], row[reach + t : reach + t + nx], kx[t], target)
+            add_pair(row[reach - t : reach - t + nx], row[reach + t : reach + t + nx], kx[t], target)
 
 
 @njit(cache=True, nogil=True)

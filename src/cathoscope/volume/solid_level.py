@@ -25,7 +25,7 @@ from scipy.fft import irfftn, next_fast_len, rfftn
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.reach import within_reach
-from cathoscope.volume.smoothing import smoothed
+from cathoscope.volume.smoothing import convolved, smoothed
 from cathoscope.volume.solid_level_kernels import keep_away, mark_below
 
 Float32Array = NDArray[np.float32]
@@ -153,13 +153,17 @@ def relative_radius(depth: Float32Array, particle: BoolArray, voxel_size: VoxelS
     return radius
 
 
-def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: VoxelSize, seed: int = 0) -> SplitGrey:
+def split_grey(
+    volume: Float32Array, covariance: Float64Array, *, voxel_size: VoxelSize, seed: int = 0, overwrite: bool = False
+) -> SplitGrey:
     """Two volumes of independent noise, g + a n' and g - n' / a with a = 0.7.
 
     Parameters
     ----------
     covariance
         Of the noise at lags -3 to 3 voxels, [7, 7, 7], in squared grey values; see `noise_covariance`.
+    overwrite
+        Whether the first may be written over the volume.
     """
     # numbers of its own: a virtual volume whose noise is drawn with the same seed must not be split by that very noise
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_OWN,)))
@@ -170,15 +174,23 @@ def split_grey(volume: Float32Array, covariance: Float64Array, *, voxel_size: Vo
     if relative.max() < _WHITE:
         noise *= np.float32(np.sqrt(centre))
     else:
-        from scipy.signal import oaconvolve  # takes long to load, and white noise needs none
-
-        noise = oaconvolve(noise, _root(covariance), mode="same").astype(np.float32)
-    smooth = float(np.sqrt(1 + SPLIT**2) * np.std(smoothed_grey(noise, voxel_size)))
-    noise *= np.float32(SPLIT)
-    select = volume + noise
-    noise *= np.float32(-(SPLIT**-2))
-    noise += volume
+        noise = convolved(noise, _root(covariance))
+    smooth = float(np.sqrt(1 + SPLIT**2)) * _std(smoothed_grey(noise, voxel_size))
+    select = volume if overwrite else np.empty_like(noise)
+    for grey, one, average in zip(volume, select, noise, strict=True):
+        average *= np.float32(SPLIT)
+        shifted = grey + average
+        average *= np.float32(-(SPLIT**-2))
+        average += grey
+        one[:] = shifted
     return SplitGrey(select, noise, smooth, voxel_size)
+
+
+def _std(volume: Float32Array) -> float:
+    """Standard deviation, without an array as large."""
+    mean = float(volume.mean(dtype=np.float64))
+    square = sum(float(np.sum(np.square(plane - np.float32(mean)), dtype=np.float64)) for plane in volume)
+    return float(np.sqrt(square / volume.size))
 
 
 def _root(covariance: Float64Array) -> Float32Array:
@@ -232,9 +244,11 @@ def crack_free_uniform(inside: Interior, start: float, away: float) -> BoolArray
 
     ``start`` is a first guess of the level.
     """
-    bright = inside.smooth[inside.place != _OUT]
-    bright = bright[bright > start]
-    level, spread = start, float(np.sqrt(np.mean((bright - start) ** 2, dtype=np.float64))) if bright.size else 0.0
+    count, square = 0, 0.0
+    for plane, place in zip(inside.smooth, inside.place, strict=True):
+        bright = plane[(place != _OUT) & (plane > start)] - np.float32(start)
+        count, square = count + bright.size, square + float(np.sum(np.square(bright), dtype=np.float64))
+    level, spread = start, float(np.sqrt(square / max(count, 1)))
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
     for _ in range(_ROUNDS):
         _keep(inside, np.full(_CLASSES, level - _DARK * spread), away, kept, sums)

@@ -65,7 +65,9 @@ def morphology(context: Context) -> None:
         key = "-".join(map(str, ("volume", *condition)))
         if not context.work.is_done(key):
             try:
-                found = quantify(_grey(volume, condition), voxel_size=voxel_sizes(volume), choices=choices)
+                found = quantify(
+                    _grey(volume, condition), voxel_size=voxel_sizes(volume), choices=choices, overwrite=True
+                )
                 _store(context, condition, found)
                 for remark in found.remarks:
                     context.progress.remark(f"{context.name}{_at(context, condition)}: {remark}")
@@ -141,7 +143,7 @@ def _store(context: Context, condition: ScanIndex, found: Morphology) -> None:
     if found.cracks is not None:
         width[tuple(found.cracks.sheets.voxels.T)] = found.cracks.opening
     maps = {
-        "solid_fraction": found.share.solid,
+        "solid_fraction": found.solid_fraction,
         "envelope_mask": found.outer.particle,
         "pore_kind": np.zeros(found.pore.shape, dtype=np.uint8) if found.split is None else found.split.kind,
         "crack_width": width,
