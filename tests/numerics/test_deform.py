@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics import deform as module
+from cathoscope.numerics.bending import stiffness
 from cathoscope.numerics.deform import Bent, Deformation, DeformOptions, deform
 from cathoscope.numerics.pyramid import smoothed_level
 from cathoscope.numerics.register import RegisterOptions, register
@@ -131,9 +132,9 @@ def test_operators_are_adjoint_and_a_linear_deformation_is_free() -> None:
     left = float(np.sum(problem.expanded(control).astype(float) * field))
     assert left == pytest.approx(float(np.sum(control * problem.gathered(field))), rel=1e-4, abs=1e-2)
     lattice = np.stack(np.meshgrid(*[np.arange(10.0)] * 3, indexing="ij"))
-    assert np.abs(module._stiffness(np.einsum("ab,bzyx->azyx", rng.normal(size=(3, 3)), lattice))).max() < 1e-10
+    assert np.abs(stiffness(np.einsum("ab,bzyx->azyx", rng.normal(size=(3, 3)), lattice))).max() < 1e-10
     other = rng.normal(size=control.shape)
-    assert np.sum(other * module._stiffness(control)) == pytest.approx(np.sum(control * module._stiffness(other)))
+    assert np.sum(other * stiffness(control)) == pytest.approx(np.sum(control * stiffness(other)))
     draws = [module._prior_draw(problem, control.shape, np.random.default_rng(seed)) for seed in range(200)]
     expected = float(np.sum(other * module._prior(problem, other)))
     assert np.var([np.sum(other * draw) for draw in draws]) == pytest.approx(expected, rel=0.25)

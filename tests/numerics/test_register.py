@@ -183,15 +183,16 @@ def test_a_scale_is_chosen_only_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("blur", [0.0, 0.7, 1.0])
 def test_sums_over_blocks_know_what_they_miss(blur: float) -> None:
-    places = np.argwhere(np.ones((32, 32, 32), dtype=bool)).astype(np.int32)
-    block, edges = blocks_of(places)
-    assert edges.tolist() == [4, 4, 4]
+    mask = np.ones((32, 32, 32), dtype=bool)
+    blocks = blocks_of(mask)
+    assert blocks.edges.tolist() == [4, 4, 4]
+    block = blocks.numbers(mask)
     variances, shares = [], []
     for seed in range(4):
         noise = np.random.default_rng(seed).normal(size=(32, 32, 32))
         noise = gaussian_filter(noise, blur, mode="wrap") if blur else noise
         variances.append(np.mean(np.bincount(block, weights=noise.ravel()) ** 2))
-        shares.append(share_within_blocks(noise.ravel(), places, edges))
+        shares.append(share_within_blocks((noise - noise.mean()).astype(np.float32), mask, blocks.edges))
     # the blur keeps the sum of white noise: over 64 voxels its variance would be 64 if nothing were missed
     assert np.mean(variances) / 64 == pytest.approx(np.mean(shares), rel=0.15)
 

@@ -22,10 +22,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.numerics.bending import stiffness, stiffness_draw
 from cathoscope.numerics.grey_comparison import Grey, correlation
-from cathoscope.numerics.pyramid import Level, binned, particle_voxels, smoothed_level, with_rim
+from cathoscope.numerics.pyramid import (
+    Level,
+    binned,
+    lazy_pair,
+    particle_voxels,
+    smoothed_level,
+    spread_places,
+    with_rim,
+)
 from cathoscope.numerics.transform import Similarity, rigid_part, rotation_vector_of
-from cathoscope.numerics.warp import sample
+from cathoscope.numerics.warp import Lazy, sample
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -154,8 +163,8 @@ class Deformation(Bent):
 
 
 def deform(
-    fixed: ArrayLike,
-    moving: ArrayLike,
+    fixed: ArrayLike | Lazy,
+    moving: ArrayLike | Lazy,
     registration: Similarity,
     *,
     mask: BoolArray | None = None,
@@ -169,7 +178,7 @@ def deform(
     Parameters
     ----------
     fixed, moving
-        ``[z, y, x]``, equal shapes.
+        ``[z, y, x]``, equal shapes; arrays of the study on the disk are read a few rows at a time.
     registration
         Where to start: a `Registration` or another similarity.
     mask
@@ -181,8 +190,8 @@ def deform(
         If the volumes differ in shape, or the mask is empty.
     """
     options = options or DeformOptions()
-    first, second = (np.nan_to_num(np.asarray(volume, dtype=np.float32)) for volume in (fixed, moving))
-    if first.ndim != 3 or first.shape != second.shape:
+    first, second = lazy_pair(fixed, moving)
+    if len(first.shape) != 3 or first.shape != second.shape:
         raise MeasurementError("the volumes differ", expected="equal shapes", found=f"{first.shape}, {second.shape}")
     particle = particle_voxels(first, options.smoothing)
     chosen = with_rim(particle) if mask is None else np.asarray(mask, dtype=np.bool_)
@@ -238,19 +247,19 @@ class _Problem:
         return np.asarray(self.expanded(control)[:, z, y, x].T, dtype=np.float64)
 
 
-def _levels(fixed: Float32Array, moving: Float32Array, mask: BoolArray, options: DeformOptions) -> list[Level]:
+def _levels(fixed: Lazy, moving: Lazy, mask: BoolArray, options: DeformOptions) -> list[Level]:
     """Coarse to fine."""
     levels: list[Level] = []
     factor, pair, chosen = 1, (fixed, moving), mask
-    middle = (np.array(fixed.shape) - 1) / 2
+    middle = (np.array(mask.shape) - 1) / 2
     while True:
         smaller = max(pair[0].shape) // 2 >= _COARSEST_EDGE
-        if pair[0].size <= options.finest_voxels or not smaller:
+        if np.prod(pair[0].shape) <= options.finest_voxels or not smaller:
             levels.insert(0, smoothed_level(pair, chosen, factor, middle, options.smoothing))
         if not smaller:
             return levels
         factor, pair = 2 * factor, (binned(pair[0]), binned(pair[1]))
-        chosen = binned(chosen.astype(np.float32)) > 0.25
+        chosen = binned(chosen) > 0.25
 
 
 def _problem(level: Level, shape: tuple[int, ...], spacing: float, options: DeformOptions) -> _Problem:
@@ -275,28 +284,6 @@ def _basis(positions: Float64Array, spacing: float, count: int) -> Float32Array:
     """Cubic B-splines of all control points at ``positions`` (voxel), [position, control point]."""
     knots = np.arange(-3.0, count + 1.0)
     return np.asarray(BSpline(knots, np.eye(count), 3)(positions / spacing), dtype=np.float32)
-
-
-def _stiffness(control: Float64Array) -> Float64Array:
-    """Derivative of half the sum of squared second differences, mixed ones twice, along the last three axes."""
-    result = np.zeros_like(control)
-    for first in range(1, 4):
-        for second in range(first, 4):
-            factor = 1.0 if first == second else 2.0
-            bent = factor * np.diff(np.diff(control, axis=first), axis=second)
-            result += _undiff(_undiff(bent, second), first)
-    return result
-
-
-def _undiff(values: Float64Array, axis: int) -> Float64Array:
-    """Transpose of the first difference."""
-    shape = list(values.shape)
-    shape[axis] += 1
-    result = np.zeros(shape)
-    along = np.moveaxis(result, axis, 0)
-    along[:-1] -= np.moveaxis(values, axis, 0)
-    along[1:] += np.moveaxis(values, axis, 0)
-    return result
 
 
 # -- Gauss-Newton --------------------------------------------------------------------------------
@@ -355,7 +342,7 @@ def _scattered(problem: _Problem, values: Float64Array) -> Float32Array:
 
 
 def _prior(problem: _Problem, control: Float64Array) -> Float64Array:
-    return _stiffness(control) / problem.bending**2 + control / _LARGEST_DISPLACEMENT**2
+    return stiffness(control) / problem.bending**2 + control / _LARGEST_DISPLACEMENT**2
 
 
 def _curvature(
@@ -432,12 +419,12 @@ def _result(
         volume_ratio=float(jacobian.mean()),
         reason=None,
     )
-    return replace(found, rigid=_nearest(found, np.argwhere(particle)), reason=_reason(found, step, options))
+    return replace(found, rigid=_nearest(found, spread_places(particle, 50000)), reason=_reason(found, step, options))
 
 
 def _nearest(found: Deformation, places: NDArray[np.int64]) -> Similarity:
     """Least-squares similarity of a map (Umeyama, IEEE Trans. Pattern Anal. Mach. Intell. 13, 376, 1991)."""
-    before = places[:: max(len(places) // 50000, 1)].astype(np.float64)
+    before = places.astype(np.float64)
     after = found.to_moving(before)
     middle, there = before.mean(axis=0), after.mean(axis=0)
     left, size, right = np.linalg.svd((after - there).T @ (before - middle))
@@ -468,18 +455,12 @@ def _uncertainty(
 
 def _prior_draw(problem: _Problem, shape: tuple[int, ...], rng: np.random.Generator) -> Float64Array:
     """A random vector whose covariance is the matrix of the prior."""
-    drawn = rng.standard_normal(shape) / _LARGEST_DISPLACEMENT
-    for first in range(1, 4):
-        for second in range(first, 4):
-            size = np.diff(np.diff(np.empty(shape), axis=first), axis=second).shape
-            factor = 1.0 if first == second else np.sqrt(2.0)
-            drawn += _undiff(_undiff(factor * rng.standard_normal(size), second), first) / problem.bending
-    return np.asarray(drawn)
+    return rng.standard_normal(shape) / _LARGEST_DISPLACEMENT + stiffness_draw(shape, rng) / problem.bending
 
 
 def _jacobian(problem: _Problem, state: _State, spacing: float, particle: BoolArray) -> Float64Array:
     """Determinant of dy/dr at voxels of the particle."""
-    places = np.argwhere(particle)[:: max(int(particle.sum()) // 20000, 1)] / spacing + 1.0
+    places = spread_places(particle, 20000) / spacing + 1.0
     slopes = np.empty((len(places), 3, 3))
     for axis in range(3):
         slope = np.empty((len(places), 3), np.float32)

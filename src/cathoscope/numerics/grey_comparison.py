@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.numerics.spread import robust_std
+from cathoscope.numerics.spread import MAD_TO_STD
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -37,22 +37,63 @@ class Grey:
         The gain is the ratio of the standard deviations: with equal noise in both it is not attenuated, as a
         regression would be.
         """
+        found = Moments.of(fixed, moved, self.weights(self.residual(fixed, moved), huber)).matched()
         good = np.isfinite(moved)
-        first, second = fixed[good].astype(np.float64), moved[good].astype(np.float64)
-        weight = self.weights(first - self.gain * second - self.offset, huber)
-        weight /= weight.sum()
-        mean_first, mean_second = float(weight @ first), float(weight @ second)
-        variances = float(weight @ (first - mean_first) ** 2), float(weight @ (second - mean_second) ** 2)
-        gain = float(np.sqrt(variances[0] / max(variances[1], 1e-300)))
-        offset = mean_first - gain * mean_second
-        spread = robust_std(first - gain * second - offset)
-        return Grey(gain, offset, max(spread, 1e-7 * float(np.abs(fixed).max())))
+        left = np.abs(fixed[good].astype(np.float64) - found.gain * moved[good] - found.offset)
+        return found.with_spread(left, float(np.abs(fixed).max()))
+
+    def with_spread(self, left: NDArray[np.floating], largest: float) -> Grey:
+        """The same with the spread of what is ``left`` (absolute values, put into another order; NaN does not count).
+
+        It is not taken below 1e-7 of the ``largest`` value, which is where rounding begins.
+        """
+        count = left.size - int(np.count_nonzero(np.isnan(left)))
+        middle = [(count - 1) // 2, count // 2]
+        left.partition(middle)  # NaN comes last
+        spread = MAD_TO_STD * float(left[middle].mean(dtype=np.float64))
+        return replace(self, spread=max(spread, 1e-7 * largest))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sum of weights, means of two values, and sums of their squared deviations and of the product of these."""
+
+    weight: float = 0.0
+    means: Float64Array = field(default_factory=lambda: np.zeros(2))
+    products: Float64Array = field(default_factory=lambda: np.zeros((2, 2)))
+
+    @classmethod
+    def of(cls, first: Float32Array, second: Float32Array, weight: Float64Array | None = None) -> Moments:
+        """Of values where both are finite, all of one weight without ``weight``."""
+        good = np.isfinite(first) & np.isfinite(second)
+        values = np.stack([first[good], second[good]]).astype(np.float64)
+        weights = np.ones(values.shape[1]) if weight is None else weight[good]
+        total = float(weights.sum())
+        means = values @ weights / max(total, 1e-300)
+        values -= means[:, None]
+        return cls(total, means, (values * weights) @ values.T)
+
+    def __add__(self, other: Moments) -> Moments:
+        """Of both sets of values together."""
+        total = self.weight + other.weight
+        apart, share = other.means - self.means, other.weight / max(total, 1e-300)
+        between = self.weight * share * np.outer(apart, apart)
+        return Moments(total, self.means + share * apart, self.products + other.products + between)
+
+    def matched(self) -> Grey:
+        """Gain and offset that give the second values the mean and the standard deviation of the first."""
+        gain = float(np.sqrt(self.products[0, 0] / max(self.products[1, 1], 1e-300)))
+        return Grey(gain, float(self.means[0] - gain * self.means[1]))
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's; 0 for fewer than 10 values."""
+        if self.weight < 10:
+            return 0.0
+        sizes = float(self.products[0, 0] * self.products[1, 1])
+        return float(self.products[0, 1] / max(np.sqrt(sizes), 1e-300))
 
 
 def correlation(first: Float32Array, second: Float32Array) -> float:
     """Pearson's, where both are finite; 0 where fewer than 10 are."""
-    good = np.isfinite(first) & np.isfinite(second)
-    if good.sum() < 10:
-        return 0.0
-    a, b = (values[good] - values[good].mean(dtype=np.float64) for values in (first, second))
-    return float(a @ b / max(float(np.sqrt((a @ a) * (b @ b))), 1e-300))
+    return Moments.of(first, second).correlation

@@ -18,36 +18,40 @@ the ratio of standard deviations, since a regression of one noisy volume on the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter, minimum_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.numerics.blocks import blocks_of, independent_count, share_within_blocks
-from cathoscope.numerics.grey_comparison import Grey, correlation
 from cathoscope.numerics.pyramid import (
-    Level,
     binned,
     centre_of_mass,
+    lazy_pair,
+    middle_of_level,
     particle_voxels,
-    sampled,
-    smoothed_level,
+    rows_of,
+    smoothed_spline,
     with_rim,
 )
-from cathoscope.numerics.register_kernels import accumulate, weighted_derivatives
+from cathoscope.numerics.register_quality import (
+    Fit,
+    Volumes,
+    covariance_of,
+    displacement_std,
+    raw_residual,
+    smooth_figures,
+)
+from cathoscope.numerics.spline_pair import STILL, Pose, SplinePair
 from cathoscope.numerics.transform import Similarity, rotation_vector_of, turn_matrix
-from cathoscope.numerics.warp import sample, spline_coefficients
+from cathoscope.numerics.warp import Lazy
 
-Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Model = Literal["rigid", "similarity"]
 
 _SEARCH_EDGE = 48  # voxels; the turn is searched on a volume binned to at most this
-_INNER = 3  # voxels below the surface from which on the inside is compared
 _SEARCH_STEPS = 4
 
 
@@ -128,8 +132,8 @@ class Registration(Similarity):
 
 
 def register(
-    fixed: ArrayLike,
-    moving: ArrayLike,
+    fixed: ArrayLike | Lazy,
+    moving: ArrayLike | Lazy,
     *,
     mask: BoolArray | None = None,
     noise: tuple[float, float] | None = None,
@@ -143,10 +147,13 @@ def register(
     inflate, and the scores of the unsmoothed residual summed over blocks of 1/8 of the particle, so that noise that is
     correlated and changes that are local count for what they are.
 
+    At most three arrays of the size of a volume are held in single precision, and three masks.
+
     Parameters
     ----------
     fixed, moving
-        ``[z, y, x]``, equal shapes, equal voxels; a quantity that the particle keeps, such as the edge jump.
+        ``[z, y, x]``, equal shapes, equal voxels; a quantity that the particle keeps, such as the edge jump. Arrays of
+        the study on the disk are read a few rows at a time.
     mask
         Voxels of ``fixed`` that are compared; None for the particle (Otsu) and a rim around it.
     noise
@@ -164,17 +171,17 @@ def register(
     first, second = _checked(fixed, moving)
     particle = particle_voxels(first, options.smoothing)
     chosen = with_rim(particle) if mask is None else np.asarray(mask, dtype=np.bool_)
-    if chosen.shape != first.shape or not chosen.any():
-        raise MeasurementError("the mask leaves nothing to register", expected=f"some voxels of {first.shape}")
+    if chosen.shape != particle.shape or not chosen.any():
+        raise MeasurementError("the mask leaves nothing to register", expected=f"some voxels of {particle.shape}")
     pose, levels = _start(first, second, chosen, options)
     converged = False
-    for level in levels:
-        fit = _Fit(pose.at(level.factor), 7 if model == "similarity" else 6)
-        fit, converged = _gauss_newton(level, fit, options, options.iterations)
-        pose = fit.pose.at(1 / level.factor)
+    for pair in levels:
+        fit = Fit(pose.at(pair.factor), 7 if model == "similarity" else 6)
+        fit, converged = _gauss_newton(pair, fit, options, options.iterations)
+        pose = fit.pose.at(1 / pair.factor)
     if not np.isfinite(fit.step):
         raise MeasurementError("the particle does not lie in the moving volume", cure="look at its edge jump")
-    return _result(level, fit, _Volumes(first, second, chosen, particle, noise), options, converged)
+    return _result(pair, fit, Volumes(first, second, particle, noise), options, converged)
 
 
 def select_model(rigid: Registration, similarity: Registration) -> Registration:
@@ -192,115 +199,82 @@ def select_model(rigid: Registration, similarity: Registration) -> Registration:
 # -- pyramid -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Pose:
-    """Turn matrix for (z, y, x), shift in voxels of some level, scale."""
-
-    turn: Float64Array
-    shift: Float64Array
-    scale: float = 1.0
-
-    def at(self, factor: float) -> _Pose:
-        """The pose in voxels of a level that is coarser by ``factor``."""
-        return replace(self, shift=self.shift / factor)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """State of Gauss-Newton."""
-
-    pose: _Pose
-    free: int
-    grey: Grey = field(default_factory=Grey)
-    step: float = np.inf
-
-
-@dataclass(frozen=True)
-class _Volumes:
-    fixed: Float32Array
-    moving: Float32Array
-    mask: BoolArray
-    particle: BoolArray
-    noise: tuple[float, float] | None
-
-
-def _checked(fixed: ArrayLike, moving: ArrayLike) -> tuple[Float32Array, Float32Array]:
-    first, second = (np.asarray(volume, dtype=np.float32) for volume in (fixed, moving))
-    if first.ndim != 3 or first.shape != second.shape or min(first.shape) < 8:
+def _checked(fixed: ArrayLike | Lazy, moving: ArrayLike | Lazy) -> tuple[Lazy, Lazy]:
+    first, second = lazy_pair(fixed, moving)
+    shapes = tuple(first.shape), tuple(second.shape)
+    if len(shapes[0]) != 3 or shapes[0] != shapes[1] or min(shapes[0]) < 8:
         raise MeasurementError(
             "these volumes cannot be registered",
             expected="two of equal shape [z, y, x] with at least 8 voxels along each edge",
-            found=f"{first.shape} and {second.shape}",
+            found=f"{shapes[0]} and {shapes[1]}",
         )
-    return np.nan_to_num(first, posinf=0, neginf=0), np.nan_to_num(second, posinf=0, neginf=0)
+    return first, second
 
 
-def _start(
-    fixed: Float32Array, moving: Float32Array, mask: BoolArray, options: RegisterOptions
-) -> tuple[_Pose, Iterator[Level]]:
+def _start(fixed: Lazy, moving: Lazy, mask: BoolArray, options: RegisterOptions) -> tuple[Pose, Iterator[SplinePair]]:
     """The pose after the search at the coarsest level, and the levels from there to the finest."""
-    pyramid = [(fixed, moving, mask)]
+    pyramid: list[tuple[Lazy, Lazy, BoolArray]] = [(fixed, moving, mask)]
     while max(pyramid[-1][0].shape) > _SEARCH_EDGE:
         first, second, chosen = pyramid[-1]
-        pyramid.append((binned(first), binned(second), binned(chosen.astype(np.float32)) > 0.25))
+        pyramid.append((binned(first), binned(second), binned(chosen) > 0.25))
     factor = 1 << (len(pyramid) - 1)
-    first, second, chosen = pyramid[-1]
-    middle = (np.array(fixed.shape) - 1) / 2
-    coarse = smoothed_level((first, second), chosen, factor, middle, options.smoothing)
-    pose = _searched(
-        coarse, centre_of_mass(first, options.smoothing), centre_of_mass(second, options.smoothing), options
-    )
+    first, second, _ = pyramid[-1]
+    middle = (np.array(mask.shape) - 1) / 2
+    here, there = (centre_of_mass(rows_of(volume, slice(None)), options.smoothing) for volume in (first, second))
+    coarse = _level(pyramid.pop(), factor, middle, options.smoothing)
+    pose = _searched(coarse, here, there, options)
 
-    def levels() -> Iterator[Level]:
-        """Volumes from coarse to fine."""
+    def levels() -> Iterator[SplinePair]:
+        """Volumes from coarse to fine; what is coarser is not kept."""
         yield coarse
-        for depth in range(len(pyramid) - 2, -1, -1):
-            yield smoothed_level(pyramid[depth][:2], pyramid[depth][2], 1 << depth, middle, options.smoothing)
+        while pyramid:
+            yield _level(pyramid.pop(), 1 << len(pyramid), middle, options.smoothing)
 
     return pose.at(1 / factor), levels()
 
 
-def _searched(level: Level, here: Float64Array, there: Float64Array, options: RegisterOptions) -> _Pose:
+def _level(volumes: tuple[Lazy, Lazy, BoolArray], factor: int, middle: Float64Array, smoothing: float) -> SplinePair:
+    fixed, moving, mask = volumes
+    splines = (smoothed_spline(volume, smoothing) for volume in (fixed, moving))
+    return SplinePair(factor, middle_of_level(middle, factor), mask, *splines)
+
+
+def _searched(pair: SplinePair, here: Float64Array, there: Float64Array, options: RegisterOptions) -> Pose:
     """The best of some turns about z after a few steps from each."""
     count = int(options.largest_turn / options.turn_step + 1e-9)
     found = []
     for angle in sorted(options.turn_step * np.arange(-count, count + 1), key=abs):
         turn = turn_matrix(np.array([angle, 0.0, 0.0]))
-        shift = there - level.centre - turn @ (here - level.centre)
-        fit, _ = _gauss_newton(level, _Fit(_Pose(turn, shift), 6), options, _SEARCH_STEPS)
-        moved, _ = _moved(level, fit.pose)
-        found.append((correlation(level.fixed, moved), fit.pose))
-    return max(found, key=lambda pair: pair[0])[1]
+        shift = there - pair.centre - turn @ (here - pair.centre)
+        fit, _ = _gauss_newton(pair, Fit(Pose(turn, shift), 6), options, _SEARCH_STEPS)
+        found.append((pair.correlation(fit.pose), fit.pose))
+    return max(found, key=lambda one: one[0])[1]
 
 
 # -- Gauss-Newton --------------------------------------------------------------------------------
 
 
-def _gauss_newton(level: Level, fit: _Fit, options: RegisterOptions, steps: int) -> tuple[_Fit, bool]:
+def _gauss_newton(pair: SplinePair, fit: Fit, options: RegisterOptions, steps: int) -> tuple[Fit, bool]:
     for _ in range(steps):
-        fit = _improved(level, fit, options)
+        fit = _improved(pair, fit, options)
         if fit.step < options.tolerance:
             return fit, True
     return fit, False
 
 
-def _improved(level: Level, fit: _Fit, options: RegisterOptions) -> _Fit:
+def _improved(pair: SplinePair, fit: Fit, options: RegisterOptions) -> Fit:
     """One step of the motion at the present gain, offset and weights, which are brought up to date before it."""
-    moved, gradient = _moved(level, fit.pose)
-    if np.isfinite(moved).sum() < 100:
+    grey = pair.matched(fit.pose, fit.grey, options.huber)
+    if grey is None:
         return replace(fit, step=np.inf)
-    fit = replace(fit, grey=fit.grey.matched(level.fixed, moved, options.huber))
-    size = fit.free + 2
-    sums, score = np.zeros((2, size, size)), np.zeros(size)
-    law = fit.grey.gain, fit.grey.offset, options.huber * fit.grey.spread
-    accumulate(*_terms(level, fit, moved, gradient), law, sums, score)
+    fit = replace(fit, grey=grey)
+    sums, score = pair.normal_equations(fit.pose, fit.law(options.huber), fit.free + 2)
     # gain and offset are solved by other equations; here they only share the curvature
     score[fit.free :] = 0.0
     delta = np.linalg.lstsq(sums[0], score, rcond=1e-10)[0][: fit.free]
-    reach = float(np.abs(level.places - level.centre).max())
-    length = float(np.sqrt(np.sum(delta[:3] ** 2) + reach**2 * np.sum(delta[3:] ** 2)))
+    length = float(np.sqrt(np.sum(delta[:3] ** 2) + pair.reach**2 * np.sum(delta[3:] ** 2)))
     delta *= min(1.0, 2.0 / max(length, 1e-300))
-    pose = _Pose(
+    pose = Pose(
         turn_matrix(np.rad2deg(delta[3:6])) @ fit.pose.turn,
         fit.pose.shift + delta[:3],
         fit.pose.scale * float(np.exp(delta[6])) if fit.free == 7 else 1.0,
@@ -308,122 +282,34 @@ def _improved(level: Level, fit: _Fit, options: RegisterOptions) -> _Fit:
     return replace(fit, pose=pose, step=length)
 
 
-def _terms(
-    level: Level, fit: _Fit, moved: Float32Array, gradient: Float32Array
-) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Levers, gradients in the moving frame and values of both volumes, as `accumulate` takes them."""
-    lever = ((level.places - level.centre) @ (fit.pose.scale * fit.pose.turn).T).astype(np.float32)
-    # d fixed / d y takes the inverse transpose of the matrix, which is the turn over the scale
-    pulled = level.fixed_gradient @ (fit.pose.turn.T / fit.pose.scale)
-    gradients = np.stack([pulled, fit.grey.gain * gradient]).astype(np.float32)
-    return lever, gradients, np.stack([level.fixed, moved])
-
-
-def _moved(level: Level, pose: _Pose) -> tuple[Float32Array, Float32Array]:
-    """The moving volume and its gradient where the masked voxels lie; NaN and zero outside it."""
-    matrix = pose.scale * pose.turn
-    return sampled(level.coefficients, level.places, matrix, level.centre + pose.shift - matrix @ level.centre)
-
-
 # -- figures of quality --------------------------------------------------------------------------
 
 
-def _result(level: Level, fit: _Fit, volumes: _Volumes, options: RegisterOptions, converged: bool) -> Registration:
-    moved, gradient = _moved(level, fit.pose)
-    inside = np.isfinite(moved)
-    residual = fit.grey.residual(level.fixed, moved)
-    weight = fit.grey.weights(residual, options.huber) * inside
-    misfit = float(np.sum(weight * residual**2) / max(weight.sum(), 1e-300))
-    raw = _raw_residual(level, fit, volumes)
-    rms = float(np.sqrt(np.mean(raw[inside] ** 2))) if inside.any() else float("nan")
-    covariance, independent = _covariance(level, fit, (moved, gradient), raw, options)
-    inner = minimum_filter(volumes.particle.view(np.uint8), 2 * _INNER + 1, mode="constant")[volumes.mask] > 0
-    still = sample(level.coefficients, level.places.astype(np.float64))
+def _result(pair: SplinePair, fit: Fit, volumes: Volumes, options: RegisterOptions, converged: bool) -> Registration:
+    smooth = smooth_figures(pair, fit, volumes, options.huber)
+    raw, rms = raw_residual(pair, fit, volumes)
+    covariance = covariance_of(pair, fit, raw, options.smoothing, options.huber)
     found = Registration(
         shift=fit.pose.shift,
         rotation_vector=rotation_vector_of(fit.pose.turn),
         scale=fit.pose.scale,
-        centre=level.centre,
+        centre=pair.centre,
         model="similarity" if fit.free == 7 else "rigid",
         covariance=covariance,
-        displacement_std=_displacement_std(covariance, level, fit.pose, volumes),
+        displacement_std=displacement_std(covariance, pair.centre, fit.pose, volumes.particle),
         gain=fit.grey.gain,
         offset=fit.grey.offset,
-        correlation_before=correlation(level.fixed, still),
-        correlation=correlation(level.fixed, moved),
-        inner_correlation=correlation(level.fixed[inner], moved[inner]),
+        correlation_before=pair.correlation(STILL),
+        correlation=smooth.correlation,
+        inner_correlation=smooth.inner_correlation,
         residual_rms=rms,
         residual_over_noise=_over_noise(rms, fit.grey.gain, volumes.noise),
-        misfit=misfit,
-        independent_voxels=independent,
-        overlap=float(np.mean(inside)),
+        misfit=smooth.misfit,
+        independent_voxels=smooth.independent,
+        overlap=smooth.overlap,
         reason=None,
     )
     return replace(found, reason=_reason(found, options, converged))
-
-
-def _raw_residual(level: Level, fit: _Fit, volumes: _Volumes) -> Float64Array:
-    """What is left of the unsmoothed volumes at every masked voxel; zero outside the moving volume."""
-    raw, _ = _moved(replace(level, coefficients=spline_coefficients(volumes.moving)), fit.pose)
-    return fit.grey.residual(volumes.fixed[volumes.mask], raw)
-
-
-def _covariance(
-    level: Level,
-    fit: _Fit,
-    at: tuple[Float32Array, Float32Array],
-    raw: Float64Array,
-    options: RegisterOptions,
-) -> tuple[Float64Array, float]:
-    """Covariance of shift (voxel), turn (deg) and scale, and how many smoothed residuals are independent.
-
-    The score of the smoothed residual equals that of the raw residual with the smoothed derivatives; the products of
-    these are summed over blocks, so that the smoothing itself needs no correction; what is correlated across the faces
-    of the blocks does.
-    """
-    size = fit.free + 2
-    sums, score = np.zeros((2, size, size)), np.zeros(size)
-    terms = (*_terms(level, fit, *at), (fit.grey.gain, fit.grey.offset, options.huber * fit.grey.spread))
-    accumulate(*terms, sums, score)
-    columns = np.empty((size, len(raw)), np.float32)
-    weighted_derivatives(*terms, columns)
-    block, edges = blocks_of(level.places)
-    places, shape = tuple(level.places.T), tuple((2 * level.centre + 1).astype(int))
-    totals = np.empty((int(block.max()) + 1, size))
-    for k in range(size):
-        volume = np.zeros(shape, np.float32)
-        volume[places] = columns[k]
-        smooth = gaussian_filter(volume, options.smoothing, mode="nearest")[places]
-        totals[:, k] = np.bincount(block, weights=smooth * raw)
-    totals -= totals.mean(axis=0)
-    few = len(totals) / max(len(totals) - size, 1)
-    few /= share_within_blocks(raw, level.places, edges)
-    inverse = _inverse(sums[1])
-    covariance = (inverse @ (totals.T @ totals * few) @ inverse)[: fit.free, : fit.free]
-    unit = np.ones(fit.free)
-    unit[3:6] = np.rad2deg(1.0)
-    unit[6:] = fit.pose.scale
-    residual = fit.grey.residual(level.fixed, at[0])
-    return covariance * np.outer(unit, unit), independent_count(residual, block)
-
-
-def _inverse(matrix: Float64Array) -> Float64Array:
-    """Inverse of a curvature; where that is not positive, the parameter is not determined and gets a large variance."""
-    unit = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
-    value, vector = np.linalg.eigh(matrix / np.outer(unit, unit))
-    return np.asarray((vector / np.maximum(value, 1e-4)) @ vector.T / np.outer(unit, unit))
-
-
-def _displacement_std(covariance: Float64Array, level: Level, pose: _Pose, volumes: _Volumes) -> Float64Array:
-    places = np.argwhere(volumes.particle)
-    lever = (places[:: max(len(places) // 5000, 1)] - level.centre) @ (pose.scale * pose.turn).T
-    z, y, x = lever.T
-    nought = np.zeros_like(z)
-    turns = np.deg2rad(np.array([[nought, x, -y], [-x, nought, z], [y, -z, nought]]))  # [axis, component, place]
-    shifts = np.repeat(np.eye(3)[:, :, None], z.size, axis=2)
-    design = np.concatenate([shifts, turns, lever.T[None] / pose.scale])[: len(covariance)]
-    variance = np.einsum("kin,kl,lin->i", design, covariance, design) / z.size
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def _over_noise(rms: float, gain: float, noise: tuple[float, float] | None) -> float:

@@ -23,7 +23,7 @@ BoolArray = NDArray[np.bool_]
 Order = Literal["cubic", "linear", "nearest"]
 
 # A cubic coefficient depends on voxels this far away by less than 1e-7.
-_REACH = 14
+SPLINE_REACH = 14
 _CHUNK = 1 << 17  # points interpolated at a time
 _EDGE = 1e-6  # voxels; points this little outside are put on the rim
 
@@ -97,6 +97,12 @@ def warp(
 def spline_coefficients(volume: NDArray[np.floating]) -> Float32Array:
     """Cubic B-spline coefficients of a volume without NaN, mirrored at its rim; float32, same shape."""
     return np.asarray(spline_filter(volume, order=3, output=np.float32, mode="mirror"), dtype=np.float32)
+
+
+def into_coefficients(volume: Float32Array) -> Float32Array:
+    """`spline_coefficients` in the place of the volume, which is overwritten and handed back."""
+    spline_filter(volume, order=3, output=volume, mode="mirror")
+    return volume
 
 
 def sample(coefficients: Float32Array, points: Float64Array, gradient: Float32Array | None = None) -> Float32Array:
@@ -212,8 +218,8 @@ def _unit(moving: Lazy, through: PointMap, rows: range, shape: tuple[int, ...], 
     size = moving.shape[0]
     if high < 0 or low > size - 1:
         return np.full((len(rows), shape[1], shape[2]), np.nan, dtype=np.float32)
-    begin = max(int(np.floor(low)) - _REACH, 0)
-    end = min(int(np.ceil(high)) + _REACH + 1, size)
+    begin = max(int(np.floor(low)) - SPLINE_REACH, 0)
+    end = min(int(np.ceil(high)) + SPLINE_REACH + 1, size)
     block = np.asarray(moving[begin:end])
     wanted = slice((rows.start - first) * shape[1] * shape[2], (rows.stop - first) * shape[1] * shape[2])
     here = points[wanted]

@@ -13,6 +13,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.numerics.deform import Bent, Deformation, deform
+from cathoscope.numerics.pyramid import slabs_of
 from cathoscope.numerics.register import Registration, register, select_model
 from cathoscope.numerics.transform import Similarity
 from cathoscope.numerics.warp import PointMap
@@ -100,9 +101,8 @@ def first_with_particle(mask: xr.DataArray) -> int | None:
 def _registered(context: Context, shown: Shown, first: int, at: int) -> Placement:
     """Rigid; a similarity where the size changed; and, a particle that shrinks being deformed, a deformation then."""
     data = context.data
-    fixed, moving = (np.nan_to_num(np.asarray(data[shown.grey][one].values)) for one in (first, at))
-    of_first, of_this = (float(np.nanmedian(data[shown.noise][one].values)) for one in (first, at))
-    noise = (of_first, of_this)
+    fixed, moving = (data[shown.grey][one] for one in (first, at))  # of the study on the disk: never read as a whole
+    noise = _median_of(data[shown.noise][first]), _median_of(data[shown.noise][at])
     model = context.section.registration.model
     found = register(fixed, moving, noise=noise, model="rigid")
     if model != "rigid":
@@ -113,6 +113,19 @@ def _registered(context: Context, shown: Shown, first: int, at: int) -> Placemen
         return Placement(found, None)
     deformation = deform(fixed, moving, found)
     return Placement(found, deformation if deformation.reason is None else None)
+
+
+def _median_of(values: xr.DataArray) -> float:
+    """Of what is finite, read a few rows at a time; NaN if nothing is."""
+    if values.ndim == 0:
+        return float(values)
+    found, count = np.empty(values.size, dtype=values.dtype), 0
+    for rows in slabs_of(len(values)):
+        slab = np.asarray(values[rows].values)
+        finite = slab[np.isfinite(slab)]
+        found[count : count + finite.size] = finite
+        count += finite.size
+    return float(np.median(found[:count], overwrite_input=True)) if count else float("nan")
 
 
 def _dataset(mask: xr.DataArray, first: int | None, found: dict[int, Placement], failed: dict[int, str]) -> xr.Dataset:
