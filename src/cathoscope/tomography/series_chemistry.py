@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.numerics.blocks import blocks_of, share_within_blocks
-from cathoscope.numerics.pyramid import particle_voxels, with_rim
+from cathoscope.numerics.blocks import Blocks, blocks_of, share_within_blocks
+from cathoscope.numerics.pyramid import box_of, particle_voxels, with_rim
 from cathoscope.tomography.motion import WIDE, band_passed
 from cathoscope.tomography.project import project
 from cathoscope.tomography.reconstruct import Plan, plan_reconstruction, reconstruct
@@ -121,7 +121,8 @@ def _feigned(volumes: _Volumes) -> tuple[Float64Array, Float64Array]:
         If there is no particle, or one of few blocks.
     """
     volumes, mask = _cut(volumes, with_rim(particle_voxels(volumes.mean, 1.0)))
-    block, edges = blocks_of(np.argwhere(mask).astype(np.int32))
+    blocks = blocks_of(mask)
+    block = np.unique(blocks.numbers(mask), return_inverse=True)[1]
     if block.max() + 1 < _FEWEST_BLOCKS:
         raise MeasurementError("too little of a particle", found=f"{block.max() + 1} blocks")
     slabs = list(_slabs(volumes, mask))  # in single precision, some four scans for a particle that fills the view
@@ -139,20 +140,23 @@ def _feigned(volumes: _Volumes) -> tuple[Float64Array, Float64Array]:
         for one, left in zip(totals, rest[part].T, strict=True):
             for mode in range(_MODES):
                 one[:, mode] += np.bincount(block[part], weights=influence[:, mode] * left, minlength=len(one))
-    places, count = np.argwhere(mask).astype(np.int32), totals.shape[1]
-    lost = np.array([share_within_blocks(left, places, edges) for left in rest.T])
+    count = totals.shape[1]
+    lost = np.array([_share_within(left, mask, blocks) for left in rest.T])
     few = count / max(count - _MODES, 1)
     variance = np.sum((totals - totals.mean(axis=1, keepdims=True)) ** 2, axis=1) * few / lost[:, None]
     return solution[:_MODES].T, np.sqrt(variance)
 
 
+def _share_within(left: Float64Array, mask: BoolArray, blocks: Blocks) -> float:
+    """`share_within_blocks` of what is left in the voxels of a mask."""
+    volume = np.zeros(mask.shape, np.float32)
+    volume[mask] = left - left.mean()
+    return share_within_blocks(volume, mask, blocks.edges)
+
+
 def _cut(volumes: _Volumes, mask: BoolArray) -> tuple[_Volumes, BoolArray]:
     """The box of the mask, with what the band-pass reaches around it."""
-    box = []
-    for axis in range(3):
-        along = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        box.append(slice(max(int(along[0]) - _MARGIN, 0), int(along[-1]) + 1 + _MARGIN))
-    z, y, x = box
+    z, y, x = box_of(mask, _MARGIN)
     return _Volumes(volumes.mean[z, y, x], volumes.chemistry[:, z, y, x], volumes.moved_axis[z, y, x]), mask[z, y, x]
 
 
