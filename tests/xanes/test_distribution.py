@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.distribution import Systematic, bin_values, distribution_of_map, shape_of_map
+from cathoscope.xanes.density import binned_map, shape_of_map
+from cathoscope.xanes.distribution import Systematic, distribution_of_map
 from cathoscope.xanes.heterogeneity import MeasuredMap, NoiseCorrelation, measured_map, noise_correlation
 from cathoscope.xanes.whiteline import white_line_statistics
 
@@ -241,8 +242,12 @@ def test_no_spread_means_a_narrow_shape():
 def test_blur_of_a_bin_is_a_probability_and_cells_count_all_values():
     rng = np.random.default_rng(3)
     values, std = rng.normal(size=500), rng.uniform(0.1, 0.5, 500)
-    binned = bin_values(values, std, 0.2)
+    everywhere = np.ones(500, dtype=bool)
+    binned = binned_map(measured_map(value=values, std=std, good=everywhere), step=0.2)
     assert binned.counts.sum() == 500
+    np.testing.assert_array_equal(
+        np.bincount(binned.cells(values, std), minlength=binned.counts.size), binned.counts.ravel()
+    )
     assert binned.outside == 0
     np.testing.assert_allclose(binned.std.mean(), std.mean(), rtol=0.02)
     blur = binned.blur().reshape(binned.middle.size, binned.std.size, -1)

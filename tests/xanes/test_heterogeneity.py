@@ -10,14 +10,12 @@ import pytest
 from cathoscope.xanes.heterogeneity import (
     correlation_length,
     depth_below_surface,
-    lag_covariance,
-    mean_variance,
     measured_map,
     noise_correlation,
-    radial_average,
     radial_profile,
     weighted_sum_variance,
 )
+from cathoscope.xanes.lags import lag_covariance, mean_variance, radial_average
 from tests.xanes.test_distribution import INSIDE, PLACE, SHAPE, coloured, is_calibrated, noisy_map
 
 
@@ -110,7 +108,8 @@ def test_noise_of_a_weighted_sum_is_calibrated():
     pulls = []
     for seed in range(80):
         measured = noisy_map(np.random.default_rng(seed), np.zeros(SHAPE))
-        variance = weighted_sum_variance(weights=weights, std=measured.std, noise=noise_correlation(measured))
+        noise = noise_correlation(measured)
+        variance = weighted_sum_variance(weights=weights, std=measured.std, inside=INSIDE, noise=noise)
         pulls.append(np.sum(weights * measured.value) / np.sqrt(variance))
     assert is_calibrated(pulls)
 

@@ -179,7 +179,8 @@ def particle_mask_from_edge_jump(
     jump = np.asarray(edge_jump, dtype=np.float64)
     std = np.broadcast_to(np.asarray(edge_jump_std, dtype=np.float64), jump.shape)
     least = least_edge_jump(lambda: [(jump, std)], minimum_sigma=minimum_sigma, threshold=threshold)
-    return significant_edge(jump, std, minimum_sigma) & (jump > least)
+    chosen: NDArray[np.bool_] = significant_edge(jump, std, minimum_sigma) & (jump > least)
+    return chosen
 
 
 def least_edge_jump(blocks: Blocks, *, minimum_sigma: float = 5.0, threshold: float | None = None) -> float:
@@ -216,7 +217,7 @@ def _otsu(blocks: Blocks, lowest: float, highest: float) -> float:
 
 
 def _finite(jump: NDArray[np.floating], std: NDArray[np.floating]) -> NDArray[np.bool_]:
-    return np.isfinite(jump) & np.isfinite(std)
+    return np.asarray(np.isfinite(jump) & np.isfinite(std))
 
 
 def significant_edge(
@@ -224,7 +225,8 @@ def significant_edge(
 ) -> NDArray[np.bool_]:
     """Voxels with an edge jump above zero and above ``minimum_sigma`` times its uncertainty, both known."""
     known = _finite(jump, std)
-    return known & (jump > minimum_sigma * np.where(known, std, 0.0)) & (jump > 0)
+    chosen: NDArray[np.bool_] = known & (jump > minimum_sigma * np.where(known, std, 0.0)) & (jump > 0)
+    return chosen
 
 
 def _along_first(values: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.xanes.distribution import Binned, bin_values
-from cathoscope.xanes.heterogeneity import MeasuredMap
+from cathoscope.xanes.density import Binned, binned_map
+from cathoscope.xanes.heterogeneity import MapOfRows, MeasuredMap
 from cathoscope.xanes.state import ValenceLine
 
 Array = NDArray[np.float64]
@@ -215,10 +215,6 @@ class Clusters:
         information of the independent voxels.
     information
         Bayesian information criterion for 1, 2, ... groups; the lowest decides.
-    label
-        Most probable group of each voxel, -1 where the map does not count.
-    probability
-        Of that group.
     """
 
     share: Array
@@ -228,11 +224,9 @@ class Clusters:
     width: Array
     width_std: Array
     information: Array
-    label: NDArray[np.int8]
-    probability: Array
 
 
-def clusters_of_map(measured: MeasuredMap, *, independent: float, noise_scale: float = 1.0, most: int = 5) -> Clusters:
+def clusters_of_map(measured: MapOfRows, *, independent: float, noise_scale: float = 1.0, most: int = 5) -> Clusters:
     """Groups of voxels by a mixture of normal distributions, each voxel blurred by its own known noise.
 
     ``p(x_i) = sum_k share_k N(x_i; mean_k, width_k^2 + std_i^2)``, by expectation maximisation [1]_ on values counted
@@ -257,23 +251,18 @@ def clusters_of_map(measured: MeasuredMap, *, independent: float, noise_scale: f
     ----------
     .. [1] J. Bovy, D. W. Hogg, S. T. Roweis, Ann. Appl. Stat. 5 (2011) 1657, in one dimension.
     """
-    values, std = measured.value[measured.good], measured.std[measured.good] * noise_scale
-    cells = _cells(bin_values(values, std))
+    cells = _cells(binned_map(measured, scale=noise_scale))
     fits = [_mixture(cells, count) for count in range(1, most + 1)]
     information = np.array(
         [-2 * independent * fit.log_likelihood + (3 * fit.mean.size - 1) * np.log(independent) for fit in fits]
     )
     best = fits[int(np.argmin(information))]
     errors = _mixture_std(cells, best, independent)
-    membership = _membership(best, values, std**2)[0]
-    label = np.full(measured.good.shape, -1, dtype=np.int8)
-    probability = np.full(measured.good.shape, np.nan)
-    label[measured.good], probability[measured.good] = membership.argmax(axis=0), membership.max(axis=0)
     width = np.sqrt(best.variance)
     upper = np.sqrt(best.variance + errors[2])
     lower = np.sqrt(np.maximum(best.variance - errors[2], 0.0))
     width_std = np.maximum(upper - width, width - lower)
-    return Clusters(best.share, errors[0], best.mean, errors[1], width, width_std, information, label, probability)
+    return Clusters(best.share, errors[0], best.mean, errors[1], width, width_std, information)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
-from cathoscope.flow.steps.statistics import map_at, systematic_errors
-from cathoscope.xanes.heterogeneity import MeasuredMap
+from cathoscope.flow.steps.statistics import map_at, measured_voxels, systematic_errors
+from cathoscope.xanes.heterogeneity import StoredMap, relative_noise
+from cathoscope.xanes.rows import covariance_in
 from cathoscope.xanes.state_map import Clusters, clusters_of_map
 
 # An information criterion compares nothing with fewer voxels than a single group has parameters.
 _FEWEST_INDEPENDENT = 3.0
+_WORKING = 8.0  # bytes per voxel, measured, without the maps themselves
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def clusters(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: clusters", len(conditions), "temperatures")
     groups: dict[ScanIndex, Groups] = {}
     for condition in conditions:
-        found = _groups(data, condition)
+        found = _groups(context, condition)
         if found is not None:
             groups[condition] = found
         context.progress.advance()
@@ -46,12 +48,13 @@ def clusters(context: Context) -> xr.Dataset:
     return _dataset(data, groups)
 
 
-def _groups(data: xr.Dataset, condition: ScanIndex) -> Groups | None:
+def _groups(context: Context, condition: ScanIndex) -> Groups | None:
+    data = context.data
     independent = float(data["independent_voxels"][condition])
     if not np.isfinite(independent):
         return None
     try:
-        measured = map_at(data, condition)
+        measured = map_at(data, condition, context.resources.memory - _WORKING * measured_voxels(data))
     except MeasurementError:  # the statistics have said so
         return None
     found = clusters_of_map(
@@ -61,12 +64,12 @@ def _groups(data: xr.Dataset, condition: ScanIndex) -> Groups | None:
     return Groups(found, float(np.sqrt(common)))
 
 
-def _noise_scale(measured: MeasuredMap) -> float:
-    """Noise that the halves show over the stated one; half of their difference is as noisy as the whole."""
+def _noise_scale(measured: StoredMap) -> float:
+    """Noise that the halves show over the stated one."""
     if measured.halves is None:
         return 1.0
-    difference = 0.5 * (measured.halves[0] - measured.halves[1])[measured.good]
-    scale = float(np.std(difference / measured.std[measured.good]))
+    relative = relative_noise(measured)
+    scale = float(np.sqrt(covariance_in(relative, relative, measured.good)))
     return scale if scale > 0 else 1.0
 
 
@@ -118,7 +121,7 @@ def steps(*, with_halves: bool) -> tuple[Step, ...]:
             needs=("white_line_energy", "white_line_energy_std", "white_line_flag", "independent_voxels", *halves),
             optional=("energy_offset_std",),
             makes=_MADE,
-            per_voxel=34.0,
+            per_voxel=_WORKING,
         ),
     )
 

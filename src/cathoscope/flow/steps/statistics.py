@@ -14,29 +14,34 @@ from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
 from cathoscope.flow.steps.voxels import OUTSIDE
-from cathoscope.xanes.distribution import Distribution, Shape, Systematic, distribution_of_map, shape_of_map
+from cathoscope.xanes.density import Shape, shape_of_map
+from cathoscope.xanes.distribution import Distribution, Systematic, distribution_of_map
 from cathoscope.xanes.heterogeneity import (
     CorrelationLength,
-    MeasuredMap,
+    NoiseCorrelation,
     RadialProfile,
+    StoredMap,
     correlation_length,
-    depth_below_surface,
-    measured_map,
+    depth_of_rows,
+    noise_correlation,
     radial_profile,
+    stored_map,
 )
+from cathoscope.xanes.rows import Derived, Rowed, covariance_in, slabs_of, values_in
 from cathoscope.xanes.whiteline import WhiteLineFlag
 
 Floats = NDArray[np.float64]
 
 _SHELLS = 12
 _BINS = 120
+_WORKING = 12.0  # bytes per voxel, measured, without the maps themselves
+_SPECTRA = 4e8  # bytes
 
 
 @dataclass(frozen=True)
 class Temperature:
     """What is known of the white line at one temperature."""
 
-    values: Floats
     distribution: Distribution
     shape: Shape
     length: CorrelationLength | None
@@ -44,8 +49,10 @@ class Temperature:
     untrusted: float
 
 
-def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
+def map_at(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> StoredMap:
     """White-line map of one temperature with its halves, cut to the particle.
+
+    Its arrays are kept in memory if they fit, bytes; else they are read from the study as often as they are used.
 
     Raises
     ------
@@ -54,21 +61,34 @@ def map_at(data: xr.Dataset, condition: ScanIndex) -> MeasuredMap:
     """
     flag = np.asarray(data["white_line_flag"][condition].values)
     box = box_of(flag != OUTSIDE)
+    good = np.ascontiguousarray(flag[box] == WhiteLineFlag.GOOD)
+    del flag
+    halved = "white_line_half" in data
+    kept = good.size * (16.0 if halved else 8.0) <= memory
 
-    def cut(name: str, *before: int) -> NDArray[np.floating]:
+    def cut(name: str, *before: int, without: float | None = None) -> Rowed:
         """The part of an array that holds the particle."""
-        return np.asarray(data[name][(*before, *condition, *box)].values)
+        array = data[name][(*before, *condition, *box)]
 
-    halves = (cut("white_line_half", 0), cut("white_line_half", 1)) if "white_line_half" in data else None
-    std = cut("white_line_energy_std")
-    # no noise: it does not average out, nor does it differ between the halves
-    std = np.sqrt(std**2 - unresolved_std(data, condition) ** 2)
-    return measured_map(
+        def rows_of(rows: slice) -> NDArray[np.floating]:
+            """Some rows of it."""
+            values = np.asarray(array[rows].values)
+            return values if without is None else np.sqrt(values**2 - without**2)
+
+        return rows_of(slice(None)) if kept else Derived(rows_of)
+
+    return stored_map(
         value=cut("white_line_energy"),
-        std=std,
-        good=flag[box] == WhiteLineFlag.GOOD,
-        halves=halves,
+        # no noise: it does not average out, nor does it differ between the halves
+        std=cut("white_line_energy_std", without=unresolved_std(data, condition)),
+        good=good,
+        halves=(cut("white_line_half", 0), cut("white_line_half", 1)) if halved else None,
     )
+
+
+def measured_voxels(data: xr.Dataset) -> int:
+    """Voxels of one temperature."""
+    return int(np.prod(data["white_line_energy"].shape[-3:]))
 
 
 def unresolved_std(data: xr.Dataset, condition: ScanIndex) -> float:
@@ -108,15 +128,16 @@ def _with_what_is_lost(found: Distribution, unresolved: float) -> Distribution:
     )
 
 
-def _without_what_halves_share(found: Distribution, measured: MeasuredMap, share: float) -> Distribution:
+def _without_what_halves_share(found: Distribution, measured: StoredMap, share: float) -> Distribution:
     """The spread without errors that both halves share, known to half of them.
 
     ``share`` is their variance over that of the noise of the map, which the difference of its halves tells.
     """
     if measured.halves is None or share == 0.0:
         return found
-    odd, even = (half[measured.good] for half in measured.halves)
-    shared = share * float(np.var(odd - even)) / 4.0
+    odd, even = measured.halves
+    difference = Derived(lambda rows: np.subtract(odd[rows], even[rows], dtype=np.float64))
+    shared = share * covariance_in(difference, difference, measured.good) / 4.0
     return replace(
         found,
         variance=found.variance - shared,
@@ -173,7 +194,7 @@ def statistics(context: Context) -> xr.Dataset:
     context.progress.start(f"{context.name}: statistics", len(conditions), "temperatures")
     for condition in conditions:
         try:
-            found[condition] = _temperature(data, condition)
+            found[condition] = _temperature(data, condition, context.resources.memory)
         except MeasurementError as error:
             name = f"{float(data['temperature'][condition[0]]):g} C" if condition else "the map"
             remarks.append(f"{name} has no statistics: {error.problem}")
@@ -182,35 +203,47 @@ def statistics(context: Context) -> xr.Dataset:
     return _dataset(data, found, remarks)
 
 
-def _temperature(data: xr.Dataset, condition: ScanIndex) -> Temperature:
-    measured = map_at(data, condition)
-    flag = np.asarray(data["white_line_flag"][condition].values)
-    inside = flag != OUTSIDE
+def _temperature(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> Temperature:
+    measured = map_at(data, condition, memory - _WORKING * measured_voxels(data) - _SPECTRA)
+    inside = _inside(data, condition)
     untrusted = 1.0 - measured.count / max(int(inside.sum()), 1)
     # voxels without a trusted value may differ from the others by as much as those do among themselves
-    rest = Systematic("untrusted voxels", untrusted * float(np.std(measured.value[measured.good])), shared=False)
-    distribution = distribution_of_map(measured, systematic=(*systematic_errors(data, condition), rest))
+    spread = np.sqrt(covariance_in(measured.value, measured.value, measured.good))
+    rest = Systematic("untrusted voxels", untrusted * float(spread), shared=False)
+    noise = noise_correlation(measured)
+    distribution = distribution_of_map(measured, systematic=(*systematic_errors(data, condition), rest), noise=noise)
     distribution = _with_what_is_lost(distribution, unresolved_std(data, condition))
     share = _stated_with(data["white_line_energy_std"], "shared_noise", condition)
     distribution = _without_what_halves_share(distribution, measured, share)
     size = float(np.mean(np.diff(data["x"].values)))
-    depth = depth_below_surface(inside[box_of(inside)], voxel_size=size)
-    edges = np.linspace(0.0, float(depth.max()) * (1 + 1e-9), _SHELLS + 1)
-    length = correlation_length(measured, voxel_size=size) if measured.halves is not None else None
+    length = None if measured.halves is None else correlation_length(measured, voxel_size=size, noise=noise)
     return Temperature(
-        values=measured.value[measured.good],
         distribution=_with_scale(distribution, calibration_std_of(data, condition)),
         shape=shape_of_map(measured, distribution),
         length=length,
-        profile=radial_profile(measured, distance=depth, edges=edges),
+        profile=_profile(measured, inside, size, noise),
         untrusted=untrusted,
     )
+
+
+def _inside(data: xr.Dataset, condition: ScanIndex) -> NDArray[np.bool_]:
+    """The particle, cut to its box."""
+    inside = np.asarray(data["white_line_flag"][condition].values) != OUTSIDE
+    return np.ascontiguousarray(inside[box_of(inside)])
+
+
+def _profile(measured: StoredMap, inside: NDArray[np.bool_], size: float, noise: NoiseCorrelation) -> RadialProfile:
+    """Profile below the surface in shells of one thickness."""
+    depth = depth_of_rows(inside, voxel_size=size)
+    deepest = max((float(depth[rows].max()) for rows in slabs_of(inside)), default=0.0)
+    edges = np.linspace(0.0, deepest * (1 + 1e-9), _SHELLS + 1)
+    return radial_profile(measured, distance=depth, edges=edges, noise=noise)
 
 
 def _dataset(data: xr.Dataset, found: Mapping[ScanIndex, Temperature], remarks: list[str]) -> xr.Dataset:
     line = data["white_line_energy"]
     dims, shape = tuple(map(str, line.dims[:-3])), line.shape[:-3]
-    arrays = [*_numbers(found, dims, shape, line), *_curves(found, dims, shape, line)]
+    arrays = [*_numbers(found, dims, shape, line), *_curves(found, dims, shape, data)]
     arrays[0].attrs["remarks"] = remarks
     arrays[0].attrs["systematic_std"] = [
         [[term.name, term.std] for term in found[condition].distribution.systematic] if condition in found else []
@@ -243,24 +276,28 @@ def _numbers(
     return arrays
 
 
-def _histogram(values: Floats, middle: Floats) -> Floats:
-    """Density of ``values`` in bins with these middles; those beyond count, and are left out."""
+def _histogram(data: xr.Dataset, condition: ScanIndex, middle: Floats) -> Floats:
+    """Density of the values of one temperature in bins with these middles; those beyond count, and are left out."""
     half = 0.5 * (middle[1] - middle[0])
     edges = np.append(middle - half, middle[-1] + half)
-    counts, _ = np.histogram(values, edges)
-    return np.asarray(counts / (2 * half * values.size), dtype=np.float64)
+    measured = map_at(data, condition)
+    counts = np.zeros(middle.size)
+    for rows in slabs_of(measured.good):
+        counts += np.histogram(values_in(measured.value, measured.good, rows), edges)[0]
+    return np.asarray(counts / (2 * half * measured.count), dtype=np.float64)
 
 
 def _curves(
-    found: Mapping[ScanIndex, Temperature], dims: tuple[str, ...], shape: tuple[int, ...], line: xr.DataArray
+    found: Mapping[ScanIndex, Temperature], dims: tuple[str, ...], shape: tuple[int, ...], data: xr.Dataset
 ) -> list[xr.DataArray]:
     """Histograms on common bins and profiles on common depths."""
     ends = [(t.shape.value[0], t.shape.value[-1]) for t in found.values()]
     deepest = max((t.profile.edges[-1] for t in found.values()), default=1.0)
     bins = np.linspace(min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=1.0), _BINS)
     depth = (np.arange(_SHELLS) + 0.5) * deepest / _SHELLS
+    measured = {id(one): _histogram(data, condition, bins) for condition, one in found.items()}
     curves: tuple[tuple[str, Floats, Callable[[Temperature], tuple[Floats, Floats]]], ...] = (
-        ("white_line_density", bins, lambda t: (bins, _histogram(t.values, bins))),
+        ("white_line_density", bins, lambda t: (bins, measured[id(t)])),
         ("white_line_true_density", bins, lambda t: (t.shape.value, t.shape.density)),
         ("white_line_true_density_std", bins, lambda t: (t.shape.value, t.shape.density_std)),
         ("white_line_profile", depth, lambda t: (t.profile.distance, t.profile.mean)),
@@ -276,7 +313,7 @@ def _curves(
             if known.sum() > 1:
                 beyond = np.nan if dim == "depth" else 0.0
                 values[condition] = np.interp(axis, at[known], curve[known], left=beyond, right=beyond)
-        coords = {**line.coords, dim: label(dim, axis, (dim,))}
+        coords = {**data["white_line_energy"].coords, dim: label(dim, axis, (dim,))}
         source = "scatter" if name.endswith("_std") else None
         arrays.append(label(name, values, (*dims, dim), coords=coords, std_source=source))
     return arrays
@@ -310,7 +347,7 @@ def steps(*, with_halves: bool) -> tuple[Step, ...]:
             needs=("white_line_energy", "white_line_energy_std", "white_line_flag", *halves),
             optional=("energy_offset", "energy_offset_std"),
             makes=_MADE,
-            per_voxel=60.0,
+            per_voxel=_WORKING,
         ),
     )
 
