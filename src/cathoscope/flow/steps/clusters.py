@@ -12,7 +12,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.core.schema import dataset, label
 from cathoscope.flow.graph import Context, Step
 from cathoscope.flow.raw import ScanIndex
-from cathoscope.flow.steps.statistics import map_at, measured_voxels, systematic_errors
+from cathoscope.flow.steps.statistics import map_at, systematic_errors
 from cathoscope.xanes.heterogeneity import StoredMap, relative_noise
 from cathoscope.xanes.rows import covariance_in
 from cathoscope.xanes.state_map import Clusters, clusters_of_map
@@ -54,7 +54,7 @@ def _groups(context: Context, condition: ScanIndex) -> Groups | None:
     if not np.isfinite(independent):
         return None
     try:
-        measured = map_at(data, condition, context.resources.memory - _WORKING * measured_voxels(data))
+        measured = map_at(data, condition, context.resources.memory, beside=_WORKING)
     except MeasurementError:  # the statistics have said so
         return None
     found = clusters_of_map(

@@ -49,10 +49,11 @@ class Temperature:
     untrusted: float
 
 
-def map_at(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> StoredMap:
+def map_at(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0, *, beside: float = 0.0) -> StoredMap:
     """White-line map of one temperature with its halves, cut to the particle.
 
-    Its arrays are kept in memory if they fit, bytes; else they are read from the study as often as they are used.
+    Its arrays are kept in ``memory``, bytes, if they fit there with what is ``beside`` them, bytes per voxel; else they
+    are read from the study as often as they are used.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def map_at(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> Store
     good = np.ascontiguousarray(flag[box] == WhiteLineFlag.GOOD)
     del flag
     halved = "white_line_half" in data
-    kept = good.size * (16.0 if halved else 8.0) <= memory
+    kept = good.size * ((16.0 if halved else 8.0) + beside) <= memory
 
     def cut(name: str, *before: int, without: float | None = None) -> Rowed:
         """The part of an array that holds the particle."""
@@ -84,11 +85,6 @@ def map_at(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> Store
         good=good,
         halves=(cut("white_line_half", 0), cut("white_line_half", 1)) if halved else None,
     )
-
-
-def measured_voxels(data: xr.Dataset) -> int:
-    """Voxels of one temperature."""
-    return int(np.prod(data["white_line_energy"].shape[-3:]))
 
 
 def unresolved_std(data: xr.Dataset, condition: ScanIndex) -> float:
@@ -204,7 +200,7 @@ def statistics(context: Context) -> xr.Dataset:
 
 
 def _temperature(data: xr.Dataset, condition: ScanIndex, memory: float = 0.0) -> Temperature:
-    measured = map_at(data, condition, memory - _WORKING * measured_voxels(data) - _SPECTRA)
+    measured = map_at(data, condition, memory - _SPECTRA, beside=_WORKING)
     inside = _inside(data, condition)
     untrusted = 1.0 - measured.count / max(int(inside.sum()), 1)
     # voxels without a trusted value may differ from the others by as much as those do among themselves
