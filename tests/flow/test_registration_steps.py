@@ -16,7 +16,7 @@ from cathoscope.flow.graph import Context
 from cathoscope.flow.raw import RawMeasurement
 from cathoscope.flow.sections import MeasurementSection
 from cathoscope.flow.steps import xanes
-from cathoscope.flow.steps.differences import differences
+from cathoscope.flow.steps.differences import RowsAtHand, differences
 from cathoscope.flow.steps.registration import first_with_particle, placement_of, registration
 from cathoscope.flow.steps.voxels import OUTSIDE
 from cathoscope.numerics.transform import Similarity
@@ -91,9 +91,18 @@ def placed(context: Context) -> xr.Dataset:
     return registration(context)
 
 
+def differences_in(context: Context, data: xr.Dataset, name: str) -> xr.Dataset:
+    """What the step of differences puts into a study of its own."""
+    study = Study.create(context.data_folder / f"{name}.zarr")
+    work = Work(study, "result", "ball", "address")
+    assert differences(replace(context, data=data, work=work)) is None
+    work.commit()
+    return study.read("result", "ball").load()
+
+
 @pytest.fixture(scope="module")
 def changed(context: Context, placed: xr.Dataset) -> xr.Dataset:
-    return differences(replace(context, data=context.data.merge(placed)))
+    return differences_in(context, context.data.merge(placed), "as placed")
 
 
 # -- registration --------------------------------------------------------------------------------
@@ -168,7 +177,7 @@ def test_means_are_compared_whatever_became_of_the_maps(changed: xr.Dataset) -> 
 
 
 def test_a_step_without_a_place_has_no_map(changed: xr.Dataset) -> None:
-    (remark,) = changed["white_line_difference"].attrs["remarks"]
+    (remark,) = changed["white_line_shift"].attrs["remarks"]
     assert remark.startswith("no difference map of 150 to 200 C: one of the temperatures could not be registered")
     assert np.isnan(changed["white_line_difference"].values[1]).all()
     assert np.isnan(changed["changed_share"].values[1])
@@ -177,7 +186,7 @@ def test_a_step_without_a_place_has_no_map(changed: xr.Dataset) -> None:
 def test_an_error_in_common_makes_changes_less_significant(context: Context, placed: xr.Dataset) -> None:
     data = context.data.merge(placed)
     foil = label("energy_offset_std", np.array([0.3, 0.4, 0.3]), ("temperature",), std_source="fit covariance")
-    found = differences(replace(context, data=data.assign(energy_offset_std=foil)))
+    found = differences_in(context, data.assign(energy_offset_std=foil), "with foil")
     difference, std, significance = (
         found[f"white_line_{name}"].values[0] for name in ("difference", "difference_std", "significance")
     )
@@ -191,7 +200,7 @@ def test_maps_of_energies_without_halves_tell_the_same_change(
 ) -> None:
     """Only what the noise does to the spread is then taken from the stated uncertainties."""
     data = context.data.drop_vars("white_line_half").merge(placed)
-    found = differences(replace(context, data=data))
+    found = differences_in(context, data, "without halves")
     np.testing.assert_allclose(
         found["white_line_difference"].values, changed["white_line_difference"].values, atol=1e-3
     )
@@ -203,6 +212,30 @@ def test_maps_of_energies_without_halves_tell_the_same_change(
     width, width_std = (float(found[f"difference_width{end}"][0]) for end in ("", "_std"))
     assert abs(width - truth.std()) < 4 * width_std
     assert float(found["changed_share"][0]) == pytest.approx(float(changed["changed_share"][0]), abs=0.005)
+
+
+def test_maps_in_files_are_those_in_memory(
+    context: Context, placed: xr.Dataset, changed: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cathoscope.flow.steps.differences._AT_HAND", 1e9)
+    found = differences_in(context, context.data.merge(placed), "in files")
+    xr.testing.assert_identical(found, changed)
+    assert found["white_line_difference"].attrs["ancillary_variables"] == "white_line_difference_std"
+    assert found["white_line_difference_std"].attrs["std_source"] == "fit covariance"
+
+
+def test_rows_at_hand_are_those_that_are_stored() -> None:
+    stored = np.arange(40.0, dtype=np.float32).reshape(20, 2)
+    read: list[slice] = []
+
+    def rows_of(rows: slice) -> NDArray[np.float32]:
+        read.append(rows)
+        return stored[rows]
+
+    at_hand = RowsAtHand(rows_of, stored.shape)
+    for rows in (slice(0, 3), slice(2, 7), slice(5, 12), slice(18, 20), slice(1, 4)):
+        np.testing.assert_array_equal(at_hand[rows], stored[rows])
+    assert [(rows.start, rows.stop) for rows in read] == [(0, 8), (8, 16), (18, 20), (1, 8)]
 
 
 @pytest.mark.parametrize("reconstruct", ["energies", "coefficients"])

@@ -10,6 +10,7 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 from scipy.special import erfc
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.rooms import FileRoom
 from cathoscope.xanes.difference import changed_voxels, difference_map, distribution_of_difference
 from cathoscope.xanes.distribution import Systematic
 from cathoscope.xanes.heterogeneity import measured_map
@@ -57,8 +58,9 @@ def test_voxels_of_a_displaced_map_are_calibrated(halves):
     for seed in range(25):
         truth, found = pair(seed, registration=0.4, std=0.03, halves=halves)
         # the displacement alone is ten times the noise
-        assert np.nanmedian(found.registration_std) > 1.5 * np.median(found.measured.std[INSIDE])
-        squares.append(np.mean(((found.measured.value[INSIDE] - truth) / found.std[INSIDE]) ** 2))
+        value, std, total = found.measured.value[:], found.measured.std[:], found.std[:]
+        assert np.nanmedian(found.registration_std) > 1.5 * np.median(std[INSIDE])
+        squares.append(np.mean(((value[INSIDE] - truth) / total[INSIDE]) ** 2))
     # one displacement for all voxels of a map: the mean square scatters with it
     assert np.mean(squares) == pytest.approx(1.0, abs=3 * np.std(squares) / np.sqrt(25))
     assert np.std(squares) / np.sqrt(25) < 0.2
@@ -86,15 +88,32 @@ def test_gradient_along_one_axis_counts_for_that_axis_only():
         assert found.registration_variance == pytest.approx(0.0, abs=1e-9)
 
 
+def test_slabs_are_the_whole(monkeypatch, tmp_path):
+    """Cut anywhere, and with room in a file, the same comes out."""
+    rng = np.random.default_rng(2)
+    for halves in (True, False):
+        maps = [noisy_map(rng, coloured(rng, SHAPE, 1.5), halves=halves) for _ in range(2)]
+        given = {"first": maps[0], "second": maps[1], "registration_std": (0.2, 0.3, 0.1)}
+        whole = difference_map(**given)
+        with monkeypatch.context() as patch:
+            patch.setattr("cathoscope.xanes.difference._ROWS", 5)
+            patch.setattr("cathoscope.xanes.difference._VOXELS", 1)
+            cut = difference_map(**given, new_room=lambda shape: FileRoom(tmp_path / "room", shape))
+        np.testing.assert_allclose(cut.registration_std[:], whole.registration_std[:], rtol=1e-6)
+        np.testing.assert_array_equal(cut.significance[3:9], cut.significance[:][3:9])
+        for name in ("of_mean", "variance", "variance_std"):
+            assert getattr(cut, f"registration_{name}") == pytest.approx(getattr(whole, f"registration_{name}"))
+
+
 def test_common_errors_lower_the_significance_only():
     rng = np.random.default_rng(1)
     maps = [noisy_map(rng, truth * np.ones(SHAPE)) for truth in (0.0, 1.0)]
     plain = difference_map(first=maps[0], second=maps[1])
     common = difference_map(first=maps[0], second=maps[1], systematic=[Systematic("drift", 0.5, shared=False)])
-    np.testing.assert_array_equal(plain.std, common.std)
-    expected = plain.measured.value / np.hypot(plain.std, 0.5)
-    np.testing.assert_allclose(common.significance[INSIDE], expected[INSIDE])
-    assert np.isnan(common.significance[~INSIDE]).all()
+    np.testing.assert_array_equal(plain.std[:], common.std[:])
+    expected = plain.measured.value[:] / np.hypot(plain.std[:], 0.5)
+    np.testing.assert_allclose(common.significance[:][INSIDE], expected[INSIDE])
+    assert np.isnan(common.significance[:][~INSIDE]).all()
     assert distribution_of_difference(common).systematic_std == pytest.approx(0.5)
 
 
@@ -104,8 +123,11 @@ def test_false_changes_stay_below_their_share():
         rng = np.random.default_rng(seed)
         changed = gaussian_filter(rng.standard_normal(SHAPE), 2) > 0.05
         maps = [noisy_map(rng, truth, std=np.full(SHAPE, 0.2)) for truth in (np.zeros(SHAPE), -1.0 * changed)]
-        found = changed_voxels(significance=difference_map(first=maps[0], second=maps[1]).significance, false_share=0.1)
-        false.append(np.sum(found.voxels & ~changed) / max(found.voxels.sum(), 1))
+        significance = difference_map(first=maps[0], second=maps[1]).significance[:]
+        found = changed_voxels(significance=significance, good=INSIDE, false_share=0.1)
+        voxels = np.abs(significance) >= found.threshold
+        assert found.share == pytest.approx(voxels.sum() / INSIDE.sum())
+        false.append(np.sum(voxels & ~changed) / max(voxels.sum(), 1))
         shares.append(found.share / changed[INSIDE].mean())
         falls.append(found.share_down / found.share)
         assert found.share == pytest.approx(found.share_up + found.share_down)
@@ -118,16 +140,18 @@ def test_false_changes_stay_below_their_share():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-6, 6), min_size=1, max_size=12), st.floats(0.01, 0.5))
 def test_threshold_is_that_of_the_step_up_procedure(size, share):
-    found = changed_voxels(significance=np.array([*size, np.nan]), false_share=share)
+    values = np.array([*size, np.nan])
+    found = changed_voxels(significance=values, good=np.isfinite(values), false_share=share)
     probability = erfc(np.abs(size) / np.sqrt(2))
     # by the definition: the largest k of which k probabilities lie below k share / n
     best = max((k for k in range(len(size) + 1) if np.sum(probability <= share * k / len(size)) >= k), default=0)
-    assert found.voxels.sum() == (np.sum(probability <= share * best / len(size)) if best else 0)
-    assert not found.voxels[-1]
+    changed = np.sum(probability <= share * best / len(size)) if best else 0
+    assert found.share == pytest.approx(changed / len(size))
+    assert np.sum(np.abs(size) >= found.threshold) == changed
 
 
 def test_no_change_has_no_voxels():
-    found = changed_voxels(significance=np.zeros((3, 3)))
+    found = changed_voxels(significance=np.zeros((3, 3)), good=np.ones((3, 3), dtype=bool))
     assert found.share == 0.0
     assert np.isinf(found.threshold)
 
@@ -142,6 +166,6 @@ def test_wrong_grids_and_errors_are_refused():
         with pytest.raises(MeasurementError, match="registration error"):
             difference_map(first=first, second=first, registration_std=sigma)
     with pytest.raises(MeasurementError, match="share"):
-        changed_voxels(significance=np.zeros(3), false_share=1.0)
+        changed_voxels(significance=np.zeros(3), good=np.ones(3, dtype=bool), false_share=1.0)
     with pytest.raises(MeasurementError, match="no voxel"):
-        changed_voxels(significance=np.full(3, np.nan))
+        changed_voxels(significance=np.full(3, np.nan), good=np.zeros(3, dtype=bool))

@@ -390,6 +390,16 @@ class Work:
         for name, array in data.data_vars.items():
             self.store(str(name), (), np.asarray(array.values))
 
+    @property
+    def scratch(self) -> Path:
+        """Folder for what is needed while a step runs; it goes when the arrays are put in place."""
+        folder = self._folder / "scratch"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_failure(self._study.path, error) from error
+        return folder
+
     def mark_done(self, slab: str, note: str = "") -> None:
         """Remember that everything of this slab is on disk; a ``note`` is for the run that goes on after a kill."""
         self._allow()

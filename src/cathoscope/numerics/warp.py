@@ -218,8 +218,9 @@ def _unit(moving: Lazy, through: PointMap, rows: range, shape: tuple[int, ...], 
     size = moving.shape[0]
     if high < 0 or low > size - 1:
         return np.full((len(rows), shape[1], shape[2]), np.nan, dtype=np.float32)
-    begin = max(int(np.floor(low)) - SPLINE_REACH, 0)
-    end = min(int(np.ceil(high)) + SPLINE_REACH + 1, size)
+    reach = SPLINE_REACH if order == "cubic" else 1
+    begin = max(int(np.floor(low)) - reach, 0)
+    end = min(int(np.ceil(high)) + reach + 1, size)
     block = np.asarray(moving[begin:end])
     wanted = slice((rows.start - first) * shape[1] * shape[2], (rows.stop - first) * shape[1] * shape[2])
     here = points[wanted]

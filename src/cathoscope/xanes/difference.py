@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import erfc
 
 from cathoscope.core.errors import MeasurementError
+from cathoscope.core.rooms import Room
 from cathoscope.xanes.distribution import Distribution, Systematic, distribution_of_map
-from cathoscope.xanes.heterogeneity import MeasuredMap, NoiseCorrelation, measured_map, noise_correlation
+from cathoscope.xanes.heterogeneity import (
+    MapOfRows,
+    MeasuredMap,
+    NoiseCorrelation,
+    StoredMap,
+    noise_correlation,
+    stored_map,
+)
+from cathoscope.xanes.rows import Derived, Rowed, slabs_of, values_in
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _SMOOTHING = 1.5
 """Voxels over which the squared gradient is averaged: less and noise rules it, more and it misses the domains' rims."""
+_REACH = int(4.0 * _SMOOTHING + 0.5) + 1  # rows beyond a slab on which its smoothed gradients depend
+_ROWS, _VOXELS = 16, 1 << 21  # of a slab: at least, and about
+
+NewRoom = Callable[[tuple[int, ...]], Room]
+"""Makes room for a map of a shape."""
+
+
+def in_memory(shape: tuple[int, ...]) -> Room:
+    """Room in memory."""
+    return np.empty(shape, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class DifferenceMap:
-    """Second minus first map on the same material, unit of the maps.
+    """Second minus first map on the same material, unit of the maps; each map is worked out row by row when asked for.
 
     Attributes
     ----------
@@ -35,32 +54,45 @@ class DifferenceMap:
         The same for the mean over all voxels; the spread it adds between voxels (variance), and how uncertain that is.
     systematic
         Errors common to all voxels that do not cancel between the maps (energy calibration).
-    significance
-        Difference over its standard uncertainty: noise, registration and common errors in quadrature. NaN where it
-        does not count.
     """
 
-    measured: MeasuredMap
-    registration_std: Array
+    measured: StoredMap
+    registration_std: Rowed
     registration_of_mean: float
     registration_variance: float
     registration_variance_std: float
     systematic: tuple[Systematic, ...]
-    significance: Array
 
     @property
-    def std(self) -> Array:
+    def std(self) -> Derived:
         """Noise and registration together, without common errors."""
-        return np.asarray(np.hypot(self.measured.std, self.registration_std))
+        return Derived(lambda rows: np.hypot(self.measured.std[rows], self.registration_std[rows]))
+
+    @property
+    def significance(self) -> Derived:
+        """Difference over its standard uncertainty: noise, registration and common errors in quadrature.
+
+        NaN where it does not count.
+        """
+        common = sum(term.std**2 for term in self.systematic)
+        measured, std = self.measured, self.std
+
+        def rows_of(rows: slice) -> Array:
+            """Of some rows."""
+            size = measured.value[rows] / np.sqrt(std[rows] ** 2 + common)
+            return np.where(measured.good[rows], size, np.nan)
+
+        return Derived(rows_of)
 
 
 def difference_map(
     *,
-    first: MeasuredMap,
-    second: MeasuredMap,
+    first: MapOfRows,
+    second: MapOfRows,
     registration_std: Sequence[float] | None = None,
     systematic: Sequence[Systematic] = (),
     noise: NoiseCorrelation | None = None,
+    new_room: NewRoom = in_memory,
 ) -> DifferenceMap:
     """Difference of two maps of the same material grid with noise, registration and common errors.
 
@@ -72,27 +104,29 @@ def difference_map(
     Parameters
     ----------
     first, second
-        From ``measured_map``, of one shape. Their noise is independent (different scans).
+        From ``measured_map`` or ``stored_map``, of one shape. Their noise is independent (different scans).
     registration_std
         Standard uncertainty of the displacement along each axis, voxels; none without it.
     systematic
         Errors common to all voxels that do not cancel between the two.
     noise
         Correlation of the second map's noise, used without halves only; ``noise_correlation`` without it.
+    new_room
+        Makes room for one map, the standard deviation that the registration gives each voxel.
 
     Raises
     ------
     MeasurementError
         If shapes differ, or one number of the registration per axis is not given, or too few voxels count in both.
     """
-    if first.value.shape != second.value.shape:
+    if first.good.shape != second.good.shape:
         raise MeasurementError(
             "the two maps are not on one grid",
-            expected=f"shape {first.value.shape} as the first",
-            found=f"{second.value.shape}",
+            expected=f"shape {first.good.shape} as the first",
+            found=f"{second.good.shape}",
             cure="register the second onto the first and resample it",
         )
-    dimension = first.value.ndim
+    dimension = first.good.ndim
     sigma = np.zeros(dimension) if registration_std is None else np.asarray(registration_std, dtype=np.float64)
     if sigma.shape != (dimension,) or not np.all(sigma >= 0):
         raise MeasurementError(
@@ -101,34 +135,27 @@ def difference_map(
             found=f"{registration_std}",
         )
     measured = _difference(first, second)
-    squares = (
-        _squared_gradients(second, noise or noise_correlation(second)) if sigma.any() else [np.zeros(())] * dimension
-    )
-    variance = np.zeros(first.value.shape)
-    for axis in range(dimension):
-        variance = variance + sigma[axis] ** 2 * squares[axis]
-    variance = np.where(measured.good, variance, np.nan)
-    common = sum(term.std**2 for term in systematic)
-    total = np.where(measured.good, measured.std**2 + variance + common, np.nan)
-    of_mean, spread, spread_std = _registration_moments(second, measured, sigma, squares)
-    return DifferenceMap(
-        measured=measured,
-        registration_std=np.sqrt(variance),
-        registration_of_mean=of_mean,
-        registration_variance=spread,
-        registration_variance_std=spread_std,
-        systematic=tuple(systematic),
-        significance=measured.value / np.sqrt(total),
-    )
+    if not sigma.any():
+        none = Derived(lambda rows: np.where(measured.good[rows], 0.0, np.nan))
+        return DifferenceMap(measured, none, 0.0, 0.0, 0.0, tuple(systematic))
+    if noise is None and second.halves is None:
+        noise = noise_correlation(second)
+    room = new_room(second.good.shape)
+    moments = _fill_registration_std(room, second, measured, sigma, noise)
+    return DifferenceMap(measured, room, *moments, tuple(systematic))
 
 
-def _difference(first: MeasuredMap, second: MeasuredMap) -> MeasuredMap:
+def _difference(first: MapOfRows, second: MapOfRows) -> StoredMap:
+    def between(before: Rowed, after: Rowed) -> Derived:
+        """After minus before."""
+        return Derived(lambda rows: np.subtract(after[rows], before[rows], dtype=np.float64))
+
     halves = None
     if first.halves is not None and second.halves is not None:
-        halves = (second.halves[0] - first.halves[0], second.halves[1] - first.halves[1])
-    return measured_map(
-        value=second.value - first.value,
-        std=np.hypot(first.std, second.std),
+        halves = between(first.halves[0], second.halves[0]), between(first.halves[1], second.halves[1])
+    return stored_map(
+        value=between(first.value, second.value),
+        std=Derived(lambda rows: np.hypot(first.std[rows], second.std[rows], dtype=np.float64)),
         good=first.good & second.good,
         halves=halves,
     )
@@ -144,23 +171,38 @@ def _gradient(field: Array, good: Mask, axis: int) -> tuple[Array, Mask]:
     return np.where(both, 0.5 * (after - before), 0.0), both
 
 
-def _squared_gradients(measured: MeasuredMap, noise: NoiseCorrelation) -> list[Array]:
-    """Squared gradient along each axis, noise removed, averaged over near voxels, not below zero."""
-    squares = []
-    for axis in range(measured.value.ndim):
-        if measured.halves is not None:
-            gradients = [_gradient(half, measured.good, axis) for half in measured.halves]
-            square, known = gradients[0][0] * gradients[1][0], gradients[0][1]
-        else:
-            gradient, known = _gradient(measured.value, measured.good, axis)
-            square = gradient**2 - _gradient_noise(measured, known, axis, noise)
-        weight = gaussian_filter(known.astype(np.float64), _SMOOTHING, mode="constant")
-        mean = gaussian_filter(np.where(known, square, 0.0), _SMOOTHING, mode="constant")
-        overall = max(float(square[known].mean()), 0.0) if known.any() else 0.0
-        # voxels without any known neighbour get the mean over the particle
-        smooth = np.divide(mean, weight, out=np.full(weight.shape, overall), where=weight > 1e-3)
-        squares.append(np.maximum(smooth, 0.0))
-    return squares
+def _part(measured: MapOfRows, rows: slice) -> MeasuredMap:
+    """Some rows of a map as arrays."""
+    value, std, *halves = (
+        np.asarray(field[rows], dtype=np.float64) for field in (measured.value, measured.std, *(measured.halves or ()))
+    )
+    return MeasuredMap(value, std, measured.good[rows], (halves[0], halves[1]) if halves else None)
+
+
+def _slabs(shape: tuple[int, ...], halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Rows of every slab, these with ``halo`` rows around as far as there are any, and where they lie in those."""
+    each = max(_ROWS, _VOXELS // int(np.prod(shape[1:])))
+    for start in range(0, shape[0], each):
+        rows = slice(start, min(start + each, shape[0]))
+        around = slice(max(start - halo, 0), min(rows.stop + halo, shape[0]))
+        yield rows, around, slice(start - around.start, rows.stop - around.start)
+
+
+def _squared_gradient(part: MeasuredMap, axis: int, noise: NoiseCorrelation | None) -> tuple[Array, Mask]:
+    """Squared gradient along an axis, noise removed, and where it is known."""
+    if part.halves is not None:
+        (first, known), (second, _) = (_gradient(half, part.good, axis) for half in part.halves)
+        return first * second, known
+    gradient, known = _gradient(part.value, part.good, axis)
+    return gradient**2 - (0.0 if noise is None else _gradient_noise(part, known, axis, noise)), known
+
+
+def _smoothed(square: Array, known: Mask, overall: float) -> Array:
+    """Averaged over near voxels, not below zero; voxels without any known neighbour get the mean over the particle."""
+    weight = gaussian_filter(known.astype(np.float64), _SMOOTHING, mode="constant")
+    mean = gaussian_filter(np.where(known, square, 0.0), _SMOOTHING, mode="constant")
+    smooth = np.divide(mean, weight, out=np.full(weight.shape, overall), where=weight > 1e-3)
+    return np.asarray(np.maximum(smooth, 0.0))
 
 
 def _gradient_noise(measured: MeasuredMap, known: Mask, axis: int, noise: NoiseCorrelation) -> Array:
@@ -175,24 +217,56 @@ def _gradient_noise(measured: MeasuredMap, known: Mask, axis: int, noise: NoiseC
     return np.where(known, variance, 0.0)
 
 
-def _registration_moments(
-    second: MeasuredMap, measured: MeasuredMap, sigma: Array, squares: Sequence[Array]
+def _mean_squares(second: MapOfRows, axes: Sequence[int], noise: NoiseCorrelation | None) -> dict[int, float]:
+    """Mean over the particle of the squared gradient along each axis, not below zero."""
+    sums = {axis: np.zeros(2) for axis in axes}
+    for _, around, inner in _slabs(second.good.shape, 1):
+        part = _part(second, around)
+        for axis in axes:
+            square, known = _squared_gradient(part, axis, noise)
+            sums[axis] += square[inner][known[inner]].sum(), float(np.count_nonzero(known[inner]))
+    return {axis: max(total / count, 0.0) if count else 0.0 for axis, (total, count) in sums.items()}
+
+
+def _fill_registration_std(
+    room: Room, second: MapOfRows, measured: StoredMap, sigma: Array, noise: NoiseCorrelation | None
 ) -> tuple[float, float, float]:
-    """Uncertainty of the mean difference, variance added between voxels, and the uncertainty of that.
+    """Fill the map of what the registration makes of each voxel; the same for the mean, the spread, and its error.
 
     One displacement d is drawn for all voxels: it adds ``d^2 var(gradient) + 2 d cov(difference, gradient)`` per axis,
     on average ``sigma^2 var(gradient)`` with the variance ``2 (sigma^2 var)^2 + 4 sigma^2 cov^2``.
     """
+    axes = [int(axis) for axis in np.flatnonzero(sigma)]
+    overall, sums = _mean_squares(second, axes, noise), np.zeros((sigma.size, 6))
+    for rows, around, inner in _slabs(second.good.shape, _REACH):
+        part, good = _part(second, around), measured.good[rows]
+        change = np.asarray(measured.value[rows], dtype=np.float64)
+        variance = np.zeros(good.shape)
+        for axis in axes:
+            smooth = _smoothed(*_squared_gradient(part, axis, noise), overall[axis])[inner]
+            variance += sigma[axis] ** 2 * smooth
+            slope, known = _gradient(part.value, part.good, axis)
+            both = known[inner] & good
+            g, c = slope[inner][both], change[both]
+            sums[axis] += g.size, g.sum(), c.sum(), g @ c, good.sum(), smooth[good].sum()
+        room[rows] = np.where(good, np.sqrt(variance), np.nan)
+    return _registration_moments(sigma, sums)
+
+
+def _registration_moments(sigma: Array, sums: Array) -> tuple[float, float, float]:
+    """Uncertainty of the mean difference, variance added between voxels, and the uncertainty of that.
+
+    ``sums`` [axis, 6]: number of known gradients, of them and of the changes there, of their products; number of voxels
+    that count, and of their squared gradients.
+    """
     of_mean = spread = uncertain = 0.0
-    for axis in map(int, np.flatnonzero(sigma)):
-        gradient, known = _gradient(second.value, second.good, axis)
-        known = known & measured.good
-        if not known.any():
+    for axis in np.flatnonzero(sigma):
+        known, of_gradients, of_changes, of_products, count, of_squares = sums[axis]
+        if not known:
             continue
-        mean = float(gradient[known].mean())
-        variance = max(float(squares[axis][measured.good].mean()) - mean**2, 0.0)
-        change = measured.value[known]
-        covariance = float(np.mean((change - change.mean()) * (gradient[known] - mean)))
+        mean = of_gradients / known
+        variance = max(of_squares / count - mean**2, 0.0)
+        covariance = of_products / known - mean * of_changes / known
         of_mean += (sigma[axis] * mean) ** 2
         spread += sigma[axis] ** 2 * variance
         uncertain += 2 * (sigma[axis] ** 2 * variance) ** 2 + 4 * (sigma[axis] * covariance) ** 2
@@ -222,17 +296,14 @@ class Changed:
 
     Attributes
     ----------
-    voxels
-        Mask of them.
     threshold
-        Least significance (absolute) among them; infinite if there are none.
+        Least significance (absolute) of one that changed; infinite if there are none.
     share, share_up, share_down
         Of the voxels that count: all changed, and those whose value rose or fell.
     false_share
         Share of false ones among them that is expected at most.
     """
 
-    voxels: Mask
     threshold: float
     share: float
     share_up: float
@@ -240,7 +311,7 @@ class Changed:
     false_share: float
 
 
-def changed_voxels(*, significance: ArrayLike, false_share: float = 0.05) -> Changed:
+def changed_voxels(*, significance: Rowed, good: Mask, false_share: float = 0.05) -> Changed:
     """Voxels whose change is significant, with a bound on the share of false ones among them.
 
     Two-sided normal probabilities p in ascending order; all up to the last with ``p_k <= false_share k / n`` count as
@@ -249,7 +320,9 @@ def changed_voxels(*, significance: ArrayLike, false_share: float = 0.05) -> Cha
     Parameters
     ----------
     significance
-        Change over its standard uncertainty, any shape; NaN where a voxel does not count.
+        Change over its standard uncertainty, any shape.
+    good
+        Voxels that count.
     false_share
         Expected share of unchanged voxels among those named, above 0 and below 1.
 
@@ -267,15 +340,28 @@ def changed_voxels(*, significance: ArrayLike, false_share: float = 0.05) -> Cha
         raise MeasurementError(
             "the share of false changes is no share", expected="0 < share < 1", found=str(false_share)
         )
-    size = np.asarray(significance, dtype=np.float64)
-    counted = np.isfinite(size)
-    count = int(counted.sum())
+    count = int(np.count_nonzero(good))
     if count == 0:
         raise MeasurementError("no voxel of the difference counts", expected="voxels good in both maps")
-    ordered = np.sort(np.abs(size[counted]))[::-1]
-    passing = np.flatnonzero(erfc(ordered / np.sqrt(2)) <= false_share * np.arange(1, count + 1) / count)
-    threshold = float(ordered[passing[-1]]) if passing.size else np.inf
-    voxels = counted & (np.abs(np.where(counted, size, 0.0)) >= threshold)
-    up = float(np.sum(voxels & (size > 0))) / count
-    share = float(voxels.sum()) / count
-    return Changed(voxels, threshold, share, up, share - up, false_share)
+    size, done = np.empty(count), 0
+    for rows in slabs_of(good):
+        part = np.abs(values_in(significance, good, rows))
+        size[done : done + part.size] = part
+        done += part.size
+    size.sort()
+    threshold, up = _threshold(size, false_share), 0
+    share = float(count - np.searchsorted(size, threshold)) / count
+    for rows in slabs_of(good):
+        up += int(np.count_nonzero(values_in(significance, good, rows) >= threshold))
+    return Changed(threshold, share, up / count, share - up / count, false_share)
+
+
+def _threshold(size: Array, false_share: float) -> float:
+    """Least of the sizes, which ascend, that passes; infinite if none does."""
+    for start in range(0, size.size, _VOXELS):
+        part = size[start : start + _VOXELS]
+        as_large = size.size - start - np.arange(part.size)
+        passing = np.flatnonzero(erfc(part / np.sqrt(2)) <= false_share * as_large / size.size)
+        if passing.size:
+            return float(part[passing[0]])
+    return np.inf
