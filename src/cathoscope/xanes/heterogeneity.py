@@ -412,7 +412,8 @@ def depth_of_rows(inside: ArrayLike, *, voxel_size: float = 1.0) -> Derived:
     """The same, worked out row by row from the squared distances: half the memory."""
     mask = np.asarray(inside, dtype=bool)
     filled = fill_voids.fill(mask) if mask.ndim == 3 else binary_fill_holes(mask)
-    squared = edt.edtsq(filled, black_border=True)  # whole numbers, exact in single precision
+    # whole numbers, exact in single precision; of numbers it takes less time than of truth values
+    squared = edt.edtsq(np.ascontiguousarray(filled, dtype=np.bool_).view(np.uint8), black_border=True)
 
     def rows_of(rows: slice) -> Array:
         """Depth of some rows."""
