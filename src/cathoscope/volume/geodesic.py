@@ -111,9 +111,12 @@ def path_length(
     del hidden
     order = np.argsort(entry, kind="stable")
     march(room, inside.shape, (front[order], np.append(entry[order], _NEVER)), step, bits)
-    length = np.empty(inside.shape, dtype=np.float32)
-    lengths_of(room[0], offset, length)
-    return length
+    del room
+    lines = cells.view(np.float32)
+    lengths_of(lines, cells.itemsize // 4, inside.shape, offset)
+    del lines
+    cells.resize(-(-4 * inside.size // cells.itemsize), refcheck=False)
+    return cells.view(np.float32)[: inside.size].reshape(inside.shape)
 
 
 def straight_distance(source: NDArray[np.bool_], *, voxel_size: tuple[float, float, float]) -> Float32Array:

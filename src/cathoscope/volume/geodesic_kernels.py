@@ -130,14 +130,24 @@ def seed_front(masks, straight, room, voxel, bits):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def lengths_of(distance, offset, out):  # type: ignore[no-untyped-def]
-    """``out`` [z, y, x] becomes the distances less the offset, and 0 where that or the distance is negative."""
-    depth, height, width = out.shape
+def lengths_of(lines, wide, shape, offset):  # type: ignore[no-untyped-def]
+    """Distances less the ``offset``, 0 where that or the distance is negative, at the beginning of their own memory.
+
+    ``lines`` are cells of ``wide`` numbers, of which the first is the distance, in blocks; they become distances in
+    raster order of ``shape``. Two planes are read before they are written to: where that is, all has been read.
+    """
+    depth, height, width = shape
     blocks = (height + 1) >> 1, (width + 1) >> 1
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                out[z, y, x] = max(distance[_cell(z, y, x, blocks)] - offset, np.float32(0.0))
+    planes = np.empty((2, height, width), dtype=lines.dtype)
+    for z in range(0, depth, 2):
+        both = min(2, depth - z)
+        for k in range(both):
+            for y in range(height):
+                for x in range(width):
+                    here = lines[wide * _cell(z + k, y, x, blocks)]
+                    planes[k, y, x] = max(here - offset, np.float32(0.0))
+        first = z * height * width
+        lines[first : first + both * height * width] = planes[:both].ravel()
 
 
 @njit(cache=True, nogil=True)

@@ -122,7 +122,7 @@ def split_pores(
     """
     edges = np.asarray(checked_voxel(voxel_size))
     whole = checked_mask("particle", particle)
-    pores = checked_mask("pore", pore, like=whole) & whole
+    pores = checked_mask("pore", pore, like=whole)
     voxel = float(edges.prod()) ** (1 / 3)
     size = (3 * float(edges.prod()) * float(whole.sum()) / (4 * np.pi)) ** (1 / 3)
     if not 2 * edges.min() <= crack_width <= size:
@@ -133,20 +133,27 @@ def split_pores(
             cure=f"crack_width={4 * voxel:.2g}",
         )
     box = _box(whole)
-    cut_pores, cut_whole = np.ascontiguousarray(pores[box]), whole[box]
+    cut_pores, cut_whole = pores[box] & whole[box], whole[box]
     centre = _middle(cut_whole) * edges
     profile, shells = _profile(cut_pores, cut_whole, centre, edges)
     reach = _core_radius(profile, shells, size)
-    voids = [_voids(cut_pores, 0.5 * share * crack_width, edges) for share in (1, 1 - _SPREAD, 1 + _SPREAD)]
-    core = _core_mask(cut_pores, voids[0], (centre, edges), reach)
-    kind = cut_pores.astype(np.uint8)
-    kind[voids[0]], kind[core] = VOID, CORE
-    shift = 0.1 * voxel if boundary_std is None else boundary_std
-    variants = [[cut_pores & ~wide & ~core for wide in voids], [wide & ~core for wide in voids], [core]]
-    crack, void, hollow = (_volume(cut_pores, variant, edges, shift) for variant in variants)
-    start = np.array([piece.start for piece in box]) * edges
     kinds = np.zeros(whole.shape, dtype=np.uint8)
-    kinds[box] = kind
+    kind = kinds[box]
+    kind[:] = cut_pores
+    wide = _voids(cut_pores, 0.5 * crack_width, edges)
+    core = _core_mask(cut_pores, wide, (centre, edges), reach)
+    kind[wide], kind[core] = VOID, CORE
+    total, cores = int(np.count_nonzero(cut_pores)), int(np.count_nonzero(core))
+    counts = [int(np.count_nonzero(kind == VOID))]
+    for share in (1 - _SPREAD, 1 + _SPREAD):
+        wide = _voids(cut_pores, 0.5 * share * crack_width, edges)
+        counts.append(int(np.count_nonzero(np.greater(wide, core, out=wide))))
+    del wide
+    shift = 0.1 * voxel if boundary_std is None else boundary_std
+    cracks = [total - cores - count for count in counts]
+    found = zip((CRACK, VOID, CORE), (cracks, counts, [cores]), strict=True)
+    crack, void, hollow = (_volume(cut_pores, kind == one, number, edges, shift) for one, number in found)
+    start = np.array([piece.start for piece in box]) * edges
     return PoreSplit(kinds, crack, void, _core(core, hollow, (start, edges), reach), profile, shells, crack_width)
 
 
@@ -241,14 +248,17 @@ def _core_radius(profile: FloatArray, shells: FloatArray, size: float) -> float:
     return float(shells[least + int(below[0]) - 1]) if below.size else float(shells[-1])
 
 
-def _volume(pores: BoolArray, variants: list[BoolArray], edges: FloatArray, shift: float) -> Estimate:
-    """Volume (um³) of the first variant; ``shift`` (um) is the uncertainty of where pores end."""
+def _volume(pores: BoolArray, mask: BoolArray, numbers: list[int], edges: FloatArray, shift: float) -> Estimate:
+    """Volume (um³) of a mask; ``shift`` (um) is the uncertainty of where pores end.
+
+    ``numbers`` are those of its voxels, and of other masks that are as good.
+    """
     voxel = float(edges.prod())
-    counts = [voxel * np.count_nonzero(kind) for kind in variants]
+    counts = [voxel * number for number in numbers]
     area, faces = 0.0, 0
     for axis, edge in enumerate(edges):
         # only where solid begins: the cut between kinds has its own uncertainty
-        here, pore = np.moveaxis(variants[0], axis, 0), np.moveaxis(pores, axis, 0)
+        here, pore = np.moveaxis(mask, axis, 0), np.moveaxis(pores, axis, 0)
         met = int(np.count_nonzero(here[1:] & ~pore[:-1])) + int(np.count_nonzero(here[:-1] & ~pore[1:]))
         # faces of voxels overstate the area of a surface of any direction by one half
         area, faces = area + met * voxel / edge * 2 / 3, faces + met

@@ -8,7 +8,7 @@ it, and the curve over the threshold shows how much that matters.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from cathoscope.volume.connection import (
     wetted_surface,
 )
 from cathoscope.volume.cracks import CrackMap, CrackTotals, Levels, crack_totals, crack_widths
-from cathoscope.volume.domains import Domains, crack_bounded_domains
+from cathoscope.volume.domains import crack_bounded_domains
 from cathoscope.volume.geodesic import PathStatistics, path_length, path_statistics, straight_distance
 from cathoscope.volume.minkowski import Functionals, functionals
 from cathoscope.volume.particle import OuterMask, faces_touched, outer_mask
@@ -123,8 +123,8 @@ class Morphology:
         Functionals of the solid (a face of the field that cuts it is no surface); local thickness of cracks and voids.
     path, paths
         Way (um) through the solid to the nearest reached surface, [z, y, x], and its statistics.
-    domains
-        Crack-bounded domains.
+    domain_count, isolated_domains
+        Crack-bounded domains, and those of them without contact.
     """
 
     outer: OuterMask
@@ -144,7 +144,8 @@ class Morphology:
     pore_thickness: Thickness | None
     path: Float32Array
     paths: PathStatistics
-    domains: Domains
+    domain_count: int
+    isolated_domains: int
     remarks: tuple[str, ...]
 
 
@@ -187,11 +188,17 @@ def quantify(
     del filled
     split = _split(pore, particle, voxel_size, choices, remarks)
     core = None if split is None else _core(replace(share), split)
-    cracks = _cracks(replace(share), particle, split, remarks)
-    fraction, supported, noise = share.solid, share.solid_level.supported, share.solid_level.noise / _contrast(share)
+    sought = _sought(replace(share), particle)
+    supported, noise = share.solid_level.supported, share.solid_level.noise / _contrast(share)
     del share
-    wetted, path, paths = _ways(pore, particle, voxel_size)
+    cracks = _cracks(sought, particle, split, voxel_size, remarks)
+    fraction = sought.solid
+    del sought
     solid = particle & ~pore
+    body = functionals(solid, voxel_size=voxel_size, connectivity=6, cut=True)
+    domains, isolated = _domains(solid, cracks, voxel_size)
+    del solid
+    wetted, path, paths = _ways(pore, particle, voxel_size)
     return Morphology(
         outer=outer,
         solid_fraction=fraction,
@@ -206,11 +213,12 @@ def quantify(
         totals=None if cracks is None else crack_totals(cracks, particle_volume=whole.envelope_volume),
         curve=curve,
         wetted=wetted,
-        solid=functionals(solid, voxel_size=voxel_size, connectivity=6, cut=True),
+        solid=body,
         pore_thickness=_thickness(pore, split, voxel_size),
         path=path,
         paths=paths,
-        domains=_domains(solid, cracks, voxel_size),
+        domain_count=domains,
+        isolated_domains=isolated,
         remarks=tuple(remarks),
     )
 
@@ -227,8 +235,11 @@ def _filled(share: SolidShare) -> Float32Array:
     return filled
 
 
-def _domains(solid: BoolArray, cracks: CrackMap | None, voxel_size: VoxelSize) -> Domains:
-    return crack_bounded_domains(solid, voxel_size=voxel_size, cracks=None if cracks is None else cracks.sheets.mask)
+def _domains(solid: BoolArray, cracks: CrackMap | None, voxel_size: VoxelSize) -> tuple[int, int]:
+    """Number of domains that cracks bound, and of those without contact."""
+    sheets = None if cracks is None else cracks.sheets.mask
+    found = crack_bounded_domains(solid, voxel_size=voxel_size, cracks=sheets)
+    return found.volume.size, int(found.isolated.sum())
 
 
 def _core(share: SolidShare, split: PoreSplit) -> Estimate:
@@ -304,31 +315,55 @@ def _split(
     return split_pores(pore, particle, voxel_size=voxel_size, crack_width=width)
 
 
-def _cracks(share: SolidShare, particle: BoolArray, split: PoreSplit | None, remarks: list[str]) -> CrackMap | None:
-    """Widths of the cracks below the blurred surface; None where there are none.
+class _Sought(NamedTuple):
+    """What cracks are looked for in: share of solid and its levels, where, and the blur (um)."""
+
+    solid: Float32Array
+    levels: Levels
+    within: BoolArray
+    blur: float
+    unit: float
+
+    @property
+    def margin(self) -> float:
+        """Distance (um) from surfaces within which their blur is no crack."""
+        return 2.0 * max(self.blur, _LEAST_BLUR * self.unit)
+
+
+def _sought(share: SolidShare, particle: BoolArray) -> _Sought:
+    """The solid below the blurred surface.
 
     The solid's grey value may change along the radius, so widths are taken from the share of solid.
     """
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
-    wide = np.zeros_like(particle) if split is None else (split.kind == VOID) | (split.kind == CORE)
-    margin = 2.0 * max(share.blur, _LEAST_BLUR * unit)
-    if wide.any():  # the blurred walls of voids are no cracks
-        wide = within_reach(wide, margin + 0.5 * unit, share.voxel_size)
-    below = share.depth > margin
-    inside = share.radius[particle & below]
-    contrast = share.solid_level.at(inside[::_EVERY]).astype(np.float64) - share.void_level.value
+    found = _Sought(share.solid, Levels(1.0, 0.0), particle.copy(), share.blur, unit)
+    np.logical_and(found.within, share.depth > found.margin, out=found.within)
+    contrast = share.solid_level.at(share.radius[found.within][::_EVERY]).astype(np.float64) - share.void_level.value
     error = float(np.hypot(np.sqrt(np.diag(share.solid_level.covariance)).mean(), share.solid_level.systematic))
     levels = Levels(1.0, 0.0, error / float(contrast.mean()), share.void_level.total / float(contrast.mean()))
+    return found._replace(levels=levels)
+
+
+def _cracks(
+    sought: _Sought, particle: BoolArray, split: PoreSplit | None, voxel_size: VoxelSize, remarks: list[str]
+) -> CrackMap | None:
+    """Widths of the cracks below the blurred surface; None where there are none."""
+    wide = np.zeros_like(particle) if split is None else split.kind >= VOID
+    if wide.any():  # the blurred walls of voids are no cracks
+        wide = within_reach(wide, sought.margin + 0.5 * sought.unit, voxel_size)
+    within = np.greater(sought.within, wide, out=sought.within)
     try:
-        sheets = find_sheets(share.solid, voxel_size=share.voxel_size, within=particle & below & ~wide)
+        sheets = find_sheets(sought.solid, voxel_size=voxel_size, within=within)
     except MeasurementError as error_of_noise:
         remarks.append(f"no cracks were sought: {error_of_noise.problem}")
         return None
     if not sheets.points.size:
         remarks.append("no crack rises above the noise")
         return None
-    blur, barrier = max(share.blur / unit, _LEAST_BLUR), wide | ~particle
-    cracks = crack_widths(share.solid, sheets, levels=levels, blur=blur, barrier=barrier, thinnest=_THINNEST)
+    blur, barrier = max(sought.blur / sought.unit, _LEAST_BLUR), np.logical_not(particle, out=within)
+    barrier |= wide
+    del wide
+    cracks = crack_widths(sought.solid, sheets, levels=sought.levels, blur=blur, barrier=barrier, thinnest=_THINNEST)
     if not cracks.opening.size:
         remarks.append(f"no crack is wider than {_THINNEST:g} voxels: thinner sheets are rings and streaks as well")
         return None
@@ -370,7 +405,7 @@ def numbers_of(found: Morphology) -> dict[str, Estimate]:
 
 def plain_numbers_of(found: Morphology) -> dict[str, float]:
     """Numbers whose uncertainty is not stated: shares, counts and indices."""
-    domains, thickness = found.domains, found.pore_thickness
+    thickness = found.pore_thickness
     return {
         "closing_radius": found.outer.closing_radius,
         "solid_noise": found.noise,
@@ -379,6 +414,6 @@ def plain_numbers_of(found: Morphology) -> dict[str, float]:
         "path_tortuosity": found.paths.tortuosity,
         "euler_number": found.solid.euler,
         "pore_evenness": float("nan") if thickness is None else thickness.gini,
-        "domain_count": float(domains.volume.size),
-        "isolated_domains": float(domains.isolated.sum()),
+        "domain_count": float(found.domain_count),
+        "isolated_domains": float(found.isolated_domains),
     }

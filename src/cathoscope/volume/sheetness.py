@@ -310,9 +310,11 @@ def _detected(found: _Candidates, noise: float, detection: Detection) -> Sheets:
 
 def _faces(index: NDArray[np.int64], shape: tuple[int, ...]) -> FloatArray:
     """Factor by which noise is larger at the faces of the grid, where the smoothing meets its own mirror image."""
-    places = np.stack(np.unravel_index(index, shape))
-    depth = np.minimum(places, np.array(shape)[:, None] - 1 - places).min(axis=0, initial=max(shape))
-    return np.where(depth <= _FACE, np.sqrt(2), 1.0)
+    near = np.zeros(index.size, dtype=bool)
+    for size, step in zip(shape, (shape[1] * shape[2], shape[2], 1), strict=True):
+        place = index // step % size
+        near |= (place <= _FACE) | (place >= size - 1 - _FACE)
+    return np.where(near, np.sqrt(2), 1.0)
 
 
 def _sheets(

@@ -94,12 +94,15 @@ def local_thickness(mask: BoolArray, *, voxel_size: VoxelSize) -> Float32Array:
     found = np.empty((len(places), 3), dtype=np.float32)
     describe_ridge(distance, places, STEPS, lengths, found)
     values = _diameters(found, voxel, edge).astype(np.float32)
+    del distance
     order = np.argsort(-values, kind="stable")
     thickness = np.where(mask, np.float32(0), np.float32(np.nan))
     paint(places[order], found[order, 0], values[order], voxel, thickness)
-    left = thickness == 0  # none, but for a chain of tolerances
-    thickness[left] = np.maximum(2 * distance[left] - edge, _THINNEST * edge)
-    return np.asarray(np.nan_to_num(thickness, copy=False, nan=0.0))
+    left = thickness == 0
+    if left.any():  # seldom: a chain of tolerances
+        thickness[left] = np.maximum(2 * distance_within(mask, voxel)[left] - edge, _THINNEST * edge)
+    thickness[~mask] = 0
+    return thickness
 
 
 def _diameters(found: Float32Array, voxel: VoxelSize, edge: float) -> FloatArray:
