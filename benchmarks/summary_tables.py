@@ -148,7 +148,7 @@ def _print_part(part: str, groups: Mapping[tuple[str, str, str], list[Held]]) ->
     for name, level in LEVELS.items():
         shares = np.array([np.mean([one.inside[name] for one in rows if one.seed == seed]) for seed in seeds])
         low, high = _by_seeds(shares)
-        told.append(f"{shares.mean():.3f} | {low:.2f} to {high:.2f}" if shares.size > 2 else f"{shares.mean():.3f} | ")
+        told.append(f"{shares.mean():.3f} | {low:.3f} to {high:.3f}" if shares.size > 2 else f"{shares.mean():.3f} | ")
         good &= not high < level
     sides = [
         sum(_outside(of, name, level, side) for of in counted for name, level in LEVELS.items()) for side in (-1, 1)
