@@ -49,7 +49,7 @@ from cathoscope.report.summary import (
 from cathoscope.report.tables import Table, arrays_in, tables_of
 from cathoscope.report.white_line_tables import white_line_tables
 
-MOST_BYTES = 5_000_000
+MOST_BYTES = 5_000_000  # of the page, as long as its pictures can be read
 ACROSS = "samples"  # first part of the names of figures that show several measurements
 # figures of several measurements, by the array that each needs, in the order of the papers
 _SIDE_BY_SIDE = {
@@ -65,7 +65,8 @@ _SIDE_BY_SIDE = {
 }
 _COMPARISON = "samples"  # the relation that stands before the figures
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
-_QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000), (55, 0), (36, 0))
+# Below the last pair words in figures cannot be read, so pages of hundreds of figures are larger.
+_QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000))
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def _page_within_limit(
     output: Path,
     comparison: Sequence[Mapping[str, str]],
 ) -> str:
-    """The page at the best picture quality that keeps it below ``MOST_BYTES``."""
+    """The page at the best picture quality that keeps it below ``MOST_BYTES``, or else at the last."""
     across, sections = parts
     panels = [*across.all_panels, *(panel for section in sections for panel in section.all_panels)]
     page, dpi_before = "", 0
