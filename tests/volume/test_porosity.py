@@ -18,14 +18,15 @@ from cathoscope.volume.envelope_kernels import meets, sample_columns
 from cathoscope.volume.particle import outer_mask, signed_depth
 from cathoscope.volume.porosity import evened, porosity, porosity_against_radius, solid_share
 from cathoscope.volume.quantify import Choices, quantify
+from cathoscope.volume.radii import relative, relative_radius, whole_numbers
 from cathoscope.volume.regions import ball_region, box_region
 from cathoscope.volume.segment import grey_levels
 from cathoscope.volume.solid_level import (
     SolidLevel,
     SplitGrey,
     _unevenness,
+    classes_of,
     noise_covariance,
-    relative_radius,
     solid_level,
     split_grey,
 )
@@ -165,6 +166,10 @@ def test_relative_radius_of_a_ball():
     assert radius[~mask].min() == 1.0
     assert radius[26, 26, 26] < 0.05
     assert radius[26, 26, 36] == pytest.approx(0.5, abs=0.03)
+    kept = whole_numbers(radius)
+    assert kept.dtype == np.uint16
+    np.testing.assert_allclose(relative(kept), radius, atol=2e-5)
+    np.testing.assert_array_equal(relative(radius), radius)
 
 
 def test_kernels_do_as_python_does():
@@ -234,7 +239,7 @@ def unevenness(deficit, seed):
     covariance[3, 3, 3] = 0.08**2
     split = split_grey(volume, covariance, voxel_size=VOXEL, seed=seed)
     inner, radius = np.ones(volume.shape, bool), np.full(volume.shape, 0.5, np.float32)
-    return solid_level(split, inner, radius, 1.0, 0.08).uneven
+    return solid_level(split, classes_of(radius, inner), radius, 1.0, 0.08).uneven
 
 
 def test_solid_that_faint_cracks_darken_is_not_even_and_even_solid_is() -> None:

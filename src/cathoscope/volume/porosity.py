@@ -26,16 +26,18 @@ from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.envelope import Envelope, Surface, fit_envelope, halved
 from cathoscope.volume.particle import signed_depth
 from cathoscope.volume.porosity_kernels import count_above, joined_shares, mean_level, region_sums, scale_both
+from cathoscope.volume.radii import radius_unit, relative_radius, whole_numbers
 from cathoscope.volume.segment import GreyLevels, grey_levels, require_volume
 from cathoscope.volume.solid_level import (
+    OUT,
     SPLIT,
     SolidLevel,
     SplitGrey,
+    classes_of,
     crack_free_uniform,
     interior_of,
     noise_covariance,
     of_unknown_composition,
-    relative_radius,
     solid_level,
     split_grey,
 )
@@ -63,7 +65,7 @@ class SolidShare:
     surface
         The outer surface, from which ``envelope`` and ``depth`` come.
     radius
-        Relative: 0 at the centre of volume, 1 at the surface, [z, y, x].
+        Relative, as `radii.whole_numbers`: 0 at the centre of volume, 1 at the surface, [z, y, x].
     within
         Voxels that hold anything of the particle, blur included, [z, y, x].
     solid_level, void_level
@@ -82,7 +84,7 @@ class SolidShare:
 
     solid: Float32Array
     surface: Surface
-    radius: Float32Array
+    radius: NDArray[np.uint16]
     within: BoolArray
     solid_level: SolidLevel
     void_level: Estimate
@@ -159,11 +161,12 @@ def solid_share(
     levels = grey_levels(volume) if levels is None else levels
     unit = float(np.prod(voxel_size)) ** (1 / 3)
     depth = signed_depth(particle, voxel_size)
-    radius = relative_radius(depth, particle, voxel_size)
-    inner, start = depth > _RIM * unit, halved(depth)
+    radii = relative_radius(depth, particle, voxel_size)
+    place, radius, start = classes_of(radii, depth > _RIM * unit), whole_numbers(radii), halved(depth)
+    del radii
     void = _void_level(volume, depth < -_OUTSIDE * unit, levels)
     del depth
-    covariance = _noise(volume, inner, radius, levels.solid, voxel_size)
+    covariance = _noise(volume, place, radius, levels.solid, voxel_size)
     above = np.empty(volume.shape, dtype=np.uint8)
     count_above(volume, (levels.low, levels.threshold, levels.high), above)
     split = split_grey(volume, covariance, voxel_size=voxel_size, seed=seed, overwrite=overwrite)
@@ -172,11 +175,11 @@ def solid_share(
     if isinstance(reference, SolidLevel):
         level = reference
     else:
-        level = solid_level(split, inner, radius, levels.solid, white, levels.threshold)
+        level = solid_level(split, place, radius, levels.solid, white, levels.threshold)
         level = of_unknown_composition(level) if reference and level.supported != (0.0, 1.0) else level
-    law = (level.radius, level.level, void.value)
-    contrast = mean_level(radius, inner, law[:2]) - void.value
-    del inner
+    law = (level.radius / radius_unit(radius), level.level, void.value)
+    contrast = mean_level(radius, place < OUT, law[:2]) - void.value
+    del place
     scale_both(split.select, split.average, radius, law)
     envelope = _envelope(split, start, particle, voxel_size)
     within = envelope.surface.depth() > -_REACH
@@ -240,10 +243,10 @@ def _void_level(volume: Float32Array, outside: BoolArray, levels: GreyLevels) ->
 
 
 def _noise(
-    volume: Float32Array, inner: BoolArray, radius: Float32Array, start: float, voxel_size: VoxelSize
+    volume: Float32Array, place: NDArray[np.uint8], radius: NDArray[np.uint16], start: float, voxel_size: VoxelSize
 ) -> Float64Array:
     """Autocovariance of the noise in crack-free solid."""
-    calm = crack_free_uniform(interior_of(volume, inner, radius, voxel_size=voxel_size), start, 2.0)
+    calm = crack_free_uniform(interior_of(volume, place, radius, voxel_size=voxel_size), start, 2.0)
     if np.count_nonzero(calm) < 200:
         raise MeasurementError(
             "no solid far from cracks is left to measure the noise and the solid's grey level in",
@@ -310,11 +313,11 @@ class _Sums(NamedTuple):
 
 def _sums(share: SolidShare, inside: BoolArray, edges: Float64Array) -> list[_Sums]:
     """What is summed ``inside``, by shells between ``edges`` of the relative radius."""
-    level = share.solid_level
+    level, unit = share.solid_level, radius_unit(share.radius)
     found = np.zeros((edges.size - 1, 9 + level.radius.size))
     fields = (share.solid, share.envelope, share.depth, share.radius)
-    law = (level.radius, level.level - share.void_level.value, share.blur)
-    region_sums(fields, share.above, inside, edges, law, found)
+    law = (level.radius / unit, level.level - share.void_level.value, share.blur)
+    region_sums(fields, share.above, inside, np.round(edges / unit, 6), law, found)
     found[:, 3] /= share.blur / float(np.prod(share.voxel_size)) ** (1 / 3) * np.sqrt(2 * np.pi)
     return [_Sums._make((*row[:6].tolist(), row[6:9], row[9:])) for row in found]
 

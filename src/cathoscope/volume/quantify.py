@@ -30,6 +30,7 @@ from cathoscope.volume.minkowski import Functionals, functionals
 from cathoscope.volume.particle import OuterMask, faces_touched, outer_mask
 from cathoscope.volume.pores import CORE, VOID, PoreSplit, split_pores
 from cathoscope.volume.porosity import Porosity, SolidShare, evened, porosity, porosity_against_radius, solid_share
+from cathoscope.volume.radii import radius_unit, relative
 from cathoscope.volume.reach import within_reach
 from cathoscope.volume.segment import grey_levels
 from cathoscope.volume.sheetness import find_sheets
@@ -292,7 +293,8 @@ def _continued(share: SolidShare, whole: Porosity, known: Composition | None) ->
     low, high = share.solid_level.supported
     if known is not None or (low, high) == (0.0, 1.0):
         return []
-    beyond = (share.radius < low) | ((share.radius > high) & (share.radius < 1))
+    unit = radius_unit(share.radius)
+    beyond = (share.radius < low / unit) | ((share.radius > high / unit) & (share.radius < 1 / unit))
     part = float(share.envelope[beyond].sum(dtype=np.float64) / share.envelope.sum(dtype=np.float64))
     if STEP * part < whole.grey.total:
         return []
@@ -338,7 +340,9 @@ def _sought(share: SolidShare, particle: BoolArray) -> _Sought:
     unit = float(np.prod(share.voxel_size)) ** (1 / 3)
     found = _Sought(share.solid, Levels(1.0, 0.0), particle.copy(), share.blur, unit)
     np.logical_and(found.within, share.depth > found.margin, out=found.within)
-    contrast = share.solid_level.at(share.radius[found.within][::_EVERY]).astype(np.float64) - share.void_level.value
+    contrast = (
+        share.solid_level.at(relative(share.radius[found.within][::_EVERY])).astype(np.float64) - share.void_level.value
+    )
     error = float(np.hypot(np.sqrt(np.diag(share.solid_level.covariance)).mean(), share.solid_level.systematic))
     levels = Levels(1.0, 0.0, error / float(contrast.mean()), share.void_level.total / float(contrast.mean()))
     return found._replace(levels=levels)

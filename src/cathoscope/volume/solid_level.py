@@ -24,6 +24,7 @@ from scipy.fft import irfftn, next_fast_len, rfftn
 
 from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
+from cathoscope.volume.radii import Radii, radius_unit, relative
 from cathoscope.volume.reach import within_reach
 from cathoscope.volume.smoothing import convolved, smoothed
 from cathoscope.volume.solid_level_kernels import keep_away, mark_below
@@ -49,7 +50,7 @@ _DEPTH = 2.5
 _UNSEEN = 0.7
 _AWAY = 2.0  # voxels from anything flagged
 _KNOTS = (1, 2, 3, 5, 8)  # numbers of radii between which the level is linear
-_CLASSES, _OUT = 40, 255  # classes of the radius, and the class of what lies outside the interior
+_CLASSES, OUT = 40, 255  # classes of the radius, and the class of what lies outside the interior
 _ROUNDS = 5
 _SETTLED = 1e-3  # standard deviations of the smoothed noise: a change of the level by less is none
 _SAMPLE = 3_000_000  # voxels from which quantiles are taken
@@ -138,21 +139,6 @@ def _hats(radius: Float64Array, knots: Float64Array, weight: Float64Array) -> Fl
     return np.asarray(sums + np.bincount(low + 1, weight * part, minlength=knots.size), dtype=np.float64)
 
 
-def relative_radius(depth: Float32Array, particle: BoolArray, voxel_size: VoxelSize) -> Float32Array:
-    """r / (r + depth), r the distance from the centre of volume: 0 at the centre, 1 at the surface and outside."""
-    axes = [
-        np.arange(n, dtype=np.float32) * np.float32(edge) for n, edge in zip(particle.shape, voxel_size, strict=True)
-    ]
-    counts = [np.count_nonzero(particle, axis=tuple(set(range(3)) - {k})) for k in range(3)]
-    centre = [float(count @ axis / count.sum()) for count, axis in zip(counts, axes, strict=True)]
-    z, y, x = ((axis - np.float32(c)) ** 2 for axis, c in zip(axes, centre, strict=True))
-    radius = np.empty(depth.shape, dtype=np.float32)
-    for plane, below in enumerate(depth):
-        r = np.sqrt(z[plane] + y[:, None] + x)
-        radius[plane] = r / np.maximum(r + np.maximum(below, 0), 1e-6)
-    return radius
-
-
 def split_grey(
     volume: Float32Array, covariance: Float64Array, *, voxel_size: VoxelSize, seed: int = 0, overwrite: bool = False
 ) -> SplitGrey:
@@ -225,17 +211,22 @@ class Interior(NamedTuple):
     """What lies below the rim of a particle: `smoothed_grey`, relative radius and its class, 255 outside; [z, y, x]."""
 
     smooth: Float32Array
-    radius: Float32Array
+    radius: Radii
     place: NDArray[np.uint8]
     voxel_size: VoxelSize
 
 
-def interior_of(volume: Float32Array, inner: BoolArray, radius: Float32Array, *, voxel_size: VoxelSize) -> Interior:
-    """The part of a volume in which the level of the solid is sought."""
+def classes_of(radius: Float32Array, inner: BoolArray) -> NDArray[np.uint8]:
+    """Classes of the relative radius of voxels of the ``inner`` mask, 255 outside, [z, y, x]."""
     place = np.empty(radius.shape, dtype=np.uint8)
-    for relative, deep, target in zip(radius, inner, place, strict=True):
-        target[:] = np.minimum((relative * np.float32(_CLASSES)).astype(np.uint8), _CLASSES - 1)
-        target[~deep] = _OUT
+    for plane, deep, target in zip(radius, inner, place, strict=True):
+        target[:] = np.minimum((plane * np.float32(_CLASSES)).astype(np.uint8), _CLASSES - 1)
+        target[~deep] = OUT
+    return place
+
+
+def interior_of(volume: Float32Array, place: NDArray[np.uint8], radius: Radii, *, voxel_size: VoxelSize) -> Interior:
+    """The part of a volume in which the level of the solid is sought."""
     return Interior(smoothed_grey(volume, voxel_size), radius, place, voxel_size)
 
 
@@ -246,7 +237,7 @@ def crack_free_uniform(inside: Interior, start: float, away: float) -> BoolArray
     """
     count, square = 0, 0.0
     for plane, place in zip(inside.smooth, inside.place, strict=True):
-        bright = plane[(place != _OUT) & (plane > start)] - np.float32(start)
+        bright = plane[(place != OUT) & (plane > start)] - np.float32(start)
         count, square = count + bright.size, square + float(np.sum(np.square(bright), dtype=np.float64))
     level, spread = start, float(np.sqrt(square / max(count, 1)))
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
@@ -270,7 +261,7 @@ def crack_free(inside: Interior, deep: float, spread: float, levels: Float64Arra
     Radii with few such voxels are left out: where all solid lies near cracks, what seems to be a lower level is their
     blur.
     """
-    total = sum((np.bincount(plane.ravel(), minlength=_OUT + 1) for plane in inside.place), np.zeros(_OUT + 1, int))
+    total = sum((np.bincount(plane.ravel(), minlength=OUT + 1) for plane in inside.place), np.zeros(OUT + 1, int))
     total = total[:_CLASSES]
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
     for _ in range(_ROUNDS):
@@ -279,7 +270,7 @@ def crack_free(inside: Interior, deep: float, spread: float, levels: Float64Arra
             break
         supported = _supported(total, sums[:, 0])
         if not supported.all():
-            kept &= np.append(supported, np.zeros(_OUT + 1 - _CLASSES, dtype=bool))[inside.place]
+            kept &= np.append(supported, np.zeros(OUT + 1 - _CLASSES, dtype=bool))[inside.place]
         knots, fitted, _ = _fit_knots(sums[:, 0] * supported, sums[:, 1], sums[:, 2], spread)
         before, levels = levels, np.interp((np.arange(_CLASSES) + 0.5) / _CLASSES, knots, fitted)
         if np.abs(levels - before).max() < _SETTLED * spread:
@@ -292,6 +283,7 @@ def _keep(inside: Interior, limit: Float64Array, away: float, kept: BoolArray, s
     mark_below(inside.smooth, inside.place, limit, kept)
     near = within_reach(kept, away, _edges(inside.voxel_size))
     keep_away(near, inside.place, (inside.radius, inside.smooth), kept, sums)
+    sums[:, 1] *= radius_unit(inside.radius)
 
 
 def smoothed_grey(volume: Float32Array, voxel_size: VoxelSize) -> Float32Array:
@@ -371,7 +363,7 @@ def _no_reference(count: int) -> MeasurementError:
 
 
 def solid_level(
-    split: SplitGrey, inner: BoolArray, radius: Float32Array, start: float, noise: float, threshold: float = -np.inf
+    split: SplitGrey, place: NDArray[np.uint8], radius: Radii, start: float, noise: float, threshold: float = -np.inf
 ) -> SolidLevel:
     """Grey level of crack-free solid along the radius.
 
@@ -379,10 +371,10 @@ def solid_level(
     ----------
     split
         The volume with its noise split, see `split_grey`.
-    inner
-        The particle without the rim that the blur of its surface darkens, [z, y, x].
+    place
+        `classes_of` the particle without the rim that the blur of its surface darkens, [z, y, x].
     radius
-        See `relative_radius`.
+        See `radii`.
     start
         First guess: the peak of the solid in the histogram.
     noise
@@ -396,7 +388,7 @@ def solid_level(
     MeasurementError
         If fewer than 200 voxels are free of cracks.
     """
-    inside = interior_of(split.select, inner, radius, voxel_size=split.voxel_size)
+    inside = interior_of(split.select, place, radius, voxel_size=split.voxel_size)
     upper = _upper_levels(inside, split.smooth_noise)
     kept, levels = crack_free(inside, _DEPTH, split.smooth_noise, np.where(upper < threshold, start, upper))
     count = int(np.count_nonzero(kept))
@@ -404,8 +396,9 @@ def solid_level(
         raise _no_reference(count)
     sums = np.empty((_CLASSES, 4))
     keep_away(~kept, inside.place, (radius, split.average), kept, sums)
+    sums[:, 1] *= radius_unit(radius)
     knots, level, covariance = _fit_knots(sums[:, 0], sums[:, 1], sums[:, 2], noise * float(np.sqrt(1 + SPLIT**-2)))
-    found = SolidLevel(knots, level, covariance, 0.0, noise, count / max(int(np.count_nonzero(inner)), 1))
+    found = SolidLevel(knots, level, covariance, 0.0, noise, count / max(int(np.count_nonzero(place != OUT)), 1))
     uneven = _unevenness(split, radius, kept, found)
     found = replace(found, supported=_supported_radii(inside, sums[:, 0] > 0))
     _, _, inflation = _residual(split.average, radius, kept, found)
@@ -445,7 +438,7 @@ def of_unknown_composition(level: SolidLevel) -> SolidLevel:
     )
 
 
-def _unevenness(split: SplitGrey, radius: Float32Array, kept: BoolArray, level: SolidLevel) -> Estimate:
+def _unevenness(split: SplitGrey, radius: Radii, kept: BoolArray, level: SolidLevel) -> Estimate:
     """Least mean deficit of faint sheets that explains what both volumes, smoothed, have in common in ``kept``.
 
     Their noise is independent, so that the mean of their product about the level is the variance rho² of the solid
@@ -457,7 +450,7 @@ def _unevenness(split: SplitGrey, radius: Float32Array, kept: BoolArray, level: 
         one = np.flatnonzero(kept)
         places = np.unravel_index(one[one.size // 2], kept.shape)
         window = tuple(_around(int(place), n) for place, n in zip(places, kept.shape, strict=True))
-    mask, base = kept[window], level.at(radius[window])
+    mask, base = kept[window], level.at(relative(radius[window]))
     first, second = (smoothed_grey(one[window], split.voxel_size) - base for one in (split.select, split.average))
     product = np.where(mask, (first - first[mask].mean()) * (second - second[mask].mean()), 0).astype(np.float64)
     for axis, size in enumerate(product.shape):
@@ -480,9 +473,7 @@ def _around(place: int, size: int) -> slice:
     return slice(low, low + _CROP)
 
 
-def _residual(
-    volume: Float32Array, radius: Float32Array, kept: BoolArray, level: SolidLevel
-) -> tuple[float, float, float]:
+def _residual(volume: Float32Array, radius: Radii, kept: BoolArray, level: SolidLevel) -> tuple[float, float, float]:
     """Mean and variance of what is left above a level, and by how much means over blocks scatter too much.
 
     That is the variance of sums over 8 x 8 x 8 voxels over that of as many independent voxels, at least 1.
@@ -491,7 +482,7 @@ def _residual(
     count, square = 0, 0.0
     starts = [np.arange(0, n, _BLOCK) for n in volume.shape[1:]]
     for z, mask in enumerate(kept):
-        rest = np.where(mask, volume[z] - level.at(radius[z]), 0).astype(np.float64)
+        rest = np.where(mask, volume[z] - level.at(relative(radius[z])), 0).astype(np.float64)
         count, square = count + int(np.count_nonzero(mask)), square + float(np.vdot(rest, rest))
         blocks[z // _BLOCK] += np.add.reduceat(np.add.reduceat(rest, starts[0], axis=0), starts[1], axis=1)
     mean = float(blocks.sum()) / count

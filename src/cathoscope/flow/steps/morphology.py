@@ -110,7 +110,8 @@ def grey_volume(data: xr.Dataset) -> xr.DataArray:
 
 
 def _grey(volume: xr.DataArray, condition: ScanIndex) -> NDArray[np.float32]:
-    return np.asarray(volume[condition].values, dtype=np.float32)
+    """A copy: results are written over it."""
+    return np.array(volume[condition].values, dtype=np.float32)
 
 
 def _choices(context: Context, volume: xr.DataArray) -> Choices:
