@@ -7,6 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from cathoscope.volume.fibsem_bends import Bends, bends_of, uneven_steps
+from cathoscope.volume.fibsem_same_wall import Sight, wall_numbers, wall_places, windows_on_wall
 from cathoscope.volume.fibsem_tracks import Tracks, wall_tracks
 from cathoscope.volume.fibsem_tracks_kernels import follow
 
@@ -39,6 +40,14 @@ def bent(series: np.ndarray) -> np.ndarray:
     return series - series.mean(axis=0) - np.outer(place, place @ series / (place @ place))
 
 
+def settle(information: np.ndarray, product: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and heights and their covariance, if of positions hardly anything else is known."""
+    prior = 1e-4 * np.eye(len(product))
+    prior[2::3, 2::3] = uneven_steps(len(product) // 3)
+    covariance = np.linalg.inv(information + prior)
+    return (covariance @ product).reshape(-1, 3), covariance
+
+
 def solved(found: Bends) -> tuple[np.ndarray, np.ndarray]:
     """Positions [slice, 2] and heights [slice] of the most likely paths."""
     prior = np.zeros_like(found.information)
@@ -56,7 +65,7 @@ def test_steady_walls_do_not_hide_the_bends_of_the_drift(drift: np.ndarray) -> N
     """Sixteen walls that move by up to 0.35 px per slice: 5 px over the stack, which chained steps would sum up."""
     stack = moving_walls(drift, np.zeros(COUNT))
     tracks = wall_tracks(stack.__getitem__, lambda n: np.ones((SIZE, SIZE), np.float32), range(COUNT))
-    found = bends_of(tracks, COUNT)
+    found = bends_of(tracks, COUNT, settle)
     position, _ = solved(found)
     left = np.sqrt(np.mean(bent(position - drift) ** 2))
     assert left < 0.05
@@ -69,7 +78,7 @@ def test_a_thicker_slice_is_no_drift(drift: np.ndarray) -> None:
     height = 0.125 * np.random.default_rng(4).standard_normal(COUNT)
     stack = moving_walls(drift, height)
     tracks = wall_tracks(stack.__getitem__, lambda n: np.ones((SIZE, SIZE), np.float32), range(COUNT))
-    position, found = solved(bends_of(tracks, COUNT))
+    position, found = solved(bends_of(tracks, COUNT, settle))
     assert np.sqrt(np.mean(bent(position - drift) ** 2)) < 0.05
     left, true = np.diff(found) - np.diff(height), np.diff(height)
     assert np.std(left) < 0.4 * np.std(true)
@@ -86,10 +95,62 @@ def test_bent_walls_do_not_outweigh_straight_ones() -> None:
     moved = np.einsum("pna,pa->pn", true[first[:, None] + np.arange(25)], direction)
     bends = np.where(np.arange(240) % 3 == 0, rng.uniform(0, 0.02, 240) * np.sign(direction[:, 1]), 0.0)
     along = moved + rng.normal(size=(240, 1)) * k + bends[:, None] * k**2 + 0.05 * rng.standard_normal((240, 25))
-    found = bends_of(Tracks(first, along, direction, np.ones((240, 25), bool), rng.integers(0, 16, 240)), 40)
+    tracks = Tracks(first, along, direction, np.ones((240, 25), bool), np.arange(240), np.ones(240))
+    found = bends_of(tracks, 40, settle)
     position, _ = solved(found)
     assert np.sqrt(np.mean(bent(position - true) ** 2)) < 0.15
-    assert found.alike > 0.05**2
+    assert found.noise == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_wall_of_many_windows_is_one_wall() -> None:
+    """A wall that 200 windows see bends by 0.006 px per slice squared, 80 others hardly: counted as one, it yields."""
+    rng = np.random.default_rng(6)
+    many, others, k = 200, 80, np.arange(25) - 12
+    true = np.cumsum(0.3 * rng.standard_normal((25, 2)), axis=0)
+    angle = np.concatenate([np.full(many, 0.7), rng.uniform(0, np.pi, others)])
+    direction = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    bends = np.concatenate([np.full(many, 0.006), rng.normal(0, 5e-4, others)])
+    along = direction @ true.T + rng.normal(size=(len(angle), 1)) * k + np.outer(bends, k**2)
+    along += 0.05 * rng.standard_normal(along.shape)
+    left = []
+    for wall in (np.arange(many + others), np.maximum(np.arange(many + others) - many + 1, 0)):
+        shape = len(angle), 25
+        tracks = Tracks(np.zeros(len(angle), int), along, direction, np.ones(shape, bool), wall, np.ones(len(angle)))
+        position, _ = solved(bends_of(tracks, 25, settle))
+        left.append(np.sqrt(np.mean(bent(position - true) ** 2)))
+    assert left[1] < 0.06
+    assert left[1] < 0.5 * left[0]
+
+
+def test_windows_of_a_wall_are_found_in_slices_around() -> None:
+    """Two cracks that no window sees together, one inclined by 0.5 px per slice; windows on a grid beside them."""
+    y, x = np.arange(60.0)[:, None], np.arange(60.0)
+    middle = np.stack(np.meshgrid([12, 20, 28], [14, 44], indexing="ij"), axis=-1).reshape(-1, 2)
+    normal = np.tile([0.0, -1.0], (6, 1))
+    sights = []
+    for n in (0, 4):
+        image = 1 - np.exp(-((x - 16.3 - 0.5 * n) ** 2) / 4) - np.exp(-((x - 42.6) ** 2) / 4) + 0 * y
+        place = wall_places(image.astype(np.float32), middle, normal, 7)
+        at = np.where(middle[:, 1] == 14, 16.3 + 0.5 * n, 42.6)
+        assert (np.abs(place[:, 1] - at) < 0.25 * np.abs(middle[:, 1] - at)).all()  # drawn to the middle by its weights
+        np.testing.assert_allclose(place[:, 0], middle[:, 0])
+        moved = np.zeros((6, 9, 2))
+        moved[middle[:, 1] == 14, :, 1] = 0.5 * (np.arange(9) - n)
+        sights.append(Sight(n, 8, 0, place, normal, moved, np.ones((6, 9), bool)))
+    number = wall_numbers(sights)
+    expected = np.tile(middle[:, 1] == 14, 2)
+    assert (number[expected] == number[0]).all()
+    assert (number[~expected] == number[1]).all()
+    assert number[0] != number[1]
+    turned = sights[1]._replace(normal=np.tile([0.6, 0.8], (6, 1)))
+    assert not np.isin(wall_numbers([sights[0], turned])[:6], wall_numbers([sights[0], turned])[6:]).any()
+
+
+def test_windows_that_see_a_wall_are_counted_in_slices_where_any_does() -> None:
+    seen = np.array([[True, True, False], [True, True, True], [False, True, False]])
+    # wall 0: in slices 2, 3, 4, 5, 6; then in 2, 3 (twice), 4, 5
+    assert windows_on_wall(np.array([0, 0, 1]), np.array([2, 4, 0]), seen) == pytest.approx([5 / 5, 5 / 5, 1])
+    assert windows_on_wall(np.array([0, 0, 1]), np.array([2, 3, 0]), seen) == pytest.approx([5 / 4, 5 / 4, 1])
 
 
 def test_a_place_and_a_speed_of_every_window_carry_no_information() -> None:
@@ -100,7 +161,8 @@ def test_a_place_and_a_speed_of_every_window_carry_no_information() -> None:
     angle = rng.uniform(0, np.pi, 80)
     direction = np.stack([np.sin(angle), np.cos(angle)], axis=1)
     seen = rng.uniform(size=(80, 25)) > 0.2
-    found = bends_of(Tracks(rng.integers(0, 6, 80), lines, direction, seen, rng.integers(0, 16, 80)), 30)
+    tracks = Tracks(rng.integers(0, 6, 80), lines, direction, seen, np.arange(80), np.ones(80))
+    found = bends_of(tracks, 30, settle)
     scale = np.abs(found.information).max() * np.abs(lines).max()
     np.testing.assert_allclose(found.product / scale, 0, atol=1e-9)
     trend = np.kron(np.stack([np.ones(30), np.arange(30.0)]), np.eye(3))
@@ -111,7 +173,7 @@ def test_too_few_windows_say_nothing() -> None:
     flat = np.ones((6, 48, 48), np.float32)
     tracks = wall_tracks(flat.__getitem__, lambda n: np.ones((48, 48), np.float32), range(6))
     none = wall_tracks(flat.__getitem__, lambda n: np.zeros((48, 48), np.float32), range(6))
-    for found in (bends_of(tracks, 6), bends_of(none, 6)):
+    for found in (bends_of(tracks, 6, settle), bends_of(none, 6, settle)):
         assert found.tracks == 0
         assert not found.information.any()
 

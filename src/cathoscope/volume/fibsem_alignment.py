@@ -34,7 +34,7 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import gaussian_filter, shift, spline_filter
 
 from cathoscope.core.errors import MeasurementError
-from cathoscope.volume.fibsem_bends import Bends, bends_of, uneven_steps
+from cathoscope.volume.fibsem_bends import Bends, Settle, bends_of, uneven_steps
 from cathoscope.volume.fibsem_outline import CentreMarks, Outline, centre_marks, find_outline
 from cathoscope.volume.fibsem_tracks import HALF_WINDOW, wall_tracks
 from cathoscope.volume.fibsem_walls import Pairs, Walls, patch_equations, patch_places, walls_information
@@ -148,10 +148,17 @@ def stack_drift(images: Images, count: int, *, level: float = 0.25, depth: float
             raise _nothing_seen()
         found, covariance = _combined(position, _with_heights(_speeds_say(walls, before)), marks)
         position = found[:, :2]
-    bends = _bends(load, position, outlines)
+    trend = _with_heights(_trend_says(walls, before))
+
+    def settle(information: Float64Array, product: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Positions beside those by which slices are moved back, and heights, with all that is known of them."""
+        together, unknown = _combined(position, _both(_bends_say(information, product, position), trend), marks)
+        return together - _level(position), unknown
+
+    bends = _bends(load, position, outlines, settle)
     if bends.tracks:
-        say = _both(_bends_say(bends, position), _with_heights(_trend_says(walls, before)))
-        found, covariance = _combined(position, say, marks)
+        found, covariance = settle(bends.information, bends.product)
+        found = found + _level(position)
     return _as_drift(found, covariance, walls, marks, told=bends.tracks > 0)
 
 
@@ -243,7 +250,9 @@ def _within(outline: Outline, shape: tuple[int, ...], moved: Float64Array, margi
     return np.asarray(back.depth(shape[0], shape[1]) > margin, dtype=np.float32)
 
 
-def _bends(load: Callable[[int], Float32Array], position: Float64Array, outlines: list[Outline]) -> Bends:
+def _bends(
+    load: Callable[[int], Float32Array], position: Float64Array, outlines: list[Outline], settle: Settle
+) -> Bends:
     """What walls say that are followed through the slices with a whole outline, or through all if none has one."""
     whole = [n for n, one in enumerate(outlines) if one.whole] or [0, len(outlines) - 1]
     shape = load(0).shape
@@ -253,7 +262,7 @@ def _bends(load: Callable[[int], Float32Array], position: Float64Array, outlines
         return _within(outlines[n], shape, position[n], _MARGIN + HALF_WINDOW / 2)
 
     slices = range(whole[0], whole[-1] + 1)
-    return bends_of(wall_tracks(lambda n: _placed(load(n), position[n]), within, slices), len(outlines))
+    return bends_of(wall_tracks(lambda n: _placed(load(n), position[n]), within, slices), len(outlines), settle)
 
 
 Said = tuple[Float64Array, Float64Array]
@@ -284,10 +293,14 @@ def _trend_says(walls: Walls, position: Float64Array) -> Said:
     return np.asarray(trend.T @ known @ trend), np.asarray(trend.T @ known @ summed @ steps)
 
 
-def _bends_say(bends: Bends, position: Float64Array) -> Said:
+def _level(position: Float64Array) -> Float64Array:
+    """Positions [slice, 2] with even heights, [slice, 3]."""
+    return np.concatenate([position, np.zeros((len(position), 1))], axis=1)
+
+
+def _bends_say(information: Float64Array, product: Float64Array, position: Float64Array) -> Said:
     """What bent paths say, measured in slices at ``position``."""
-    level = np.concatenate([position, np.zeros((len(position), 1))], axis=1)
-    return bends.information, np.asarray(bends.product + bends.information @ level.ravel())
+    return information, np.asarray(product + information @ _level(position).ravel())
 
 
 def _with_heights(said: Said) -> Said:

@@ -1,66 +1,79 @@
 """What the paths of walls say about drift and about the heights of slices.
 
-A wall that inclines moves at a steady speed b per slice. In slice n + k a window that was followed along its steepest
-gradient e (`fibsem_tracks`) has moved by
+A wall that inclines moves at a speed b per slice, which changes little. In slice n + k a window that was followed along
+its steepest gradient e (`fibsem_tracks`) has moved by
 
-    u(k) = a + b (k + h(n + k) - h(n)) + c k² + e . (x(n + k) - x(n)) + noise
+    u(k) = a + b (k + h(n + k) - h(n)) + s g(k) + e . (x(n + k) - x(n)) + noise
 
 x is the drift and h how much later (in slices) than an even cut the slice was cut: a slice that is thicker moves every
 wall by its own speed times the excess, which would else be taken for drift. Place a and speed b are the window's own,
-so that a constant drift is never told from walls. The bend c is of Cauchy's distribution about 0: most walls are
-nearly plane, and these tell the slow motions; few are bent by much, and they tell little. With a, b and c eliminated
-this is least squares for x and h of all slices together; places that do not fit count less (Student's distribution).
+so that a constant drift is never told from walls. g is how walls bend: the speed walks at random (a cubic smoothing
+spline [1]_), so that a wall may be followed as long as it is seen. How much, s, is each window's own, of Cauchy's
+distribution about 0: most walls are nearly plane, and these tell the slow motions; few are bent by much, and they tell
+little. Places that do not fit count less (Student's distribution).
 
-Windows overlap, so that the errors of neighbours are alike. How much the equations say is therefore taken from parts
-of the section that are solved against each other: the scatter of what they say about the slowest motions, over what it
-would be if all windows were independent, divides the information. A wall runs on into the next parts, so that parts are
-not independent either: that counts four times. And the likelihood of Cauchy's distribution is, at its own scatter,
-half as curved as weighted squares are, so that the variance is four times as large.
+x and h are solved with all else that is known of them, so that s is not what the drift, unknown as it is, could take
+over: the expectation of g² over the joint distribution gives s, and s the next distribution [2]_.
+
+Windows are not independent. As many as see the same pixel share its errors. And the windows of one wall
+(`fibsem_same_wall`) share its bends, however many there are: with m windows that overlap v times, and m' of them on one
+wall in a slice, what one says is divided by v + 2 m'.
+
+References
+----------
+.. [1] G. Wahba, J. R. Statist. Soc. B 40 (1978) 364.
+.. [2] A. P. Dempster, N. M. Laird, D. B. Rubin, J. R. Statist. Soc. B 39 (1977) 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cathoscope.volume.fibsem_tracks import PARTS, Tracks
+from cathoscope.volume.fibsem_same_wall import windows_on_wall
+from cathoscope.volume.fibsem_tracks import Tracks
 
 Float64Array = NDArray[np.float64]
+Settle = Callable[[Float64Array, Float64Array], tuple[Float64Array, Float64Array]]
+"""Positions and heights [slice, 3] and their covariance [3 slices, 3 slices], from information and its product."""
 
-_PASSES, _FREEDOM = 6, 4.0  # of the solution; of Student's distribution
+_PASSES, _FREEDOM = 8, 4.0  # of the solution; of Student's distribution
 _FEWEST = 5  # slices in which a window has to be seen
-_LONGEST = 0.75  # quantile of the spans of windows from which bends are seen
+_BENDS = 8  # independent parts of a bend
 _UNEVEN = 0.15  # standard deviation of the thickness of a slice, relative: no instrument is known to cut more evenly
 _AWAY = 3.0  # slices that a height may be off the even cut
-_SLOWEST = 8  # motions whose scatter tells how independent windows are
-_NOTHING = 1e-9  # of the largest eigenvalue: motions of which nothing is known
 _LEAST_TRACKS = 50
-_FINEST = 0.01  # px, to which a window is followed: no path is better known
-_SHARED = 4.0  # parts that the same wall runs through
-_FLATTER = 4.0  # Cauchy's likelihood is half as curved as its weights say: a variance is that much larger
+_FINEST = 0.001  # px: no path is better known
+_FASTEST = 4.0  # px per slice
+_SHARED = 2.0  # of a window's bends, that of its wall: with the windows of a wall the same bend comes again
+_NOISE, _SCALE = 0.07, 0.01  # px and px per slice^1.5, where the search begins
 
 
 class Bends(NamedTuple):
     """Information on (row, column, height) of the first slice, of the second, ..., [3 slices, 3 slices], px⁻² and per
-    slice; its product with them; how many tracks; and by how much overlapping windows divided it.
+    slice; its product with them; how many tracks; noise of a window, px; and by how much each was divided, mean.
     """
 
     information: Float64Array
     product: Float64Array
     tracks: int
-    alike: float
+    noise: float
+    shared: float
 
 
-class _Own(NamedTuple):
-    """Polynomials of each window [3, window, slice], orthogonal to each other under its weights [window, slice]; their
-    squares' sums [3, window], to which that of the bend has its prior added.
-    """
+@dataclass
+class _Paths:
+    """What is known of the windows: weights [window, slice], scale s² of the bend and speed [window], noise, px."""
 
-    polynomials: Float64Array
     weight: Float64Array
-    norm: Float64Array
+    square: Float64Array
+    speed: Float64Array
+    noise: float
+    usual: float
 
 
 def uneven_steps(count: int) -> Float64Array:
@@ -69,132 +82,135 @@ def uneven_steps(count: int) -> Float64Array:
     return np.asarray(step.T @ step / _UNEVEN**2 + np.eye(count) / _AWAY**2)
 
 
-def bends_of(tracks: Tracks, count: int) -> Bends:
-    """What all tracks say about the positions and heights of ``count`` slices; nothing, if there are too few."""
+def bends_of(tracks: Tracks, count: int, settle: Settle) -> Bends:
+    """What all tracks say about the positions and heights of ``count`` slices; nothing, if there are too few.
+
+    ``settle`` solves for both with whatever else is known.
+    """
     tracks = Tracks(*(part[tracks.seen.sum(axis=1) >= _FEWEST] for part in tracks))
-    if len(tracks.first) < _LEAST_TRACKS:
-        return Bends(np.zeros((3 * count, 3 * count)), np.zeros(3 * count), 0, 1.0)
-    weight, stiffness = np.ones(tracks.along.shape), np.ones(len(tracks.first))
-    speed, found = np.zeros(len(tracks.first)), np.zeros((count, 3))
-    alike, normal, right = 1.0, np.zeros(0), np.zeros(0)
+    windows = len(tracks.first)
+    if windows < _LEAST_TRACKS:
+        return Bends(np.zeros((3 * count, 3 * count)), np.zeros(3 * count), 0, np.nan, 1.0)
+    basis = _Basis.of(tracks.along.shape[1])
+    shared = tracks.overlap + _SHARED * windows_on_wall(tracks.wall, tracks.first, tracks.seen)
+    paths = _Paths(tracks.seen.astype(np.float64), np.full(windows, _SCALE**2), np.zeros(windows), _NOISE, _SCALE)
     for number in range(_PASSES):
-        own = _own(tracks, weight, stiffness)
-        left = _left(tracks, speed, found)
-        coefficients = _coefficients(own, left)
-        speed = coefficients[1]
-        normal, right = _equations(tracks, own, speed, tracks.along, count)
-        found, alike = _solved(tracks, own, speed, (normal, right.sum(axis=0)), alike if number else None)
+        information, product = _equations(tracks, basis, paths, shared, count)
         if number < _PASSES - 1:
-            weight, stiffness = _weights(tracks, own, _left(tracks, speed, found))
-    return Bends(normal / alike, right.sum(axis=0) / alike, len(tracks.first), alike)
+            paths = _told(tracks, basis, paths, shared, settle(information, product))
+    return Bends(information, product, windows, paths.noise, float(np.mean(shared)))
 
 
-def _own(tracks: Tracks, weight: Float64Array, stiffness: Float64Array) -> _Own:
-    """Constant, line and parabola of every window under its weights."""
-    weight = np.where(tracks.seen, weight, 0.0)
-    k = np.arange(weight.shape[1], dtype=np.float64)
-    polynomials = np.zeros((3, *weight.shape))
-    norm = np.zeros((3, len(weight)))
-    for power in range(3):
-        one = np.broadcast_to((k - k.mean()) ** power, weight.shape).copy()
-        for lower in range(power):
-            share = np.sum(weight * one * polynomials[lower], axis=1) / np.maximum(norm[lower], 1e-12)
-            one -= share[:, None] * polynomials[lower]
-        polynomials[power], norm[power] = one, np.sum(weight * one**2, axis=1)
-    norm[2] += stiffness
-    return _Own(polynomials, weight, norm)
+class _Basis(NamedTuple):
+    """Constant, line and bends [2 + bend, slice], orthogonal, and the variances of the bends for s = 1, [bend]."""
+
+    parts: Float64Array
+    variance: Float64Array
+
+    @staticmethod
+    def of(width: int) -> _Basis:
+        """Largest parts of a speed that walks at random, beside the line."""
+        k = np.arange(width, dtype=np.float64)
+        early, late = np.minimum.outer(k, k), np.maximum.outer(k, k)
+        line = np.stack([np.ones(width), k - k.mean()])
+        beside = np.eye(width) - np.linalg.pinv(line) @ line
+        value, vector = np.linalg.eigh(beside @ (early**2 * (3 * late - early) / 6) @ beside)
+        largest = np.argsort(value)[::-1][:_BENDS]
+        return _Basis(np.concatenate([line, vector[:, largest].T]), value[largest])
 
 
-def _coefficients(own: _Own, left: Float64Array) -> Float64Array:
-    """Place, speed and bend of every window from displacements [window, slice], [3, window]."""
-    return np.asarray(np.sum(own.weight * own.polynomials * left, axis=2) / own.norm)
+class _Own(NamedTuple):
+    """Of some windows: covariance of place, speed and bends [window, part, part], and the basis under the weights
+    [window, part, slice].
+    """
+
+    covariance: Float64Array
+    weighted: Float64Array
+
+    def parts(self, moved: Float64Array) -> Float64Array:
+        """Place, speed and bends from displacements [window, slice], [window, part]."""
+        return np.asarray(np.einsum("pij,pjn,pn->pi", self.covariance, self.weighted, moved))
 
 
-def _design(tracks: Tracks, speed: Float64Array) -> Float64Array:
-    """Displacement of a window per px of its slice's row and column and per slice of its height, [window, 3]."""
-    return np.concatenate([tracks.direction, speed[:, None]], axis=1)
+def _own(mine: NDArray[np.int64], basis: _Basis, paths: _Paths) -> _Own:
+    """Of windows ``mine``, in units of the noise."""
+    weighted = paths.weight[mine, None, :] * basis.parts
+    matrix = weighted @ basis.parts.T
+    bend = np.arange(2, len(basis.parts))
+    matrix[:, bend, bend] += paths.noise**2 / (paths.square[mine, None] * basis.variance)
+    return _Own(np.asarray(np.linalg.inv(matrix), dtype=np.float64), weighted)
 
 
-def _left(tracks: Tracks, speed: Float64Array, found: Float64Array) -> Float64Array:
-    """Displacements less those by the positions and heights found [slice, 3], [window, slice]."""
-    padded = np.concatenate([found, np.zeros((tracks.along.shape[1], 3))])
-    place = tracks.first[:, None] + np.arange(tracks.along.shape[1])
-    return np.asarray(tracks.along - np.einsum("pna,pa->pn", padded[place], _design(tracks, speed)))
+def _design(tracks: Tracks, mine: NDArray[np.int64], paths: _Paths) -> Float64Array:
+    """Displacement of windows per px of a slice's row and column and per slice of its height, [window, 3]."""
+    return np.concatenate([tracks.direction[mine], paths.speed[mine, None]], axis=1)
 
 
 def _equations(
-    tracks: Tracks, own: _Own, speed: Float64Array, along: Float64Array, count: int
+    tracks: Tracks, basis: _Basis, paths: _Paths, shared: Float64Array, count: int
 ) -> tuple[Float64Array, Float64Array]:
-    """Normal matrix [3 slices, 3 slices] and right side by parts of the section [part, 3 slices].
+    """Information on positions and heights [3 slices, 3 slices] and its product with them [3 slices].
 
     A window says weight (1 - P), P projecting on what is its own: the sum over windows of one first slice at a time.
     """
-    width = along.shape[1]
-    design = _design(tracks, speed)
-    normal = np.zeros((3 * (count + width), 3 * (count + width)))
-    right = np.zeros((PARTS**2, 3 * (count + width)))
-    rest = own.weight * (along - np.einsum("bpn,bp->pn", own.polynomials, _coefficients(own, along)))
-    projected = own.weight * own.polynomials / np.sqrt(own.norm)[:, :, None]
+    width = tracks.along.shape[1]
+    normal, right = np.zeros((3 * (count + width), 3 * (count + width))), np.zeros(3 * (count + width))
     for first in np.unique(tracks.first):
         mine = np.flatnonzero(tracks.first == first)
-        at = slice(3 * first, 3 * (first + width))
-        d = design[mine]
-        vectors = (projected[:, mine, :, None] * d[None, :, None, :]).reshape(-1, 3 * width)
+        own, d = _own(mine, basis, paths), _design(tracks, mine, paths)
+        says = 1 / (shared[mine] * paths.noise**2)
+        rest = paths.weight[mine] * (tracks.along[mine] - own.parts(tracks.along[mine]) @ basis.parts)
+        root = np.linalg.cholesky(own.covariance)
+        projected = np.einsum("pji,pjn,p->pin", root, own.weighted, np.sqrt(says))
+        vectors = (projected[..., None] * d[:, None, None, :]).reshape(-1, 3 * width)
         block = -vectors.T @ vectors
-        alone = np.einsum("pn,pa,pb->nab", own.weight[mine], d, d)
+        alone = np.einsum("pn,p,pa,pb->nab", paths.weight[mine], says, d, d)
         for k in range(width):
             block[3 * k : 3 * k + 3, 3 * k : 3 * k + 3] += alone[k]
+        at = slice(3 * first, 3 * (first + width))
         normal[at, at] += block
-        says = (rest[mine, :, None] * d[:, None, :]).reshape(len(mine), -1)
-        np.add.at(right[:, at], tracks.part[mine], says)
-    return normal[: 3 * count, : 3 * count], right[:, : 3 * count]
+        right[at] += np.einsum("pn,p,pa->na", rest, says, d).ravel()
+    return normal[: 3 * count, : 3 * count], right[: 3 * count]
 
 
-def _solved(
-    tracks: Tracks, own: _Own, speed: Float64Array, equations: tuple[Float64Array, Float64Array], alike: float | None
-) -> tuple[Float64Array, float]:
-    """Positions and heights [slice, 3], and what the scatter of the parts divides the information by."""
-    normal, right = equations
-    count = len(right) // 3
-    height = np.arange(3 * count) % 3 == 2
-    if alike is None:  # a guess, which only the prior of the heights depends on
-        rest = _left(tracks, speed, np.zeros((count, 3)))
-        rest = rest - np.einsum("bpn,bp->pn", own.polynomials, _coefficients(own, rest))
-        alike = 30 * _scale(rest[tracks.seen]) ** 2
-    matrix = normal[np.ix_(height, height)] + alike * uneven_steps(count)
-    beside = np.linalg.solve(matrix, normal[np.ix_(height, ~height)]).T
-    position = normal[np.ix_(~height, ~height)] - beside @ normal[np.ix_(height, ~height)]
-    known = np.trace(position) / len(position) * _NOTHING * np.eye(len(position))
-    found = np.zeros(3 * count)
-    found[~height] = np.linalg.solve(position + known, right[~height] - beside @ right[height])
-    found[height] = np.linalg.solve(matrix, right[height] - normal[np.ix_(height, ~height)] @ found[~height])
-    result = found.reshape(count, 3)
-    score = _equations(tracks, own, speed, _left(tracks, speed, result), count)[1]
-    return result, _alike(position, score[:, ~height] - score[:, height] @ beside.T)
+def _told(
+    tracks: Tracks,
+    basis: _Basis,
+    paths: _Paths,
+    shared: Float64Array,
+    settled: tuple[Float64Array, Float64Array],
+) -> _Paths:
+    """Weights, scales of the bends, speeds and noise by what positions and heights leave, their covariance allowed."""
+    found, covariance = settled
+    width = tracks.along.shape[1]
+    padded = np.concatenate([found, np.zeros((width, 3))])
+    wide = np.pad(covariance, (0, 3 * width))
+    rest, speed = np.zeros(tracks.along.shape), np.zeros(len(tracks.first))
+    square, taken = np.zeros(len(tracks.first)), 0.0
+    for first in np.unique(tracks.first):
+        mine = np.flatnonzero(tracks.first == first)
+        own, d = _own(mine, basis, paths), _design(tracks, mine, paths)
+        left = tracks.along[mine] - d @ padded[first : first + width].T
+        parts = own.parts(left)
+        rest[mine], speed[mine] = left - parts @ basis.parts, parts[:, 1]
+        at = slice(3 * first, 3 * (first + width))
+        gain = (own.covariance @ own.weighted)[:, 2:]
+        turned = (gain[..., None] * d[:, None, None, :]).reshape(-1, 3 * width)
+        unknown = np.sum((turned @ wide[at, at]) * turned, axis=1).reshape(len(mine), -1)
+        unknown += paths.noise**2 * np.einsum("pii->pi", own.covariance)[:, 2:]
+        square[mine] = np.sum((parts[:, 2:] ** 2 + unknown) / basis.variance, axis=1)
+        taken += float(np.einsum("pij,pjn,in->", own.covariance, own.weighted, basis.parts))
+    free = max(1 - taken / float(paths.weight.sum()), 0.1)
+    noise = max(float(np.median(np.abs(rest[tracks.seen]))) / 0.6745 / np.sqrt(free), _FINEST)
+    weight = np.where(tracks.seen, (_FREEDOM + 1) / (_FREEDOM + (rest / noise) ** 2), 0.0)
+    scale, usual = _scales(square, 1 / shared, paths.usual)
+    return _Paths(weight, scale, np.clip(speed, -_FASTEST, _FASTEST), noise, usual)
 
 
-def _weights(tracks: Tracks, own: _Own, left: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Weights [window, slice] by what is left beside each window's own motion, and the prior of its bend [window]."""
-    coefficients = _coefficients(own, left)
-    rest = left - np.einsum("bpn,bp->pn", own.polynomials, coefficients)
-    noise = _scale(rest[tracks.seen])
-    weight = (_FREEDOM + 1) / (_FREEDOM + (rest / noise) ** 2)
-    free = np.maximum(np.sum(own.weight * own.polynomials[2] ** 2, axis=1), 1e-12)
-    measured = np.abs(coefficients[2]) * own.norm[2] / free
-    span = tracks.seen.sum(axis=1)
-    usual = max(float(np.median(measured[span >= np.quantile(span, _LONGEST)])), 1e-6)
-    square = coefficients[2] ** 2 + noise**2 / own.norm[2]
-    return np.asarray(weight), np.asarray(2 / (1 + square / usual**2) * (noise / usual) ** 2)
-
-
-def _scale(values: Float64Array) -> float:
-    """Standard deviation from the median of absolute values."""
-    return max(float(np.median(np.abs(values))) / 0.6745, 0.1 * _FINEST)
-
-
-def _alike(normal: Float64Array, score: Float64Array) -> float:
-    """Variance of the parts' scores along the slowest motions that are known, over that of a unit of information."""
-    value, vector = np.linalg.eigh(normal)
-    slowest = np.flatnonzero(value > 100 * _NOTHING * value[-1])[:_SLOWEST]
-    scatter = np.sum((score @ vector[:, slowest]) ** 2, axis=0) * len(score) / (len(score) - 1)
-    return max(_FLATTER * _SHARED * float(np.mean(scatter / value[slowest])), _FINEST**2)
+def _scales(square: Float64Array, counts: Float64Array, usual: float) -> tuple[Float64Array, float]:
+    """s² of every window from the expected sum of squares of its bends, and the scale of Cauchy's distribution."""
+    inverse = np.zeros_like(square)
+    for _ in range(5):
+        inverse = (1 + _BENDS) / (usual**2 + square)
+        usual = max(float(np.average(inverse, weights=counts) ** -0.5), 1e-6)
+    return 1 / inverse, usual
