@@ -65,8 +65,8 @@ _SIDE_BY_SIDE = {
 }
 _COMPARISON = "samples"  # the relation that stands before the figures
 # Resolution of pixel images and the largest vector image kept as such; the first pair that keeps the page small wins.
-# Below the last pair words in figures cannot be read, so pages of hundreds of figures are larger.
-_QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000), (80, 25_000))
+# Below the last pair words in figures are hard to read, so pages of hundreds of figures are larger.
+_QUALITIES = ((200, 90_000), (150, 60_000), (110, 40_000))
 
 
 @dataclass(frozen=True)
