@@ -158,9 +158,11 @@ def _scores(pair: SplinePair, fit: Fit, raw: Float32Array, blocks: Blocks, how: 
         )
         block, left = blocks.numbers(mask, [part.start for part in here]), raw[here][mask]
         met[block] = True
-        for total, column in zip(totals, pair.derivatives(fit.pose, fit.law(huber), around, size), strict=True):
+        columns = pair.derivatives(fit.pose, fit.law(huber), around, size)
+        for total, column in zip(totals, columns, strict=True):
             gaussian_filter(column, smoothing, mode="nearest", output=column, truncate=_TRUNCATED)
             total += np.bincount(block, weights=column[inner][mask] * left, minlength=blocks.count)
+        del columns, column  # before room is made for the next
     return totals[:, met].T.copy()
 
 

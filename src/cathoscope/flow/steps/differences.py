@@ -28,7 +28,7 @@ from cathoscope.xanes.whiteline import WhiteLineFlag
 Floats = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 _MARGIN = 4  # voxels around the particle
-_AT_HAND = 51.0  # bytes for a voxel of the box, measured: two temperatures with their halves, and what is made of them
+_AT_HAND = 60.0  # bytes for a voxel of the box: 34 for two temperatures with their halves, the rest made of them
 _BESIDES = 8e8  # bytes: slabs, and spectra of the correlations
 _MAPS = ("white_line_difference", "white_line_difference_std", "white_line_significance")
 _NUMBERS = (

@@ -223,7 +223,7 @@ _MAKES = (
 
 def _step(function: Callable[[Context], xr.Dataset], shown: Shown) -> Step:
     needs = (shown.grey, shown.noise, shown.mask)
-    return Step("registration", function, needs=needs, makes=_MAKES, choices=("registration",), per_voxel=105.0)
+    return Step("registration", function, needs=needs, makes=_MAKES, choices=("registration",), per_voxel=17.0)
 
 
 STEP = _step(registration, _EDGE_JUMP)
