@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from cathoscope.volume.sheetness_kernels import smooth_planes
-from cathoscope.volume.smoothing import convolved, gaussian_half, smoothed
+from cathoscope.volume.smoothing import convolved, gaussian_half, smoothed, smoothed_in
 
 
 @pytest.mark.parametrize(("sigma", "truncate"), [(1.5, 3.0), ((1.0, 0.7, 2.2), 4.0), (4.0, 3.0)])
@@ -46,3 +46,13 @@ def test_a_volume_convolved_by_slabs_is_that_convolved_at_once():
     volume, kernel = rng.random((140, 6, 7), dtype=np.float32), rng.random((15, 3, 5), dtype=np.float32)
     expected = fftconvolve(volume.astype(float), kernel, mode="same")
     np.testing.assert_allclose(convolved(volume, kernel), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_volume_smoothed_where_it_is_asked_for_is_that_smoothed_everywhere():
+    rng, edges = np.random.default_rng(4), np.array([1.3, 0.9, 0.9])
+    volume, place = rng.random((13, 30, 21), dtype=np.float32), np.full((13, 30, 21), 255, dtype=np.uint8)
+    place[3:7, 4:23, 9], place[12, 0, 20] = 7, 3
+    found = smoothed_in(volume, place, 7, 1.5, edges)
+    whole = gaussian_filter(volume, 1.5 / edges, truncate=3.0)
+    np.testing.assert_allclose(found[place <= 7], whole[place <= 7], rtol=1e-5)
+    assert not found[:, 28:, :8].any()

@@ -58,6 +58,13 @@ def test_depth_is_linear_between_points_and_flat_beyond(plain):
     assert one == depth[3, 4, 5]
 
 
+def test_halves_are_means_of_eight_points_and_odd_ends_repeat(plain):
+    field, found = np.random.default_rng(1).random((5, 6, 7), dtype=np.float32), np.empty((3, 3, 4), np.float32)
+    run("halve", plain, field, found)
+    padded = np.pad(field, [(0, 1), (0, 0), (0, 1)], mode="edge")
+    np.testing.assert_allclose(found, padded.reshape(3, 2, 3, 2, 4, 2).mean(axis=(1, 3, 5)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(33, 38, 45), (9, 40, 17)])
 def test_blurred_share_is_that_of_the_whole_volume(shape):
     coarse, _ = ball(shape, 14.0)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cathoscope.volume import surface_band_kernels as kernels
 from cathoscope.volume.envelope_kernels import add_columns, meets, sample_columns, tail_sums
 from cathoscope.volume.reach import within_reach
-from cathoscope.volume.smoothing import gaussian_half, smoothed
+from cathoscope.volume.smoothing import blocks_beside, filters_of, smoothed
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -89,7 +89,8 @@ class Surface(NamedTuple):
     def share(self) -> Float32Array:
         """How much of each voxel, blurred as the volume is, lies within the surface, 0 to 1, [z, y, x]."""
         share = np.empty(self.shape, dtype=np.float32)
-        _share(self, share)
+        blocks = [-(-n // kernels.BLOCK) for n in self.shape]
+        _share(self, share, np.full(blocks, kernels.NEAR, dtype=np.uint8))
         return share if self.box is None else share[self.box].copy()
 
 
@@ -118,26 +119,22 @@ class _Band(NamedTuple):
     """The blocks of a volume near its surface, and what is kept of them.
 
     ``kind`` of the blocks; ``smooth``, the smoothed volume there, packed, and ``deep``, number and squares of what is
-    brighter than the body in the blocks below; ``share`` of each voxel within the surface and whether it is ``dark``,
-    both [z, y, x].
+    brighter than the body in the blocks below; ``share`` of each voxel within the surface, ``filled`` for the kinds of
+    blocks that it was last told for, and whether a voxel is ``dark``, [z, y, x].
     """
 
     kind: NDArray[np.uint8]
     smooth: Float32Array
     deep: Float64Array
     share: Float32Array
+    filled: NDArray[np.uint8]
     dark: BoolArray
 
 
 def halved(field: Float32Array) -> Float32Array:
     """Means of 2 x 2 x 2 points; an odd end repeats its last point."""
-    ends = tuple(n % 2 for n in field.shape)
-    padded = np.pad(field, [(0, n) for n in ends], mode="edge") if any(ends) else field
-    z, y, x = (n // 2 for n in padded.shape)
-    found = np.zeros((z, y, x), dtype=np.float32)
-    for corner in np.ndindex(2, 2, 2):
-        found += padded[tuple(slice(at, None, 2) for at in corner)]
-    found /= np.float32(8)
+    found = np.empty([-(-n // 2) for n in field.shape], dtype=np.float32)
+    kernels.halve(field, found)
     return found
 
 
@@ -160,7 +157,7 @@ def fit_envelope(select: Float32Array, average: Float32Array, start: Float32Arra
         surface = surface._replace(coarse=_smoothed_depth(surface.coarse, _BASE if number else _FIRST, edges))
         for step in range(3 if number else 2):
             band = _band(surface, select, band)
-            _share(surface, band.share)
+            _share(surface, band.share, band.filled)
             columns = _columns(surface, band)
             if step < 2:
                 _mark_dark(surface, band, first=number == 0)
@@ -192,11 +189,11 @@ def _wider(surface: Surface, widening: float) -> Surface:
 def _settled(average: Float32Array, select: Float32Array, surface: Surface, band: _Band) -> Envelope:
     """The last mean shift, from the volume that nothing was selected in, and its uncertainties."""
     band = _band(surface, select, band)
-    _share(surface, band.share)
+    _share(surface, band.share, band.filled)
     columns = _columns(surface, band)
     whole, wider = (_whole(columns, within_reach(band.dark, far, tuple(surface.edges))) for far in (_NEAR, _WIDER))
     surface = _widened(surface, average, band.share, columns, whole)
-    _share(surface, band.share)
+    _share(surface, band.share, band.filled)
     shift, widening = _fit(average, band.share, columns, whole, surface.blur)
     mean, std = _mean_of_blocks(shift, whole, columns.start)
     other, other_std = _mean_of_blocks(shift, wider, columns.start)
@@ -206,21 +203,6 @@ def _settled(average: Float32Array, select: Float32Array, surface: Surface, band
     systematic = float(np.hypot(np.sqrt(plateau), _BRIDGED_STD * porosity))
     moved = surface.coarse + np.float32(mean + _BRIDGED * porosity)
     return Envelope(_wider(surface, widening)._replace(coarse=moved), float(whole.mean()), std, systematic)
-
-
-def _filters(width: float, edges: Float64Array, truncate: float) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Halves of a Gaussian of ``width`` voxels along z, y and x."""
-    z, y, x = (gaussian_half(width / float(edge), truncate) for edge in edges)
-    return z, y, x
-
-
-def _around(chosen: NDArray[np.uint8], filters: tuple[Float32Array, ...], *, plane: bool) -> NDArray[np.uint8]:
-    """The blocks that are 1, and those that filters reach from them: in their ``plane`` [y, x], or all."""
-    far = np.array([-(-(half.size - 1) // kernels.BLOCK) for half in filters])
-    far[0] = 0 if plane else far[0]
-    found = np.empty_like(chosen)
-    kernels.blocks_around(chosen, far, found)
-    return found
 
 
 def _kinds(surface: Surface, below: float, above: float) -> NDArray[np.uint8]:
@@ -237,21 +219,27 @@ def _band(surface: Surface, select: Float32Array, band: _Band | None) -> _Band:
     if band is not None and bool(np.all((now == band.kind) | (band.kind == kernels.NEAR))):
         return band
     kind = _kinds(surface, _BELOW + _SPARE, _ABOVE + _SPARE)
-    filters, used = _filters(1.0, surface.edges, 3.0), (kind != kernels.OUTSIDE).astype(np.uint8)
+    filters, used = filters_of(1.0, surface.edges, 3.0), (kind != kernels.OUTSIDE).astype(np.uint8)
     smooth = np.empty(kernels.BLOCK**3 * int(np.count_nonzero(kind == kernels.NEAR)), dtype=np.float32)
     deep = np.empty(2)
-    count = kernels.smooth_and_pack(select, kind, (used, _around(used, filters, plane=True)), filters, smooth, deep)
+    blocks = used, blocks_beside(used, filters, plane=True)
+    count = kernels.smooth_and_pack(select, kind, blocks, filters, smooth, deep)
     share = np.empty(surface.shape, dtype=np.float32) if band is None else band.share
-    return _Band(kind, smooth[:count], deep, share, np.zeros(surface.shape, dtype=bool))
+    filled = np.full_like(kind, kernels.NEAR) if band is None else band.filled
+    return _Band(kind, smooth[:count], deep, share, filled, np.zeros(surface.shape, dtype=bool))
 
 
-def _share(surface: Surface, share: Float32Array) -> None:
-    """The blurred share of each voxel within the surface, to ``share``."""
+def _share(surface: Surface, share: Float32Array, filled: NDArray[np.uint8]) -> None:
+    """The blurred share of each voxel within the surface, to ``share``.
+
+    ``filled`` are the kinds of blocks for which it was done before; those OUTSIDE or INSIDE that still are, are left.
+    """
     kind = _kinds(surface, 0.0, 0.0)
-    filters = _filters(surface.blur, surface.edges, _TRUNCATE)
-    blocks = kind, _around(kind, filters, plane=True), _around(kind, filters, plane=False)
+    filters = filters_of(surface.blur, surface.edges, _TRUNCATE)
+    blocks = kind, blocks_beside(kind, filters, plane=True), blocks_beside(kind, filters, plane=False), filled
     room = np.empty((kernels.SLAB + 2 * filters[0].size, *surface.shape[1:]), dtype=np.float32)
     kernels.shares_within(surface.coarse, blocks, filters, room, share)
+    filled[:] = kind
 
 
 def _smoothed_depth(psi: Float32Array, width: float, edges: Float64Array) -> Float32Array:
@@ -267,11 +255,11 @@ def _mark_dark(surface: Surface, band: _Band, *, first: bool) -> None:
 
     The noise of every layer of depth is that of what is brighter.
     """
-    filters, layers = _filters(1.0, surface.edges, 3.0), (_SEEN if first else _LATER, _LAYER)
+    filters, layers = filters_of(1.0, surface.edges, 3.0), (_SEEN if first else _LATER, _LAYER)
     sums = np.zeros((_LAYERS + 1, 2))
     sums[-1] = band.deep
     residual = np.empty_like(band.smooth)
-    near = surface.coarse, band.kind, _around(band.kind, filters, plane=True)
+    near = surface.coarse, band.kind, blocks_beside(band.kind, filters, plane=True)
     kernels.residuals(band.smooth, band.share, near, filters, layers, residual, sums)
     limit = _DARK * np.sqrt(sums[:, 1] / np.maximum(sums[:, 0], 1))
     limit[sums[:, 0] < 50] = np.inf

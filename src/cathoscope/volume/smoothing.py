@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cathoscope.volume.sheetness_kernels import smooth_planes
+from cathoscope.volume.surface_band_kernels import BLOCK, blocks_around, blocks_holding, smooth_where
 
 Float32Array = NDArray[np.float32]
 
@@ -58,4 +59,34 @@ def convolved(volume: Float32Array, kernel: Float32Array) -> Float32Array:
     for first in range(0, len(volume), _SLAB):
         low, end = max(first - reach, 0), min(first + _SLAB, len(volume))
         found[first:end] = oaconvolve(volume[low : end + reach], kernel, mode="same")[first - low : end - low]
+    return found
+
+
+def filters_of(width: float, edges: ArrayLike, truncate: float) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Halves of a Gaussian of ``width`` voxels along z, y and x."""
+    z, y, x = (gaussian_half(width / float(edge), truncate) for edge in np.asarray(edges))
+    return z, y, x
+
+
+def blocks_beside(chosen: NDArray[np.uint8], filters: tuple[Float32Array, ...], *, plane: bool) -> NDArray[np.uint8]:
+    """The blocks that are 1, and those that filters reach from them: in their ``plane`` [y, x], or all."""
+    far = np.array([-(-(half.size - 1) // BLOCK) for half in filters])
+    far[0] = 0 if plane else far[0]
+    found = np.empty_like(chosen)
+    blocks_around(chosen, far, found)
+    return found
+
+
+def smoothed_in(
+    volume: Float32Array, place: NDArray[np.uint8], largest: int, sigma: float, edges: ArrayLike
+) -> Float32Array:
+    """A volume [z, y, x] after a Gaussian of ``sigma`` voxels where ``place`` is at most ``largest``; else 0, or not.
+
+    ``edges`` are those of a voxel (z, y, x) in voxels; the filter ends at three standard deviations.
+    """
+    filters = filters_of(sigma, edges, 3.0)
+    chosen = np.empty([-(-n // BLOCK) for n in volume.shape], dtype=np.uint8)
+    blocks_holding(place, largest, chosen)
+    found = np.zeros(volume.shape, dtype=np.float32)
+    smooth_where(volume, (chosen, blocks_beside(chosen, filters, plane=True)), filters, found)
     return found

@@ -26,7 +26,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.radii import Radii, radius_unit, relative
 from cathoscope.volume.reach import within_reach
-from cathoscope.volume.smoothing import convolved, smoothed
+from cathoscope.volume.smoothing import convolved, smoothed, smoothed_in
 from cathoscope.volume.solid_level_kernels import keep_away, mark_below
 
 Float32Array = NDArray[np.float32]
@@ -227,7 +227,8 @@ def classes_of(radius: Float32Array, inner: BoolArray) -> NDArray[np.uint8]:
 
 def interior_of(volume: Float32Array, place: NDArray[np.uint8], radius: Radii, *, voxel_size: VoxelSize) -> Interior:
     """The part of a volume in which the level of the solid is sought."""
-    return Interior(smoothed_grey(volume, voxel_size), radius, place, voxel_size)
+    smooth = smoothed_in(volume, place, _CLASSES - 1, _SMOOTHING, _edges(voxel_size))
+    return Interior(smooth, radius, place, voxel_size)
 
 
 def crack_free_uniform(inside: Interior, start: float, away: float) -> BoolArray:
@@ -261,21 +262,29 @@ def crack_free(inside: Interior, deep: float, spread: float, levels: Float64Arra
     Radii with few such voxels are left out: where all solid lies near cracks, what seems to be a lower level is their
     blur.
     """
-    total = sum((np.bincount(plane.ravel(), minlength=OUT + 1) for plane in inside.place), np.zeros(OUT + 1, int))
-    total = total[:_CLASSES]
+    total, supported = _numbers(inside.place), np.ones(_CLASSES, dtype=bool)
     kept, sums = np.empty(inside.place.shape, dtype=bool), np.empty((_CLASSES, 4))
     for _ in range(_ROUNDS):
         _keep(inside, levels - deep * spread, _AWAY, kept, sums)
         if sums[:, 0].sum() < _LEAST:
+            supported[:] = True
             break
         supported = _supported(total, sums[:, 0])
-        if not supported.all():
-            kept &= np.append(supported, np.zeros(OUT + 1 - _CLASSES, dtype=bool))[inside.place]
         knots, fitted, _ = _fit_knots(sums[:, 0] * supported, sums[:, 1], sums[:, 2], spread)
         before, levels = levels, np.interp((np.arange(_CLASSES) + 0.5) / _CLASSES, knots, fitted)
         if np.abs(levels - before).max() < _SETTLED * spread:
             break
+    if not supported.all():
+        chosen = np.append(supported, np.zeros(OUT + 1 - _CLASSES, dtype=bool))
+        for part, plane in zip(kept, inside.place, strict=True):
+            part &= chosen[plane]
     return kept, levels
+
+
+def _numbers(place: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Voxels of every class, [class]."""
+    total = sum((np.bincount(plane.ravel(), minlength=OUT + 1) for plane in place), np.zeros(OUT + 1, np.int64))
+    return np.asarray(total[:_CLASSES], dtype=np.int64)
 
 
 def _keep(inside: Interior, limit: Float64Array, away: float, kept: BoolArray, sums: Float64Array) -> None:
@@ -416,7 +425,7 @@ def _supported_radii(inside: Interior, used: BoolArray) -> tuple[float, float]:
 
     What lies beyond the interior is the rim, and its level is continued of necessity.
     """
-    many = np.array([np.count_nonzero(inside.place == k) >= _LEAST for k in range(_CLASSES)])
+    many = _numbers(inside.place) >= _LEAST
     first, last = np.flatnonzero(used)[[0, -1]]
     low = float(first / _CLASSES) if many[:first].any() else 0.0
     return low, float((last + 1) / _CLASSES) if many[last + 1 :].any() else 1.0

@@ -35,6 +35,42 @@ def kinds_of_blocks(coarse, below, above, kind):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def halve(field, found):  # type: ignore[no-untyped-def]
+    """Means of 2 x 2 x 2 points; an odd end repeats its last point."""
+    n_z, n_y, n_x = field.shape
+    for z in range(found.shape[0]):
+        for y in range(found.shape[1]):
+            for x in range(found.shape[2]):
+                total = np.float32(0)
+                for k in range(8):
+                    a, b, c = 2 * z + (k >> 2), 2 * y + ((k >> 1) & 1), 2 * x + (k & 1)
+                    total += field[min(a, n_z - 1), min(b, n_y - 1), min(c, n_x - 1)]
+                found[z, y, x] = total / np.float32(8)
+
+
+@njit(cache=True, nogil=True)
+def blocks_holding(place, largest, found):  # type: ignore[no-untyped-def]
+    """``found`` becomes 1 for blocks with a voxel of at most ``largest``, else 0."""
+    found[:] = 0
+    for z in range(place.shape[0]):
+        for y in range(place.shape[1]):
+            row = found[z >> _SHIFT, y >> _SHIFT]
+            for x in range(place.shape[2]):
+                if place[z, y, x] <= largest:
+                    row[x >> _SHIFT] = 1
+
+
+@njit(cache=True, nogil=True)
+def smooth_where(source, blocks, halves, target):  # type: ignore[no-untyped-def]
+    """Smooth a volume [z, y, x] in the blocks that are 1; ``blocks`` as of `smooth_and_pack`, ``target`` a volume."""
+    nz, ny, nx = source.shape
+    work, longer = np.empty((ny, nx), dtype=np.float32), np.empty(nx + 2 * halves[2].size, dtype=np.float32)
+    for z in range(nz):
+        i = z >> _SHIFT
+        smooth_blocks(source, (z, 0, nz), (blocks[0][i], blocks[1][i]), halves, (work, longer), target[z])
+
+
+@njit(cache=True, nogil=True)
 def blocks_around(chosen, reach, found):  # type: ignore[no-untyped-def]
     """``found`` becomes 1 within ``reach`` (z, y, x) blocks of those of ``chosen`` that are 1, else 0."""
     n_z, n_y, n_x = chosen.shape
@@ -167,14 +203,14 @@ def _parts_of_plane(coarse, z, wide, room, plane):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _fill_away(kind, row):  # type: ignore[no-untyped-def]
-    """Set a row to 1 in blocks that lie INSIDE, to 0 in those OUTSIDE."""
+def _fill_away(kind, filled, row):  # type: ignore[no-untyped-def]
+    """Set a row to 1 in blocks that lie INSIDE, to 0 in those OUTSIDE, where they are not ``filled`` so already."""
     at = 0
     while at < kind.size:
         end = at + 1
-        while end < kind.size and kind[end] == kind[at]:
+        while end < kind.size and kind[end] == kind[at] and filled[end] == filled[at]:
             end += 1
-        if kind[at] != NEAR:
+        if kind[at] != NEAR and kind[at] != filled[at]:
             row[at << _SHIFT : end << _SHIFT] = np.float32(1) if kind[at] == INSIDE else np.float32(0)
         at = end
 
@@ -183,10 +219,11 @@ def _fill_away(kind, row):  # type: ignore[no-untyped-def]
 def shares_within(coarse, blocks, halves, room, share):  # type: ignore[no-untyped-def]
     """``share`` [z, y, x] becomes what of each voxel, blurred by the filters ``halves``, lies within the surface.
 
-    ``blocks`` are `kind`, the blocks around those NEAR that the filter reaches in a plane, and those in all directions.
+    ``blocks`` are `kind`, the blocks around those NEAR that the filter reaches in a plane, those in all directions, and
+    the kinds for which ``share`` was told before, NEAR for none.
     ``room`` [SLAB + twice the reach along z, y, x].
     """
-    kind, beside, wide = blocks
+    kind, beside, wide, filled = blocks
     nz, ny, nx = share.shape
     reach = halves[0].size - 1
     line, row = np.empty(coarse.shape[2] + 2, dtype=np.float32), np.empty(nx, dtype=np.float32)
@@ -198,7 +235,7 @@ def shares_within(coarse, blocks, halves, room, share):  # type: ignore[no-untyp
         for z in range(first, min(first + SLAB, nz)):
             i = z >> _SHIFT
             for y in range(ny):
-                _fill_away(kind[i, y >> _SHIFT], share[z, y])
+                _fill_away(kind[i, y >> _SHIFT], filled[i, y >> _SHIFT], share[z, y])
             smooth_blocks(room, (z, low, nz), (kind[i], beside[i]), halves, (work, longer), share[z])
 
 
