@@ -105,12 +105,13 @@ def _basins(mask: BoolArray, voxel_size: VoxelSize) -> LabelArray:
     markers = cc3d.connected_components(peaks.astype(bool) & coarse, connectivity=26)
     basins = flood(-depth, markers.astype(np.int32), mask=coarse)
     lost = coarse & (basins == 0)
-    basins = basins + np.where(lost, pieces.astype(np.int64) + int(basins.max()), 0)
+    basins = (basins + np.where(lost, pieces.astype(np.int64) + int(basins.max()), 0)).astype(np.int32)
     if factor > 1:
         for axis in range(3):
             basins = np.repeat(basins, factor, axis=axis)
-        basins = basins[tuple(slice(0, n) for n in mask.shape)]
-    return np.asarray(np.where(mask, basins, 0), dtype=np.int32)
+        basins = np.ascontiguousarray(basins[tuple(slice(0, n) for n in mask.shape)])
+    basins *= mask
+    return np.asarray(basins, dtype=np.int32)
 
 
 def particle_table(labels: LabelArray, *, voxel_size: VoxelSize) -> ParticleTable:

@@ -14,7 +14,7 @@ from cathoscope.volume.particles_3d import particle_table, separated
 from cathoscope.volume.segment import grey_levels
 
 _VOXEL = ("z", "y", "x")
-_PER_VOXEL = 40.0  # bytes
+_PER_VOXEL = 16.0  # bytes
 TARGETS = ("particle_envelope_volume",)
 
 
@@ -23,6 +23,7 @@ def particles(context: Context) -> xr.Dataset:
     volume, section = grey_volume(context.data), context.section.morphology
     grey, sizes = np.asarray(volume.values, dtype=np.float32), voxel_sizes(volume)
     solid = grey > grey_levels(grey).threshold
+    del grey
     radius = None if section is None else section.closing_radius
     if radius is None:
         radius = outer_mask(solid, voxel_size=sizes).closing_radius
