@@ -52,7 +52,7 @@ voxel = (float(sys.argv[1]),) * 3
 quantify(np.load(sys.argv[2]), voxel_size=voxel)
 grey = np.load(sys.argv[3])
 began = time.process_time()
-found = quantify(grey, voxel_size=voxel)
+found = quantify(grey, voxel_size=voxel, overwrite=True)
 print(time.process_time() - began, peak(), found.porosity.grey.value, found.porosity.grey.total)
 """
 

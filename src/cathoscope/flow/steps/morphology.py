@@ -33,7 +33,7 @@ from cathoscope.volume.segment import grey_levels
 Floats = NDArray[np.float64]
 
 # Memory of one particle, measured: bytes for each voxel, and of the program itself.
-_PER_VOXEL, _PROGRAM = 75.0, 4e8
+_PER_VOXEL, _PROGRAM = 25.0, 4e8
 _MAPS = {
     "solid_fraction": "float32",
     "envelope_mask": "bool",
