@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct
 
 from benchmarks.fibsem_drift import BODIES, DIAMETER, PIXEL, STEP, THICKNESS, centre_covariance
 from cathoscope.virtual.cracks import nearest_boundary
@@ -47,6 +49,7 @@ _GRID, _NEAR = 2.0, 1.2  # px: points of a section; how far from a boundary they
 _STEEPEST, _FASTEST, _FEWEST = 0.3, 4.0, 5  # share of the normal in the section; px per slice; slices
 _CONTRAST, _GREY = 0.6, 0.7  # of a crack's face, and mean
 _REACH = 0.87  # of the radius: smaller sections are no marks
+_PERIODS = (np.inf, 80.0, 40.0, 20.0, 0.0)  # slices, between which what is left is told apart
 
 
 class Wall(NamedTuple):
@@ -188,17 +191,27 @@ def drift_left(particle: CycledParticle, cuts: tuple[Cut, ...], options: FibSemO
 
 
 class Left(NamedTuple):
-    """What `stack_drift` leaves of one stack: px rms beside the line, the same as stated, its trend and the stated one
-    (px per slice, row and column), the error of relative thickness, the same as stated, and the true unevenness.
+    """What `stack_drift` leaves of one stack: px rms beside the line, the same by period, the same as stated, its trend
+    and the stated one (px per slice, row and column), the error of relative thickness, the same as stated, and the true
+    unevenness.
     """
 
     drift: float
+    periods: Float64Array
     stated: float
     trend: Float64Array
     tilt: Float64Array
     thickness: float
     thickness_stated: float
     uneven: float
+
+
+def by_period(error: Float64Array) -> Float64Array:
+    """px rms of errors [slice, axis] between `_PERIODS`, by half waves over the stack."""
+    power = np.mean(dct(error, axis=0, norm="ortho") ** 2, axis=1) / len(error)
+    period = 2 * len(error) / np.maximum(np.arange(len(error)), 1e-6)
+    bands = [power[(period <= most) & (period > least)].sum() for most, least in pairwise(_PERIODS)]
+    return np.asarray(np.sqrt(bands), dtype=np.float64)
 
 
 def raw_drift(kind: str, seed: int) -> Left:
@@ -219,6 +232,7 @@ def raw_drift(kind: str, seed: int) -> Left:
     told = np.isfinite(found.thickness)
     return Left(
         drift=float(np.sqrt(np.mean((beside @ error) ** 2))),
+        periods=by_period(beside @ error),
         stated=float(np.sqrt(np.mean(known))),
         trend=np.polyfit(used, error, 1)[0],
         tilt=np.array(found.tilt),
@@ -228,17 +242,25 @@ def raw_drift(kind: str, seed: int) -> Left:
     )
 
 
+def _words(values: Float64Array) -> str:
+    """Numbers beside each other."""
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
 def table(stacks: list[str]) -> int:
     """Print what is left of stacks "KIND:SEED"; 1 if more is left, rms over all, than must be."""
     found = []
-    print("stack | px rms beside the line (stated) | trend, px per slice (stated) | thickness (stated; uneven)")
+    print(
+        "stack | px rms beside the line (stated) | periods above 80, 40, 20 slices, below"
+        " | trend, px per slice (stated) | thickness (stated; uneven)"
+    )
     for stack in stacks:
         kind, seed = stack.split(":")
         one = raw_drift(kind, int(seed))
         found.append(one)
         trend = ", ".join(f"{value:+.3f}" for value in one.trend)
         print(
-            f"{stack} | {one.drift:.3f} ({one.stated:.3f}) | {trend} ({one.tilt[0]:.3f}) | "
+            f"{stack} | {one.drift:.3f} ({one.stated:.3f}) | {_words(one.periods)} | {trend} ({one.tilt[0]:.3f}) | "
             f"{one.thickness:.3f} ({one.thickness_stated:.3f}; {one.uneven:.3f})",
             flush=True,
         )
@@ -248,7 +270,8 @@ def table(stacks: list[str]) -> int:
     print(
         f"{np.count_nonzero(left < MUST)} of {left.size} below {MUST} px; rms {all_left:.3f}, stated {all_stated:.3f}"
     )
-    print(f"pulls of trends {pull:.2f} rms")
+    periods = np.sqrt(np.mean([one.periods**2 for one in found], axis=0))
+    print(f"by period, rms: {_words(periods)}; pulls of trends {pull:.2f} rms")
     return 0 if all_left < MUST else 1
 
 

@@ -15,9 +15,9 @@ little. Places that do not fit count less (Student's distribution).
 x and h are solved with all else that is known of them, so that s is not what the drift, unknown as it is, could take
 over: the expectation of g² over the joint distribution gives s, and s the next distribution [2]_.
 
-Windows are not independent. As many as see the same pixel share its errors. And the windows of one wall
-(`fibsem_same_wall`) share its bends, however many there are: with m windows that overlap v times, and m' of them on one
-wall in a slice, what one says is divided by v + 2 m'.
+Windows are not independent. As many as see the same pixel, v, share its errors; and the windows of one wall
+(`fibsem_same_wall`), m of them in a slice, share its bends, however many there are. What each says is divided by
+v + 2 m, the 2 for bends that are a wall's rather than a window's.
 
 References
 ----------
@@ -49,7 +49,7 @@ _AWAY = 3.0  # slices that a height may be off the even cut
 _LEAST_TRACKS = 50
 _FINEST = 0.001  # px: no path is better known
 _FASTEST = 4.0  # px per slice
-_SHARED = 2.0  # of a window's bends, that of its wall: with the windows of a wall the same bend comes again
+_SHARED = 2.0  # variance of the bends that the windows of a wall share, over that of each one's own
 _NOISE, _SCALE = 0.07, 0.01  # px and px per slice^1.5, where the search begins
 
 
@@ -129,7 +129,7 @@ class _Own(NamedTuple):
 
     def parts(self, moved: Float64Array) -> Float64Array:
         """Place, speed and bends from displacements [window, slice], [window, part]."""
-        return np.asarray(np.einsum("pij,pjn,pn->pi", self.covariance, self.weighted, moved))
+        return np.asarray((self.covariance @ (self.weighted @ moved[..., None]))[..., 0])
 
 
 def _own(mine: NDArray[np.int64], basis: _Basis, paths: _Paths) -> _Own:
@@ -161,15 +161,15 @@ def _equations(
         says = 1 / (shared[mine] * paths.noise**2)
         rest = paths.weight[mine] * (tracks.along[mine] - own.parts(tracks.along[mine]) @ basis.parts)
         root = np.linalg.cholesky(own.covariance)
-        projected = np.einsum("pji,pjn,p->pin", root, own.weighted, np.sqrt(says))
+        projected = root.transpose(0, 2, 1) @ own.weighted * np.sqrt(says)[:, None, None]
         vectors = (projected[..., None] * d[:, None, None, :]).reshape(-1, 3 * width)
         block = -vectors.T @ vectors
-        alone = np.einsum("pn,p,pa,pb->nab", paths.weight[mine], says, d, d)
+        alone = np.einsum("pn,pa,pb->nab", paths.weight[mine] * says[:, None], d, d, optimize=True)
         for k in range(width):
             block[3 * k : 3 * k + 3, 3 * k : 3 * k + 3] += alone[k]
         at = slice(3 * first, 3 * (first + width))
         normal[at, at] += block
-        right[at] += np.einsum("pn,p,pa->na", rest, says, d).ravel()
+        right[at] += (rest.T @ (says[:, None] * d)).ravel()
     return normal[: 3 * count, : 3 * count], right[: 3 * count]
 
 
@@ -194,12 +194,12 @@ def _told(
         parts = own.parts(left)
         rest[mine], speed[mine] = left - parts @ basis.parts, parts[:, 1]
         at = slice(3 * first, 3 * (first + width))
-        gain = (own.covariance @ own.weighted)[:, 2:]
-        turned = (gain[..., None] * d[:, None, None, :]).reshape(-1, 3 * width)
+        gain = own.covariance @ own.weighted
+        turned = (gain[:, 2:, :, None] * d[:, None, None, :]).reshape(-1, 3 * width)
         unknown = np.sum((turned @ wide[at, at]) * turned, axis=1).reshape(len(mine), -1)
         unknown += paths.noise**2 * np.einsum("pii->pi", own.covariance)[:, 2:]
         square[mine] = np.sum((parts[:, 2:] ** 2 + unknown) / basis.variance, axis=1)
-        taken += float(np.einsum("pij,pjn,in->", own.covariance, own.weighted, basis.parts))
+        taken += float(np.sum(gain * basis.parts))
     free = max(1 - taken / float(paths.weight.sum()), 0.1)
     noise = max(float(np.median(np.abs(rest[tracks.seen]))) / 0.6745 / np.sqrt(free), _FINEST)
     weight = np.where(tracks.seen, (_FREEDOM + 1) / (_FREEDOM + (rest / noise) ** 2), 0.0)
