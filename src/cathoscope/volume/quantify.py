@@ -176,7 +176,9 @@ def quantify(
     outer = outer_mask(volume > levels.threshold, voxel_size=voxel_size, closing_radius=choices.closing_radius)
     particle, known = outer.particle, choices.composition
     if known is not None and known != UNKNOWN:
-        volume, overwrite = evened(volume, particle, known, void=levels.void, voxel_size=voxel_size), True
+        even = evened(volume, particle, known, void=levels.void, voxel_size=voxel_size)
+        volume, overwrite = even, overwrite or even is not volume
+        del even
         levels = grey_levels(volume)
     unknown = UNKNOWN if known == UNKNOWN else None
     share = solid_share(volume, particle, voxel_size=voxel_size, levels=levels, reference=unknown, overwrite=overwrite)
