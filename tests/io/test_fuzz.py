@@ -23,7 +23,7 @@ from tests.io.specimens import SPECIMENS
 pytest.importorskip("resource", reason="memory is limited with the module resource of Unix")
 
 SEED = 1
-CASES = 1000  # of every reader; `python -m benchmarks.fuzz --readers` reads as many as time allows
+CASES = 2000
 MOST_RESTARTS = 20
 MOST_MEMORY = 130e6  # bytes
 ROOT = Path(__file__).parents[2]

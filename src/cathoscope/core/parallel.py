@@ -109,16 +109,16 @@ class Resources:
             )
 
 
-def row_slabs(n_rows: int, *, bytes_per_row: float, resources: Resources) -> list[slice]:
-    """Rows cut into slabs such that one slab per thread fits the memory budget.
+def row_slabs(n_rows: int, *, bytes_per_row: float, resources: Resources, most_rows: int | None = None) -> list[slice]:
+    """Rows cut into slabs such that one slab per thread fits the memory budget, of at most ``most_rows``.
 
     A slab is never thinner than ``SLAB_ROWS`` rows; see `shortage`.
     """
     affordable = int(resources.memory / resources.threads / max(bytes_per_row, 1.0))
     # Every thread should have work, so a generous budget does not make a single slab.
     share = -(-n_rows // resources.threads)
-    most = n_rows if resources.most_rows is None else resources.most_rows
-    rows = max(min(affordable, share, most) // SLAB_ROWS, 1) * SLAB_ROWS
+    bounds = [most for most in (resources.most_rows, most_rows) if most is not None]
+    rows = max(min(affordable, share, *bounds) // SLAB_ROWS, 1) * SLAB_ROWS
     return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
 
 

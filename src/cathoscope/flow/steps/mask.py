@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -133,8 +132,7 @@ def particle_mask(context: Context) -> None:
     jump = context.data["edge_jump"]
     dims, conditions = tuple(map(str, jump.dims)), list(np.ndindex(jump.shape[:-3]))
     per_row = _BYTES_OF_MASK * jump.sizes["y"] * jump.sizes["x"]
-    alone = replace(context.resources, threads=1, most_rows=_ROWS_OF_MASK)
-    slabs = row_slabs(jump.sizes["z"], bytes_per_row=per_row, resources=alone)
+    slabs = row_slabs(jump.sizes["z"], bytes_per_row=per_row, resources=context.resources, most_rows=_ROWS_OF_MASK)
     choices = context.section.edge
     context.progress.start(f"{context.name}: particle mask", len(conditions), "temperatures")
     parts = {condition: partial(_parts, context.data, condition, slabs) for condition in conditions}
