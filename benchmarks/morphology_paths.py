@@ -23,7 +23,7 @@ BoolArray = NDArray[np.bool_]
 
 EDGE = 0.03  # um
 REPEATS = 2  # the faster one counts
-LEAST_GAIN = 8.0  # of the geodesic depth to open cracks, over scikit-image
+LEAST_GAIN = 8.0  # of the geodesic depth over scikit-image, to open cracks and around closed ones
 MOST_SECONDS = 60.0  # for the tortuosity of 256^3
 
 
@@ -186,7 +186,7 @@ def main() -> int:
     print(f"depth {gain:.1f} times as fast in {depth.memory / peer.memory:.2f} of the memory, ", end="")
     print(f"around closed cracks {among:.1f} times; ", end="")
     print(f"domains {other.seconds / domains.seconds:.1f} times as fast")
-    kept = gain >= LEAST_GAIN and transport.seconds <= MOST_SECONDS * (n / 256) ** 3
+    kept = min(gain, among) >= LEAST_GAIN and transport.seconds <= MOST_SECONDS * (n / 256) ** 3
     print("targets met" if kept else f"TARGETS MISSED: {LEAST_GAIN} times, {MOST_SECONDS} CPU s")
     return 0 if kept else 1
 
