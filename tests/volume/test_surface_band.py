@@ -71,7 +71,7 @@ def test_blurred_share_is_that_of_the_whole_volume(shape):
     surface = Surface(coarse, 0.9, EDGES, shape)
     parts = np.clip(surface.depth() + 0.5, 0, 1)
     expected = gaussian_filter(parts, 0.9 / EDGES, truncate=4.0)
-    np.testing.assert_allclose(surface.share(), expected, atol=2e-6)
+    np.testing.assert_allclose(surface.share(), expected, atol=1e-6)
     box = np.s_[2:7, 5:17, 3:12]
     np.testing.assert_array_equal(surface._replace(box=box).share(), surface.share()[box])
     np.testing.assert_array_equal(surface._replace(box=box).depth(), surface.depth()[box])
@@ -106,7 +106,7 @@ def test_what_is_dark_near_the_surface_is_what_is_dark_in_the_whole_volume(plain
     layer = np.minimum((depth / 0.5).astype(int), 4)
     for k in range(5):
         part = left[(near == kernels.NEAR) & (layer == k) & (depth >= 0.5) & (left > 0)]
-        np.testing.assert_allclose(sums[k], [part.size, np.sum(part**2)], rtol=1e-4)
+        np.testing.assert_allclose(sums[k], [part.size, np.sum(part**2)], rtol=1e-5)
     limit, dark = np.array([-0.6, -0.5, -0.7, -0.2, 0.0]), np.zeros(shape, bool)
     run("mark_dark", plain, residual, surface, layers, limit, dark)
     np.testing.assert_array_equal(dark, (near == kernels.NEAR) & (depth >= 0.5) & (-left > limit[np.maximum(layer, 0)]))
