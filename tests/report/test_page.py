@@ -98,6 +98,11 @@ def test_nothing_is_fetched_and_nothing_runs(reader: Reader, written: ReportFile
     assert all(link.removeprefix("#") in targets for link in links)
 
 
+def test_contents_lead_to_what_was_found(reader: Reader) -> None:
+    contents = reader.tags[[tag for tag, _ in reader.tags].index("nav") + 1 :][:2]
+    assert [attrs.get("href") for _, attrs in contents] == ["#found", "#summary"]
+
+
 def test_text_of_the_user_stays_text(reader: Reader) -> None:
     for text in ("<script>alert(1)</script>", "<script>alert(2)</script>", "NMC-811 <charged>", "Fe(III) & <oxide>"):
         assert text in reader.words

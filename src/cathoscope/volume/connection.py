@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import cc3d
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +19,7 @@ from cathoscope.core.errors import MeasurementError
 from cathoscope.numerics.estimate import Estimate
 from cathoscope.volume.checks import checked_mask, checked_voxel
 from cathoscope.volume.connection_kernels import first_connection, levels_of, mark_joined, sizes_over_levels
+from cathoscope.volume.distance import distance_within
 from cathoscope.volume.minkowski import functionals
 
 BoolArray = NDArray[np.bool_]
@@ -178,7 +178,7 @@ def percolation_diameter(
     _require_connectivity(connectivity)
     if mask.all():
         raise MeasurementError("the phase has no walls", expected="voxels that do not belong to it", found="none")
-    radius = edt.edt(mask, anisotropy=edges, black_border=False, parallel=1).ravel()
+    radius = distance_within(mask, edges).ravel()
     place = np.flatnonzero(mask)
     order = place[np.argsort(-radius[place], kind="stable")]
     found = first_connection(order, mask.shape, first.ravel(), last.ravel(), connectivity == 26)
@@ -247,14 +247,14 @@ def _within_reach(pore: BoolArray, particle: BoolArray, diameter: float, edges: 
     """The part of the pore that a ball from outside covers, its centre moving where it fits."""
     free = pore | ~particle
     radius = 0.5 * diameter
-    centres = edt.edt(free, anisotropy=edges, black_border=False, parallel=1) >= radius
+    centres = distance_within(free, edges) >= radius
     outside_centres = centres & ~particle
     if not outside_centres.any():
         return np.zeros_like(pore)
     labels = cc3d.connected_components(centres, connectivity=26)
     chosen = np.zeros(int(labels.max()) + 1, dtype=bool)
     chosen[labels[outside_centres]] = True
-    covered: BoolArray = edt.edt(~chosen[labels], anisotropy=edges, black_border=False, parallel=1) < radius
+    covered = distance_within(~chosen[labels], edges) < radius
     return covered & pore
 
 
