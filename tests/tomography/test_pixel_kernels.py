@@ -128,6 +128,18 @@ def frames_with_zingers(seed: int, level: float, texture: float):
     return frames
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    values=arrays(np.float32, st.integers(1, 40), elements=st.sampled_from([0.0, 1e-30, 0.3, 1.0, 7.0, 1e4, 3e30])),
+    tail=st.integers(0, 300),
+)
+def test_median_of_magnitudes_is_that_of_numpy(values: np.ndarray, tail: int) -> None:
+    drawn = np.abs(np.random.default_rng(tail).standard_cauchy(tail)).astype(np.float32)
+    both = np.concatenate([values, drawn])
+    for median in (pixel_kernels._median_of_magnitudes, pixel_kernels._median_of_magnitudes.py_func):
+        assert median(both) == pytest.approx(float(np.median(both)), rel=2e-7)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -150,7 +162,7 @@ def test_zingers_are_found_in_python_as_compiled_and_are_few_in_noise(monkeypatc
     compiled, plain = frames.copy(), frames.copy()
     assert remove_zingers(compiled, 8.0, 1.0) == count
     assert 5 < count < 24  # some of the 24 are too faint
-    for name in ("neighbourhood_median", "_middle", "_any_above"):
+    for name in ("neighbourhood_median", "_middle", "_any_above", "_median_of_magnitudes"):
         monkeypatch.setattr(pixel_kernels, name, getattr(pixel_kernels, name).py_func)
     assert remove_zingers.py_func(plain, 8.0, 1.0) == count
     np.testing.assert_array_equal(compiled, expected)
@@ -171,6 +183,17 @@ def test_deviation_is_from_the_median_of_the_neighbours(image: np.ndarray) -> No
         assert found[row, column] == pytest.approx(expected, rel=1e-5, abs=1e-3)
 
 
+def test_a_missing_value_is_no_neighbour_of_others_far_away() -> None:
+    image = np.random.default_rng(4).normal(size=(2, 30)).astype(np.float32)
+    whole, holed = np.empty_like(image), np.empty_like(image)
+    deviation_from_neighbours(image, 4, whole)
+    image[1, 12] = np.nan
+    deviation_from_neighbours(image, 4, holed)
+    np.testing.assert_array_equal(holed[0], whole[0])
+    np.testing.assert_array_equal(np.delete(holed[1], np.s_[8:17]), np.delete(whole[1], np.s_[8:17]))
+    assert np.isfinite(np.delete(holed[1], 12)).all()
+
+
 def test_a_slope_deviates_nowhere_and_a_wrong_gain_by_itself() -> None:
     slope = np.tile(np.arange(20, dtype=np.float32), (3, 1))
     deviation = np.empty_like(slope)
@@ -181,7 +204,7 @@ def test_a_slope_deviates_nowhere_and_a_wrong_gain_by_itself() -> None:
     np.testing.assert_array_equal(deviation[:, 9], 0.25)
 
 
-def test_compiled_and_python_agree() -> None:
+def test_compiled_and_python_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     image = rng.normal(size=(6, 7)).astype(np.float32)
     frames = [rng.poisson(100.0, (3, 6, 7)).astype(np.float32) for _ in range(2)]
@@ -189,8 +212,11 @@ def test_compiled_and_python_agree() -> None:
     frames[1][...] = frames[0]
     assert remove_zingers(frames[0], 8.0, 1.0) == remove_zingers.py_func(frames[1], 8.0, 1.0) == 1
     np.testing.assert_array_equal(*frames)
+    image = rng.normal(size=(6, 17)).astype(np.float32)
     deviations = [np.empty_like(image), np.empty_like(image)]
     deviation_from_neighbours(image, 4, deviations[0])
+    for name in ("_rise_to_the_middle", "_deviation_near_rim"):
+        monkeypatch.setattr(pixel_kernels, name, getattr(pixel_kernels, name).py_func)
     deviation_from_neighbours.py_func(image, 4, deviations[1])
     np.testing.assert_array_equal(*deviations)
     compiled, python = np.empty_like(image), np.empty_like(image)

@@ -7,6 +7,8 @@ from numba import njit
 
 from cathoscope.numerics.spread import MAD_TO_STD
 
+_BINS = 1024  # that magnitudes are sorted into on the way to their median
+
 
 @njit(cache=True, nogil=True)
 def neighbourhood_median(image, median):  # type: ignore[no-untyped-def]
@@ -45,21 +47,52 @@ def remove_zingers(frames, threshold, gain):  # type: ignore[no-untyped-def]
     ``threshold`` is in standard deviations, the larger of counting noise (``gain`` counts per photon) and 1.4826
     times the median absolute excess of the frame.
     """
-    local = np.empty_like(frames[0])
+    local, away = np.empty_like(frames[0]), np.empty_like(frames[0])
     n_replaced = 0
     for frame in frames:
         neighbourhood_median(frame, local)
-        # the scatter takes longer than the rest, and most frames have no pixel that counting noise does not explain
+        # the scatter takes longer than the rest, and many frames have no pixel that counting noise does not explain
         if not _any_above(frame, local, threshold * threshold * gain):
             continue
-        scatter = MAD_TO_STD * np.median(np.abs(frame - local))
         for row in range(frame.shape[0]):
             for column in range(frame.shape[1]):
-                noise = max(np.sqrt(gain * max(local[row, column], 1.0)), scatter)
-                if frame[row, column] - local[row, column] > threshold * noise:
+                away[row, column] = abs(frame[row, column] - local[row, column])
+        scatter = MAD_TO_STD * _median_of_magnitudes(away.ravel())
+        for row in range(frame.shape[0]):
+            for column in range(frame.shape[1]):
+                excess = frame[row, column] - local[row, column]
+                if excess <= threshold * scatter:
+                    continue
+                if excess > threshold * np.sqrt(gain * max(local[row, column], 1.0)):
                     frame[row, column] = local[row, column]
                     n_replaced += 1
     return n_replaced
+
+
+@njit(cache=True, nogil=True)
+def _median_of_magnitudes(values):  # type: ignore[no-untyped-def]
+    """Median of values that are not negative, as `numpy.median` has it, by sorting the few beside it alone."""
+    middle = (values.size - 1) // 2, values.size // 2
+    mean = values.mean()
+    if not 0.0 < mean < np.inf:
+        return np.median(values)
+    # by Markov's inequality a median is at most twice the mean: what is above shares the last bin
+    scale = np.float32(0.5 * _BINS / mean)
+    count = np.zeros(_BINS + 1, np.int64)
+    last = np.float32(_BINS)
+    for value in values:
+        count[int(min(value * scale, last))] += 1
+    upto = np.cumsum(count)
+    first, final = np.searchsorted(upto, middle[0], "right"), np.searchsorted(upto, middle[1], "right")
+    beside = np.empty(count[first : final + 1].sum(), values.dtype)
+    n_beside = 0
+    for value in values:
+        if first <= int(min(value * scale, last)) <= final:
+            beside[n_beside] = value
+            n_beside += 1
+    beside.sort()
+    before = upto[first] - count[first]
+    return 0.5 * (beside[middle[0] - before] + beside[middle[1] - before])
 
 
 @njit(cache=True, nogil=True)
@@ -132,14 +165,42 @@ def deviation_from_neighbours(sinogram, reach, deviation):  # type: ignore[no-un
     ``sinogram`` to ``deviation``, both [projection, column]. Leaving the value itself out keeps the median of an
     even number, which on a slope lies on the slope.
     """
-    n_projections, n_columns = sinogram.shape
-    for projection in range(n_projections):
-        values = sinogram[projection]
+    n_columns = sinogram.shape[1]
+    inner = max(n_columns - 2 * reach, 0)
+    near = np.empty((2 * reach, inner), sinogram.dtype)
+    for projection in range(len(sinogram)):
+        values, result = sinogram[projection], deviation[projection]
+        if inner and np.isfinite(values.sum()):
+            for k in range(reach):
+                near[k] = values[k : k + inner]
+                near[reach + k] = values[reach + 1 + k : reach + 1 + k + inner]
+            _rise_to_the_middle(near)
+            result[reach : reach + inner] = values[reach : reach + inner] - 0.5 * (near[reach - 1] + near[reach])
+            rim = reach
+        else:
+            rim = n_columns
         for column in range(n_columns):
-            near = min(reach, column, n_columns - 1 - column)
-            window = np.empty(2 * near, values.dtype)
-            window[:near] = values[column - near : column]
-            window[near:] = values[column + 1 : column + near + 1]
-            window.sort()
-            middle = 0.5 * (window[near - 1] + window[near]) if near else values[column]
-            deviation[projection, column] = values[column] - middle
+            if min(column, n_columns - 1 - column) < rim:
+                result[column] = _deviation_near_rim(values, column, reach)
+
+
+@njit(cache=True, nogil=True)
+def _rise_to_the_middle(near):  # type: ignore[no-untyped-def]
+    """Sort each column of ``near`` [neighbour, column] from its end down to the two in the middle, all at once."""
+    size = len(near)
+    for last in range(size - 1, size // 2 - 2, -1):
+        for k in range(last):
+            below, above = near[k], near[k + 1]
+            for column in range(below.size):
+                a, b = below[column], above[column]
+                below[column], above[column] = min(a, b), max(a, b)
+
+
+@njit(cache=True, nogil=True)
+def _deviation_near_rim(values, column, reach):  # type: ignore[no-untyped-def]
+    near = min(reach, column, values.size - 1 - column)
+    if not near:
+        return values[column] - values[column]
+    window = np.concatenate((values[column - near : column], values[column + 1 : column + near + 1]))
+    window.sort()
+    return values[column] - 0.5 * (window[near - 1] + window[near])
