@@ -139,10 +139,12 @@ def smoothed_spectrum(
     absorption: ArrayLike,
     noise_std: ArrayLike | None = None,
     resolution: float = DEFAULT_RESOLUTION,
+    sample: ArrayLike | None = None,
 ) -> SmoothedSpectrum:
     """Checked spectrum at a finite resolution; its noise is estimated from itself where it is not given.
 
-    Points without a finite energy and absorption (the padding of a batch) are left out.
+    For that of a foil, ``sample`` is what the light passed before, see `noise_std_from_differences`. Points without a
+    finite energy and absorption (the padding of a batch) are left out.
 
     Raises
     ------
@@ -170,7 +172,8 @@ def smoothed_spectrum(
             "the energies do not ascend", expected="each above the one before", found=f"{after:g} after {before:g} eV"
         )
     if noise_std is None:
-        noise = noise_std_from_differences(energy=axis, absorption=values)
+        before = None if sample is None else np.asarray(sample, dtype=np.float64)[use]
+        noise = noise_std_from_differences(energy=axis, absorption=values, sample=before)
     else:
         noise = _stated_noise(noise_std, use)
     if not 0 < resolution < np.inf:
@@ -190,7 +193,7 @@ def _stated_noise(noise_std: ArrayLike, use: NDArray[np.bool_]) -> Array:
     return noise
 
 
-def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> Array:
+def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike, sample: ArrayLike | None = None) -> Array:
     """Standard deviation of the noise of each point, from the spectrum itself, [point].
 
     ``r_i = sum_j w_ij mu_j`` over five neighbours, w the fourth divided difference for these (uneven) energies scaled
@@ -198,7 +201,8 @@ def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> A
     10 eV before to 30 eV after the steepest rise left out, the standard deviation is the root mean square
     of r clipped at 2.5 times its normalised median, made consistent for Gaussian noise. Between, and at a white line
     above, the variance is linear in exp(mu), as it is for even noise, for photons behind the sample, and (where mu is
-    small) for fluorescence photons.
+    small) for fluorescence photons. Behind a foil it is linear in exp(mu + ``sample``), as the light has passed both: a
+    sample of the foil's metal absorbs some eV above the foil's edge, and there takes light that was there at that edge.
 
     Valid for independent noise; spectra that were interpolated or smoothed before appear less noisy than they are.
     Estimates from n points scatter by about ``0.9 n^-1/2``. At least one part in 1e9 of the range is returned.
@@ -211,13 +215,23 @@ def noise_std_from_differences(*, energy: ArrayLike, absorption: ArrayLike) -> A
     smallest = 1e-9 * float(np.ptp(values)) + np.finfo(np.float64).tiny
     if min(below.sum(), above.sum()) < _MINIMUM_POINTS:
         return np.full(axis.size, max(_robust_std(residual), smallest))
-    levels = np.array([np.median(values[2:-2][side]) for side in (below, above)])
+    depths = values + _depth_before(sample, values, (below, above))
+    levels = np.array([np.median(depths[2:-2][side]) for side in (below, above)])
     variances = [max(_robust_std(residual[side]), smallest) ** 2 for side in (below, above)]
     step = levels[1] - levels[0]
-    height = np.clip((values - levels[0]) / step if step else np.zeros(axis.size), 0.0, _HIGHEST_WHITE_LINE)
+    height = np.clip((depths - levels[0]) / step if step else np.zeros(axis.size), 0.0, _HIGHEST_WHITE_LINE)
     depth = min(max(step, _SMALL_DEPTH), _LARGEST_DEPTH)
     share = np.expm1(depth * height) / np.expm1(depth)
     return np.asarray(np.sqrt(np.maximum(variances[0] + share * (variances[1] - variances[0]), min(variances))))
+
+
+def _depth_before(sample: ArrayLike | None, foil: Array, sides: tuple[NDArray[np.bool_], ...]) -> Array:
+    """Optical depth of a sample before a foil; zero where there is none, or a signal that cannot be a depth."""
+    if sample is None:
+        return np.zeros(foil.size)
+    depth = np.asarray(sample, dtype=np.float64)
+    low, high = (np.median(depth[2:-2][side]) for side in sides)
+    return depth if np.isfinite(depth).all() and 0 < high - low <= _LARGEST_DEPTH else np.zeros(foil.size)
 
 
 def middle_of_rise(*, energy: ArrayLike, absorption: ArrayLike) -> float:
@@ -330,6 +344,7 @@ def calibration_shift_from_foil(
     noise_std: ArrayLike | None = None,
     resolution: float = DEFAULT_RESOLUTION,
     significance: float = 5.0,
+    sample: ArrayLike | None = None,
 ) -> FoilCalibration:
     """Shift that puts the first derivative maximum of a metal foil at the tabulated K edge.
 
@@ -351,6 +366,8 @@ def calibration_shift_from_foil(
         Width in eV of the kernel the foil is convolved with (`SmoothedSpectrum`).
     significance
         Least prominence of a maximum in standard deviations of the derivative.
+    sample
+        Absorption of a sample before the foil, in the same scan, [point]: it takes light, which makes noise.
 
     Raises
     ------
@@ -359,7 +376,9 @@ def calibration_shift_from_foil(
     """
     if element not in FOIL_ENERGY:
         raise MeasurementError("no foil energy is tabulated", expected=", ".join(FOIL_ENERGY), found=element)
-    spectrum = smoothed_spectrum(energy=energy, absorption=absorption, noise_std=noise_std, resolution=resolution)
+    spectrum = smoothed_spectrum(
+        energy=energy, absorption=absorption, noise_std=noise_std, resolution=resolution, sample=sample
+    )
     expected = FOIL_ENERGY[element]
     grid = _search_grid(spectrum, expected)
     slopes, risen = spectrum.values(grid, 1), _stays_risen(spectrum, grid)

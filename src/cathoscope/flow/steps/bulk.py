@@ -77,7 +77,8 @@ def _foil_calibrations(context: Context, raw: xr.Dataset) -> tuple[list[FoilCali
         calibrated = apart
         if calibrated is None and curves is not None and np.isfinite(curves[index]).any():
             try:
-                calibrated = _calibrated(context, energy[index], curves[index], raw)
+                before = None if foil is None or curves is not foil.values else raw["absorption"].values[index]
+                calibrated = _calibrated(context, energy[index], curves[index], raw, before)
                 remarks += [f"{name}: {remark}" for remark in calibrated.remarks]
             except MeasurementError as error:
                 remarks.append(f"{name}: not calibrated: {error.problem}")
@@ -102,10 +103,16 @@ def calibration_of_foil(context: Context, file: str) -> FoilCalibration:
     return _calibrated(context, foil["scan_energy"].values[0], foil["absorption"].values[0], foil)
 
 
-def _calibrated(context: Context, energy: Floats, absorption: Floats, data: xr.Dataset) -> FoilCalibration:
+def _calibrated(
+    context: Context, energy: Floats, absorption: Floats, data: xr.Dataset, sample: Floats | None = None
+) -> FoilCalibration:
+    """Calibration on a foil, before which the light may have passed a ``sample``."""
     known = np.isfinite(energy) & np.isfinite(absorption)
     element = _element(context, data, energy[known])
-    return calibration_shift_from_foil(energy=energy[known], absorption=absorption[known], element=element)
+    before = None if sample is None else sample[known]
+    return calibration_shift_from_foil(
+        energy=energy[known], absorption=absorption[known], element=element, sample=before
+    )
 
 
 def _element(context: Context, data: xr.Dataset, energy: Floats) -> str:
