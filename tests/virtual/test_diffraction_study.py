@@ -195,18 +195,12 @@ def test_one_seed_makes_one_study_on_any_number_of_threads(folder: Path, tmp_pat
     assert {name for name in first if name.endswith((".gsa", ".xye", ".fxye"))} == changed
 
 
-def test_the_distribution_widens_peaks_and_changes_no_truth_but_the_strain_that_shows() -> None:
+def test_the_distribution_widens_peaks_but_changes_no_truth() -> None:
     plans = plan_of(TINY), plan_of(replace(TINY, classes=8))
     powders = [heated_powder(plan, "rod") for plan in plans]
     homogeneous, distributed = (truth_of(powder) for powder in powders)
-    for name, array in homogeneous.drop_vars("microstrain").data_vars.items():
+    for name, array in homogeneous.data_vars.items():
         np.testing.assert_allclose(distributed[name].values, array.values, rtol=1e-12)
-    put_in, shows = (truth["microstrain"].values for truth in (homogeneous, distributed))
-    np.testing.assert_array_equal(
-        put_in, [[np.nan if one is None else one.strain for one in at.portions] for at in powders[0]]
-    )
-    layered = np.isfinite(shows[:, 0])
-    assert np.all(shows[layered, 0] > put_in[layered, 0] + 10.0)
     one = DIFFRACTOMETERS["11-3"]
     sums = [sums_for(one, phase) for phase in starting_phases(ROD.core_composition)]
     even, wide = (

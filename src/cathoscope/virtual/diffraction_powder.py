@@ -19,7 +19,6 @@ from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from cathoscope.core.crystal import Phase, Site
 from cathoscope.core.errors import CathoscopeError
@@ -38,7 +37,6 @@ _LEAST_SHARE = 1e-6  # of the metal; a phase with less is not there
 _LAYERED_OXYGEN, _SPINEL_OXYGEN = 0.2360, 0.2630  # positions z and x = y = z
 _DISPLACEMENT = {"metal": 0.005, "lithium": 0.012, "oxygen": 0.008}  # A^2 at 25 degC
 _METALS = ("Ni", "Mn", "Co")
-_DIRECTIONS = 32  # from the basal plane to c, of equal solid angle
 
 
 @dataclass(frozen=True)
@@ -332,39 +330,13 @@ def _found(portions: Sequence[Portion | None]) -> dict[str, Array]:
     return found | {"weight_fraction": mass / mass.sum()}
 
 
-def scatter_of(portion: Portion | None) -> tuple[float, float, float, float]:
-    """Share of the metal atoms in a phase, standard deviations (A) of its a and c over its classes, strain in each."""
+def scatter_of(portion: Portion | None) -> tuple[float, float, float]:
+    """Share of the metal atoms in a phase, and standard deviations (A) of its a and c over its classes."""
     if portion is None:
-        return 0.0, np.nan, np.nan, np.nan
+        return 0.0, np.nan, np.nan
     away = portion.lattice - portion.shares @ portion.lattice
     a, c = (float(value) for value in np.sqrt(portion.shares @ away**2))
-    return portion.cells * _metals_of(portion.phase), a, c, portion.strain
-
-
-def apparent_strain(portion: Portion) -> float:
-    r"""Strain (1e-6) of the one Lorentzian that is nearest to the spacings of a phase, in all directions together.
-
-    Widths alone cannot tell strained crystals from crystals whose cells differ: a refinement finds both as one number.
-    Among Lorentzians of the full width w, about the mean cell and of any height in each direction, it is the one that
-    leaves the least sum of squares beside ``Lorentzian(strain) * classes``. Two Lorentzians of the widths w and s, d
-    apart, overlap as one of w + s does at d, so that w has the largest
-
-    .. math:: w \sum_{directions} \Big[ \sum_{classes} share \frac{w + s}{d^2 + (w + s)^2 / 4} \Big]^2 .
-    """
-    upright = ((np.arange(_DIRECTIONS) + 0.5) / _DIRECTIONS) ** 2  # cos^2 of the angle to c
-    relative = 1e6 * (portion.lattice / (portion.shares @ portion.lattice) - 1.0)
-    apart = relative @ np.stack([1.0 - upright, upright])
-    strain, widest = portion.strain, float(np.abs(apart).max())
-    if widest < 1e-6 * strain:
-        return strain
-
-    def unlike(width: float) -> float:
-        """Minus the share of the squares that Lorentzians of this width explain."""
-        both = width + strain
-        overlap = portion.shares @ (both / (apart**2 + 0.25 * both**2))
-        return -width * float(overlap @ overlap)
-
-    return float(minimize_scalar(unlike, bounds=(strain, strain + 4.0 * widest), method="bounded").x)
+    return portion.cells * _metals_of(portion.phase), a, c
 
 
 def _numbers(portion: Portion) -> dict[str, float]:
@@ -380,6 +352,6 @@ def _numbers(portion: Portion) -> dict[str, float]:
         "lithium_occupancy": filled["Li1"],
         "domain_size": portion.size,
         "domain_aspect": portion.aspect,
-        "microstrain": apparent_strain(portion),
+        "microstrain": portion.strain,
         "mass": portion.cells * mass,
     }

@@ -53,7 +53,6 @@ _MEANINGS = {
     "metal_share": ("1", "Share of the metal atoms that a phase holds"),
     "spread_a": ("A", "Standard deviation of a over the material of a phase"),
     "spread_c": ("A", "Standard deviation of c over the material of a phase"),
-    "strain": ("1", "Full width of the relative spread of spacings within one cell's crystals, in 1e-6"),
 }
 
 
