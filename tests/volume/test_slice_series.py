@@ -111,6 +111,18 @@ def test_a_straight_line_is_found_and_where_it_reaches_a_level() -> None:
     assert curve.reaches(0.9) is None
 
 
+def test_a_level_just_beyond_the_last_cycle_is_found_and_one_that_is_open_has_its_early_end() -> None:
+    last = CYCLE[-1]
+    slope = fit_series(series_of(0.02 + 0.005 * CYCLE, systematic=0.02))
+    value, low, high = slope.reaches(0.02 + 0.005 * (last + 2))  # type: ignore[misc]
+    assert value == pytest.approx(last + 2, abs=0.5)
+    assert low == pytest.approx(last + 2 - 4, abs=1.0)  # 0.02 of the method is four cycles
+    assert high == np.inf
+    value, low, high = slope.reaches(0.02 + 0.005 * (last + 7))  # type: ignore[misc]
+    assert value == high == np.inf
+    assert low == pytest.approx(last + 7 - 4, abs=1.0)
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """An accelerating curve whose sectors scatter in common: 10 particles, 99 % binomial range of 68 %."""
     truth, hits = 0.03 + 0.0119 * np.expm1(0.06 * CYCLE), 0

@@ -39,6 +39,7 @@ KINDS: tuple[Which, Which] = ("section", "particle")
 _FEWEST = 4  # slices of a series
 _TOLD_APART = 2.0  # standard deviations
 _FLOOR = 1e-4  # porosity: no scatter is smaller
+_DRAWN_ON = 0.1  # of the series: so far beyond its last cycle a level is looked for
 
 
 @dataclass(frozen=True)
@@ -252,17 +253,19 @@ class SliceCurve:
     def reaches(self, level: float | Estimate) -> Interval | None:
         """Cycle at which a porosity is reached, with its 68 % interval; None if it is not.
 
-        An end is infinite where the curve has not left the interval of the level at the end of the series.
+        It is looked for up to a tenth of the series beyond the last cycle, where the curve is drawn on. An end is
+        infinite where the curve has not left the interval of the level there, and so is a cycle that lies beyond.
         """
         target = level if isinstance(level, Estimate) else Estimate(float(level))
-        first = place_of_equal(self.trend, target)
-        if first is None:
-            return None
-        place = first.value if np.isfinite(first.value) else float(self.trend.points.x.max())
+        start, end = float(self.trend.points.x.min()), float(self.trend.points.x.max())
+        within = start, end + _DRAWN_ON * (end - start)
+        first = place_of_equal(self.trend, target, within=within)
+        # a curve that its own noise keeps from the level may still be near enough for all that is not known of it
+        place = first.value if first is not None and np.isfinite(first.value) else end
         own = self.at(place)
         sampling = self._sampling(np.array([place]))[0] if self.which == "particle" else 0.0
         wide = Estimate(target.value, float(np.hypot(target.std, sampling)), float(np.hypot(target.systematic, own[2])))
-        return place_of_equal(self.trend, wide)
+        return place_of_equal(self.trend, wide, within=within)
 
     def _sampling(self, cycle: Array) -> Array:
         """Standard uncertainty because sections are seen, [place]: by leaving out sectors, or by few wide pores."""

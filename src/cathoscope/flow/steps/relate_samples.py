@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -56,9 +57,10 @@ def relate_samples(gathered: Gathered) -> xr.Dataset | None:
 
 def _rows_of(gathered: Gathered, metric: Metric) -> Iterator[_Row]:
     found: dict[str, list[Found]] = {}
-    units = set()
+    units, beyond = set(), Counter[str]()
     for member in gathered.having(metric.array):
         readings = list(readings_of(member, metric))
+        beyond[member.sample] += member.data[metric.array].size == 1 and bool(np.isinf(member.data[metric.array]).all())
         if readings:
             found.setdefault(member.sample, []).extend(readings)
             units.add(str(member.data[metric.array].attrs.get("units", "1")))
@@ -68,9 +70,16 @@ def _rows_of(gathered: Gathered, metric: Metric) -> Iterator[_Row]:
         for place, a, b in _matched(found[first], found[second]):
             told = difference_of([one.reading for one in a], [one.reading for one in b])
             if told is not None and np.isfinite(told.probability):
-                doubts = tuple(dict.fromkeys(_doubts(metric, told, [*a, *b])))
+                doubts = tuple(dict.fromkeys((*_beyond(beyond, (first, second)), *_doubts(metric, told, [*a, *b]))))
                 counts = (len({one.reading.unit for one in a}), len({one.reading.unit for one in b}))
                 yield _Row(metric, units.copy().pop(), place, (first, second), a[0].kind, counts, told, doubts)
+
+
+def _beyond(count: Mapping[str, int], samples: tuple[str, str]) -> Iterator[str]:
+    """A mean of those that reach something is early where others do not."""
+    for sample in samples:
+        if count[sample]:
+            yield f"{count[sample]} of {sample} do not reach it in the series, and are not in the mean, which is early"
 
 
 def _matched(first: Sequence[Found], second: Sequence[Found]) -> Iterator[tuple[str, list[Found], list[Found]]]:

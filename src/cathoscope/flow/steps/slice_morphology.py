@@ -270,7 +270,7 @@ def curve(context: Context) -> xr.Dataset:
     arrays.append(label("porosity_at_cycle_std", np.float64(found.total), (), std_source="fit covariance"))
     arrays += _height(series)
     if section.porosity is not None:
-        arrays += _reached(fitted, section.porosity)
+        arrays += _reached(fitted, section.porosity, float(series.cycle[-1]))
     return dataset(arrays)
 
 
@@ -313,8 +313,8 @@ def _height(series: SliceSeries) -> list[xr.DataArray]:
     ]
 
 
-def _reached(fitted: SliceCurve, porosity: float) -> list[xr.DataArray]:
-    """The cycle at which the particle reaches a porosity; NaN if it does not."""
+def _reached(fitted: SliceCurve, porosity: float, last: float) -> list[xr.DataArray]:
+    """The cycle at which the particle reaches a porosity; NaN if it does not, infinite if beyond what can be told."""
     found = fitted.reaches(porosity)
     value, low, high = (np.nan, np.nan, np.nan) if found is None else found
     std = 0.5 * (high - low) if np.isfinite([low, high]).all() else np.nan
@@ -325,6 +325,9 @@ def _reached(fitted: SliceCurve, porosity: float) -> list[xr.DataArray]:
         "cycle_of_porosity_high": high,
     }
     arrays = [label(name, np.float64(number), ()) for name, number in numbers.items()]
+    if last < value < np.inf:
+        words = f"a porosity of {100 * porosity:.3g} % lies beyond the last cycle, {last:g}: the curve is drawn on"
+        arrays[1].attrs["remarks"] = [words]
     return [*arrays, label("cycle_of_porosity_std", np.float64(std), (), std_source="fit covariance")]
 
 
