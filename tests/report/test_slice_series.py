@@ -67,6 +67,20 @@ def test_porosity_is_drawn_for_particle_section_and_threshold() -> None:
     assert "2.4 independent slices" in panel.caption
 
 
+@pytest.mark.parametrize(
+    ("reached", "words"),
+    [((49.0, 44.0, np.inf), "reaches 22 %"), ((np.inf, 42.0, np.inf), "22 % after cycle 42")],
+)
+def test_a_porosity_beyond_the_series_is_drawn(reached: tuple[float, float, float], words: str) -> None:
+    with journal_style():
+        panel = porosity_panel(results(0.1 + 0.0024 * CYCLE, reached=reached))
+    assert panel is not None
+    axes = panel.figure.axes[0]
+    assert words in axes.get_legend_handles_labels()[1]
+    if np.isfinite(reached[0]):
+        assert axes.get_xlim()[1] > reached[0]
+
+
 def test_two_samples_stand_side_by_side_and_are_told_apart() -> None:
     pair = [ParticleResult("L-NMC", "1", SLOW), ParticleResult("H-NMC", "1", FAST)]
     with journal_style():

@@ -134,9 +134,16 @@ def _draw_trend(axes: Axes, data: xr.Dataset, name: str, colour: str) -> None:
 def _mark_asked(axes: Axes, data: xr.Dataset) -> None:
     """Where the curve reaches the porosity asked for, with its interval."""
     found = _reached(data)
-    if found is None or not np.isfinite(found[1]):
+    if found is None or not np.isfinite(found[1:3]).any():
         return
     level, value, low, high = found
+    left, right = axes.get_xlim()
+    if not np.isfinite(value):  # beyond what the series tells: it is not reached before the lower end
+        axes.annotate("", (right, level), (low, level), arrowprops={"arrowstyle": "->", "color": COLOURS[6]})
+        words = f"{100 * level:.3g} % after cycle {low:.0f}"
+        axes.plot([low], [level], "|", color=COLOURS[6], label=words)
+        return
+    axes.set_xlim(right=max(right, value + 0.02 * (right - left)))
     span = np.clip([low, high], *axes.get_xlim())
     axes.errorbar(
         [value],
