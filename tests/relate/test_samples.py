@@ -76,6 +76,12 @@ def test_a_single_unit_is_taken_to_scatter_as_the_others_do() -> None:
     assert told.probability == pytest.approx(2 * stats.t.sf((np.mean(_FIRST) - 4.1) / expected, 3), rel=1e-9)
 
 
+def test_one_unit_is_no_surer_than_its_own_measurement() -> None:
+    told = difference_of(_units(_FIRST), _units(_SECOND[:1], std=3.0))
+    assert told is not None
+    assert told.std == pytest.approx(np.hypot(np.std(_FIRST, ddof=1) / 2, 3.0), rel=1e-12)
+
+
 def test_repeated_readings_of_one_unit_are_one_unit() -> None:
     repeated = [Reading(5.0, 0.2, unit="a"), Reading(5.2, 0.2, unit="a")]
     told = difference_of(repeated, [Reading(5.0, 0.0001, unit="b")])

@@ -214,8 +214,9 @@ def _of_replicated(a: _Side, b: _Side) -> Difference | None:
 
 
 def _of_one_spread(a: _Side, b: _Side) -> Difference | None:
-    several = a if a.count > 1 else b
-    scattered = several.spread**2 * (1 + 1 / several.count)
+    several, single = (a, b) if a.count > 1 else (b, a)
+    # the one unit scatters as the others do, errors of measurement included, unless its own is larger
+    scattered = several.spread**2 / several.count + max(several.spread**2, single.variance)
     if not scattered > 0:
         return None
     effect = hedges_factor(several.count - 1) * (a.mean - b.mean) / several.spread

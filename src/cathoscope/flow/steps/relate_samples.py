@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -57,7 +57,7 @@ def relate_samples(gathered: Gathered) -> xr.Dataset | None:
 
 def _rows_of(gathered: Gathered, metric: Metric) -> Iterator[_Row]:
     found: dict[str, list[Found]] = {}
-    units, beyond = set(), Counter[str]()
+    units, beyond = set(), Counter[str]()  # a mean of those that reach something is early where others do not
     for member in gathered.having(metric.array):
         readings = list(readings_of(member, metric))
         beyond[member.sample] += member.data[metric.array].size == 1 and bool(np.isinf(member.data[metric.array]).all())
@@ -67,19 +67,18 @@ def _rows_of(gathered: Gathered, metric: Metric) -> Iterator[_Row]:
     names = [name for name in gathered.samples if name in found]
     pairs = combinations(names, 2) if gathered.choices.pairs == "all" else ((names[0], name) for name in names[1:])
     for first, second in pairs:
+        if beyond[first] + beyond[second]:
+            missing = " and ".join(f"{beyond[name]} of {name}" for name in (first, second) if beyond[name])
+            gathered.remark(
+                f"{metric.words}: {missing} do not reach it in the series: the samples are not compared in it"
+            )
+            continue
         for place, a, b in _matched(found[first], found[second]):
             told = difference_of([one.reading for one in a], [one.reading for one in b])
             if told is not None and np.isfinite(told.probability):
-                doubts = tuple(dict.fromkeys((*_beyond(beyond, (first, second)), *_doubts(metric, told, [*a, *b]))))
+                doubts = tuple(dict.fromkeys(_doubts(metric, told, [*a, *b])))
                 counts = (len({one.reading.unit for one in a}), len({one.reading.unit for one in b}))
                 yield _Row(metric, units.copy().pop(), place, (first, second), a[0].kind, counts, told, doubts)
-
-
-def _beyond(count: Mapping[str, int], samples: tuple[str, str]) -> Iterator[str]:
-    """A mean of those that reach something is early where others do not."""
-    for sample in samples:
-        if count[sample]:
-            yield f"{count[sample]} of {sample} do not reach it in the series, and are not in the mean, which is early"
 
 
 def _matched(first: Sequence[Found], second: Sequence[Found]) -> Iterator[tuple[str, list[Found], list[Found]]]:
