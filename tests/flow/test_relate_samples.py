@@ -95,18 +95,29 @@ def test_one_particle_each_is_said_to_be_that(tmp_path: Path) -> None:
     assert "2 of 2 comparisons rest on one particle of each sample" in gathered.remarks[0]
 
 
-def test_a_mean_without_those_that_never_reach_it_is_not_compared(tmp_path: Path) -> None:
-    gathered = _gathered(tmp_path, {"rod": [(8350.0, 8348.5)] * 3, "gravel": [(8350.0, 8349.5)] * 3})
-    cycles = {"rod": (30.0, 31.0, np.inf), "gravel": (41.0, 43.0, 42.0)}
+def _cycles(gathered: Gathered, reached: dict[str, tuple[float, ...]]) -> Gathered:
+    """Particles that reach a porosity, each to 3 cycles below and openly above."""
     members = []
     for member in gathered.members:
         assert member.particle is not None
-        reached = cycles[member.sample][member.particle - 1]
-        numbers = {"cycle_of_porosity": reached, "cycle_of_porosity_low": 29.0, "asked_porosity": 0.22}
-        arrays = [label(name, np.float64(value), ()) for name, value in numbers.items()]
-        high = label("cycle_of_porosity_high", np.float64(reached + 1.0), ())
-        members.append(replace(member, data=dataset([*arrays, high])))
-    gathered = replace(gathered, members=tuple(members))
+        value = reached[member.sample][member.particle - 1]
+        numbers = {"": value, "_low": min(value, 45.0) - 3.0, "_high": np.inf}
+        arrays = [label(f"cycle_of_porosity{name}", np.float64(number), ()) for name, number in numbers.items()]
+        members.append(replace(member, data=dataset([*arrays, label("asked_porosity", np.float64(0.22), ())])))
+    return replace(gathered, members=tuple(members))
+
+
+def test_open_intervals_that_agree_by_chance_are_no_surer_than_their_closed_ends(tmp_path: Path) -> None:
+    gathered = _gathered(tmp_path, {"rod": [(8350.0, 8348.5)] * 3, "gravel": [(8350.0, 8349.5)] * 3})
+    found = relate_samples(_cycles(gathered, {"rod": (30.0, 30.01, 30.02), "gravel": (42.0, 42.01, 42.02)}))
+    assert found is not None
+    np.testing.assert_allclose(found["comparison_difference"], [-12.0])
+    np.testing.assert_allclose(found["comparison_difference_std"], [3.0 * np.sqrt(2 / 3)], rtol=1e-6)
+
+
+def test_a_mean_without_those_that_never_reach_it_is_not_compared(tmp_path: Path) -> None:
+    gathered = _gathered(tmp_path, {"rod": [(8350.0, 8348.5)] * 3, "gravel": [(8350.0, 8349.5)] * 3})
+    gathered = _cycles(gathered, {"rod": (30.0, 31.0, np.inf), "gravel": (41.0, 43.0, 42.0)})
     assert relate_samples(gathered) is None
     assert gathered.remarks == [
         "cycle of the porosity asked for: 1 of rod do not reach it in the series: the samples are not compared in it"

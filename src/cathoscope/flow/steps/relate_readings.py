@@ -183,8 +183,9 @@ def _reading(member: Member, array: xr.DataArray, index: tuple[int, ...], at: Ma
         return None  # fixed by a person or by definition
     ends = _ends(data, name, index, value)
     std = float(np.sqrt(max(whole**2 - sum(part**2 for part in causes.values()), 0.0)))
-    if np.isnan(std) and ends is not None:
-        std = 0.5 * sum(ends)
+    if np.isnan(std) and ends is not None:  # an end that is open says nothing, the other does
+        closed = [end for end in ends if np.isfinite(end)]
+        std = sum(closed) / len(closed) if closed else np.inf
     causes |= _calibration(member, array, at)
     return Reading(value, std, causes, ends, _unit(member, array, at))
 
