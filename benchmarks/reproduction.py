@@ -2,7 +2,8 @@
 
 python -m benchmarks.reproduction small hou/study.zarr cadiou/study.zarr   reads the studies of this size, keeps what
                                                           it found in docs/reproduction.json and writes the page
-python -m benchmarks.reproduction                         writes the page from what is kept
+python -m benchmarks.reproduction medium STUDY ...        the same beside it, as reproduction-medium; one paper will do
+python -m benchmarks.reproduction                         writes the pages from what is kept
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from cathoscope.flow.compare import std_of
 Floats = NDArray[np.float64]
 
 DOCS = Path(__file__).parents[1] / "docs"
-PANELS, KEPT, PAGE = (DOCS / name for name in ("panels.toml", "reproduction.json", "reproduction.md"))
+PANELS = DOCS / "panels.toml"
+SIZES = ("small", "medium")
 TWO_SIDED = 1.959964  # standard deviations of a 95 % interval
 _PLACE = re.compile(r"^(?P<measurement>\S+): (?P<array>\w+)(?:\[(?P<select>.*)\])?$")
 _LEVELS = {"transition_onset": 0.68, "transition_end": 0.68, "cycle_of_porosity": 0.68, "regime_change": 0.68}
@@ -84,8 +86,15 @@ def main(arguments: Sequence[str]) -> None:
     if arguments:
         size, *places = arguments
         kept = {"size": size, **collect(panels, [Path(one) for one in places])}
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
-    PAGE.write_text(page_of(panels, json.loads(KEPT.read_text("utf-8"))), "utf-8")
+        files_of(size)[0].write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+    for numbers, page in map(files_of, SIZES):
+        page.write_text(page_of(panels, json.loads(numbers.read_text("utf-8"))), "utf-8")
+
+
+def files_of(size: str) -> tuple[Path, Path]:
+    """Where the numbers of studies of a size are kept, and their page."""
+    name = "reproduction" if size == SIZES[0] else f"reproduction-{size}"
+    return DOCS / f"{name}.json", DOCS / f"{name}.md"
 
 
 def load_panels() -> dict[str, Any]:

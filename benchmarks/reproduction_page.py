@@ -14,16 +14,21 @@ _LARGEST_PULL = 1.96
 
 
 def page_of(panels: Mapping[str, Any], kept: Mapping[str, Any]) -> str:
-    """The page, markdown."""
+    """The page, markdown: the whole of both papers of size small, the numbers of the studies alone of another."""
+    whole = kept["size"] == "small"
     numbers = [entry for entry in panels["number"] if "find" in entry]
+    found = {entry["paper"] for entry in numbers if kept["numbers"].get(entry["key"], {}).get("ours") is not None}
+    numbers = [entry for entry in numbers if whole or entry["paper"] in found]
     verdicts = {entry["key"]: verdict_of(entry, kept["numbers"].get(entry["key"], {})) for entry in numbers}
-    parts = [_head(kept, numbers, verdicts)]
+    parts = [_head(kept, numbers, verdicts, _WHOLE if whole else _OF_SIZE)]
     for paper, (name, recipe) in _PAPERS.items():
         own = [entry for entry in numbers if entry["paper"] == paper]
-        parts += [f"## Numbers of {name}\n\nRecipe: `{recipe}`.\n", _numbers(own, kept["numbers"], verdicts)]
-        parts += [f"## Panels of {name}\n", _panels([entry for entry in panels["panel"] if entry["paper"] == paper])]
-    settings = [entry for entry in panels["number"] if "setting" in entry]
-    parts += ["## Numbers that studies are given\n", _settings(settings)]
+        if own:
+            parts += [f"## Numbers of {name}\n\nRecipe: `{recipe}`.\n", _numbers(own, kept["numbers"], verdicts)]
+        if whole:
+            parts += [f"## Panels of {name}\n", _panels([one for one in panels["panel"] if one["paper"] == paper])]
+    if whole:
+        parts += ["## Numbers that studies are given\n", _settings([e for e in panels["number"] if "setting" in e])]
     return "\n".join(parts)
 
 
@@ -58,7 +63,9 @@ def _is_told(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     return end is not None and (end > 0 if entry["expect"] == "> 0" else end < 0)
 
 
-def _head(kept: Mapping[str, Any], numbers: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Any]) -> str:
+def _head(
+    kept: Mapping[str, Any], numbers: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Any], words: str
+) -> str:
     analysis = [verdicts[entry["key"]][0] for entry in numbers]
     specimen = [verdicts[entry["key"]][1] for entry in numbers]
     studies = "\n".join(f"- {title}" for title in kept["studies"])
@@ -68,7 +75,7 @@ def _head(kept: Mapping[str, Any], numbers: Sequence[Mapping[str, Any]], verdict
 | analysis | {_count(analysis, "holds", "**fails**", "**not told**", "no interval", "**not measured**")} |
 | specimen | {_count(specimen, "holds", "**fails**", "**not told**", "not known", "**not measured**")} |
 """
-    return _HEAD.format(studies=studies, version=kept["version"], size=kept["size"], n=len(numbers), counts=counts)
+    return words.format(studies=studies, version=kept["version"], size=kept["size"], n=len(numbers), counts=counts)
 
 
 def _count(verdicts: Sequence[str], *words: str) -> str:
@@ -76,7 +83,7 @@ def _count(verdicts: Sequence[str], *words: str) -> str:
     return " | ".join(str(verdicts.count(word)) for word in words)
 
 
-_HEAD = """\
+_WHOLE = """\
 # Reproduction
 
 What both papers print, what is true of the virtual particles, and what the analysis finds in their raw files. Written
@@ -93,8 +100,21 @@ and told by our interval? Of the {n} numbers:
 {counts}
 One interval of twenty misses by chance; n is the number of particles or powders that a number is the mean of. The
 specimen was calibrated against some of these numbers ([which](virtual-experiment.md#the-papers-numbers)), so its column
-says how well that went, and is no prediction.
+says how well that went, and is no prediction. What finer pixels and more energies change is told
+[beside](reproduction-medium.md).
 """
+
+_OF_SIZE = """\
+# Reproduction, size {size}
+
+The numbers of [reproduction](reproduction.md), which tells what the columns mean, from studies of size {size}: version
+{version}, kept in `docs/reproduction-{size}.json`, written by `python -m benchmarks.reproduction {size} STUDY ...`.
+
+{studies}
+
+What they take is told [here](running.md#time). Of the {n} numbers:
+
+{counts}"""
 
 
 def _numbers(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.reproduction import KEPT, PAGE, Found, load_panels, mean_of
+from benchmarks.reproduction import SIZES, Found, files_of, load_panels, mean_of
 from benchmarks.reproduction_page import page_of, verdict_of
 from cathoscope.core.schema import SCHEMA
 
@@ -71,8 +71,10 @@ def test_the_numbers_that_the_papers_are_known_for_are_there(panels: dict[str, A
         assert number in printed
 
 
-def test_the_page_is_what_the_generator_writes(panels: dict[str, Any]) -> None:
-    assert PAGE.read_text("utf-8") == page_of(panels, json.loads(KEPT.read_text("utf-8")))
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_is_what_the_generator_writes(panels: dict[str, Any], size: str) -> None:
+    numbers, page = files_of(size)
+    assert page.read_text("utf-8") == page_of(panels, json.loads(numbers.read_text("utf-8")))
 
 
 def test_a_wrong_number_is_shown_as_failing() -> None:
