@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> None:
     panels = load_panels()
     if arguments:
         size, *places = arguments
-        kept = {"size": size, **collect(panels, [Path(one) for one in places])}
+        kept = {"size": size, **collect(panels, [Path(one) for one in places], whole=size == SIZES[0])}
         files_of(size)[0].write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     for numbers, page in map(files_of, SIZES):
         page.write_text(page_of(panels, json.loads(numbers.read_text("utf-8"))), "utf-8")
@@ -102,15 +102,26 @@ def load_panels() -> dict[str, Any]:
     return tomllib.loads(PANELS.read_text("utf-8"))
 
 
-def collect(panels: Mapping[str, Any], places: Iterable[Path]) -> dict[str, Any]:
-    """Every number that the studies hold."""
+def collect(panels: Mapping[str, Any], places: Iterable[Path], *, whole: bool = True) -> dict[str, Any]:
+    """Every number that the studies hold; of a part of both papers, those alone that were measured."""
     studies = [Study.open(place) for place in places]
-    rows = [_looked_up(entry, studies) for entry in panels["number"] if "find" in entry]
+    entries = [entry for entry in panels["number"] if "find" in entry and (whole or _was_measured(entry, studies))]
+    rows = [_looked_up(entry, studies) for entry in entries]
     return {
         "version": cathoscope.__version__,
         "studies": [study.title for study in studies],
         "numbers": {row.key: {k: v for k, v in asdict(row).items() if k != "key"} for row in rows},
     }
+
+
+def _was_measured(entry: Mapping[str, Any], studies: Sequence[Study]) -> bool:
+    """Whether some measurement has the number's array, and one that of what is taken off it."""
+    places = [match for key in ("find", "minus") if (match := _PLACE.match(str(entry.get(key, ""))))]
+    every = [(name, study.arrays("result", name)) for study in studies for name in study.measurements("result")]
+    return all(
+        any(fnmatch.fnmatchcase(name, place["measurement"]) and place["array"] in arrays for name, arrays in every)
+        for place in places
+    )
 
 
 def _looked_up(entry: Mapping[str, Any], studies: Sequence[Study]) -> Kept:

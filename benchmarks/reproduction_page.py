@@ -16,9 +16,7 @@ _LARGEST_PULL = 1.96
 def page_of(panels: Mapping[str, Any], kept: Mapping[str, Any]) -> str:
     """The page, markdown: the whole of both papers of size small, the numbers of the studies alone of another."""
     whole = kept["size"] == "small"
-    numbers = [entry for entry in panels["number"] if "find" in entry]
-    found = {entry["paper"] for entry in numbers if kept["numbers"].get(entry["key"], {}).get("ours") is not None}
-    numbers = [entry for entry in numbers if whole or entry["paper"] in found]
+    numbers = [one for one in panels["number"] if "find" in one and (whole or one["key"] in kept["numbers"])]
     verdicts = {entry["key"]: verdict_of(entry, kept["numbers"].get(entry["key"], {})) for entry in numbers}
     parts = [_head(kept, numbers, verdicts, _WHOLE if whole else _OF_SIZE)]
     for paper, (name, recipe) in _PAPERS.items():
@@ -112,7 +110,8 @@ The numbers of [reproduction](reproduction.md), which tells what the columns mea
 
 {studies}
 
-What they take is told [here](running.md#time). Of the {n} numbers:
+What they take is told [here](running.md#time). Numbers that the studies do not measure are left out: of Hou's, one rod
+particle's XANES and the rod's neutrons were analysed. Of the {n} others:
 
 {counts}"""
 
