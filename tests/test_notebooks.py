@@ -35,5 +35,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(path, as_version=4)
     before = [len(cell.get("outputs", [])) for cell in notebook.cells]
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    place = {"metadata": {"path": str(tmp_path)}}
+    # what a cell prints may come in several pieces from a busy machine
+    NotebookClient(notebook, timeout=600, coalesce_streams=True, resources=place).execute()
     assert [len(cell.get("outputs", [])) for cell in notebook.cells] == before
