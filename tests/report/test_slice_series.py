@@ -114,6 +114,11 @@ def test_a_cycle_beyond_the_series_says_so(value: float) -> None:
     assert "later than the last slice (41 to beyond" in slice_numbers(data)[-1].value
 
 
+def test_a_cycle_before_the_series_says_so() -> None:
+    data = results(0.1 + 0.001 * CYCLE, reached=(-np.inf, -np.inf, 3.0))
+    assert slice_numbers(data)[-1].value == "earlier than the first slice (beyond the series to 3)"
+
+
 def test_a_stack_shows_two_planes_and_its_porosity() -> None:
     coords = {dim: label(dim, np.arange(float(n)), (dim,)) for dim, n in zip("zyx", (9, 12, 14), strict=True)}
     share = label("oxide_share", np.zeros((9, 12, 14), np.float32), ("z", "y", "x"), coords=coords)

@@ -77,7 +77,7 @@ def _foil_calibrations(context: Context, raw: xr.Dataset) -> tuple[list[FoilCali
         calibrated = apart
         if calibrated is None and curves is not None and np.isfinite(curves[index]).any():
             try:
-                before = None if foil is None or curves is not foil.values else raw["absorption"].values[index]
+                before = None if foil is None else raw["absorption"].values[index]  # "self" has no foil
                 calibrated = _calibrated(context, energy[index], curves[index], raw, before)
                 remarks += [f"{name}: {remark}" for remark in calibrated.remarks]
             except MeasurementError as error:

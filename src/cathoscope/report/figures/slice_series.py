@@ -254,7 +254,8 @@ def _reached_words(value: float, low: float, high: float) -> str:
     """``42.1 (40.7 to 43.6)``, or that it is not reached."""
     if np.isnan(value):
         return "not reached"
-    first = "later than the last slice" if np.isinf(value) else plain_number(float(f"{value:.3g}"))
+    outside = "earlier than the first slice" if low == -np.inf else "later than the last slice"
+    first = outside if np.isinf(value) else plain_number(float(f"{value:.3g}"))
     ends = [plain_number(float(f"{end:.3g}")) if np.isfinite(end) else "beyond the series" for end in (low, high)]
     return f"{first} ({ends[0]} to {ends[1]})"
 
